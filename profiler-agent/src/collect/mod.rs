@@ -1,0 +1,1 @@
+//! The kernel boundary: loads the eBPF programs, reads rings and side-band records, publishes tables.

@@ -1,0 +1,24 @@
+//! The profiler's agent. One sample's way, kernel to backend:
+//!
+//! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample` -> [`aggregate`] `Window`
+//! -> [`symbolize`] `Profile` -> [`export`] payload -> file, [`store`] or receiver; [`page`] shows
+//! what the store holds. [`unwind`] turns call frame information into the tables that the kernel
+//! side walks stacks by.
+//!
+//! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
+//! only place that knows them all.
+#![deny(missing_docs)]
+
+pub mod aggregate;
+pub mod app;
+pub mod cli;
+pub mod collect;
+pub mod config;
+pub mod export;
+pub mod page;
+pub mod process;
+pub mod profile;
+pub mod store;
+pub mod symbolize;
+pub mod telemetry;
+pub mod unwind;

@@ -1,0 +1,1 @@
+//! The agent's own page and the query API behind it.

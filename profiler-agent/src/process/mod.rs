@@ -1,0 +1,1 @@
+//! Processes, their mappings and executables.

@@ -1,0 +1,117 @@
+//! Files that code was mapped from.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::OnceLock;
+
+use super::{ElfAddress, FileOffset};
+
+/// A GNU build id (note `NT_GNU_BUILD_ID`): up to 20 bytes kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BuildId {
+    length: u8,
+    bytes: [u8; 20],
+}
+
+impl BuildId {
+    /// The build id with these bytes (1 to 20, a longer one is cut); `None` when empty or all zero.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return None;
+        }
+        let length = bytes.len().min(20);
+        let mut kept = [0; 20];
+        kept[..length].copy_from_slice(&bytes[..length]);
+        Some(Self {
+            length: length as u8,
+            bytes: kept,
+        })
+    }
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The head-tail-length hash: the first 16 bytes of SHA-256 over the first 4,096 bytes, the last
+/// 4,096 bytes and the length as big-endian u64 (OpenTelemetry semantic conventions,
+/// `process.executable.build_id.htlhash`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HtlHash(pub [u8; 16]);
+
+impl fmt::Display for HtlHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Names an [`Executable`] within one run of the agent; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExecutableId(pub u32);
+
+/// An executable `PT_LOAD` segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it starts in the file.
+    pub offset: FileOffset,
+    /// Where it starts in the file's own address space.
+    pub address: ElfAddress,
+    /// Bytes of it that are in the file.
+    pub length: u64,
+}
+
+/// A file (or the vDSO) that code was mapped from; opened when it was first seen, so that it can be
+/// read after the last process that ran it is gone.
+#[derive(Debug)]
+pub struct Executable {
+    /// Names it within this run.
+    pub id: ExecutableId,
+    /// Path as the process's root saw it, `[vdso]`, or `/memfd:NAME`. Comes from a stranger.
+    pub path: Box<str>,
+    /// The open file; `None` when it could not be opened (`Losses` says why).
+    pub file: Option<File>,
+    /// The vDSO's bytes, where this is the vDSO.
+    pub image: Option<Box<[u8]>>,
+    /// Length of the file in bytes.
+    pub length: u64,
+    /// Its GNU build id.
+    pub build_id: Option<BuildId>,
+    /// Its head-tail-length hash.
+    pub htl_hash: OnceLock<Option<HtlHash>>,
+    /// Its executable segments, sorted by offset. Empty when it is no ELF file.
+    pub segments: Box<[Segment]>,
+    /// The process's root directory, kept open to look for debug files in; `None` for the agent's own root.
+    pub root: Option<File>,
+}
+
+impl Executable {
+    /// The file's own address of a file offset.
+    #[must_use]
+    pub fn elf_address(&self, offset: FileOffset) -> Option<ElfAddress> {
+        self.segments.iter().find_map(|segment| {
+            let within = offset.0.checked_sub(segment.offset.0)?;
+            (within < segment.length).then(|| ElfAddress(segment.address.0.wrapping_add(within)))
+        })
+    }
+    /// The last component of its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}

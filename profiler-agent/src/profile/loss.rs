@@ -1,0 +1,149 @@
+//! What was lost or degraded, by cause.
+
+use std::collections::BTreeMap;
+
+/// Why something that should be in a profile is not, or is less than it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// Samples: a CPU's ring was full.
+    RingFull,
+    /// Samples: a CPU had no ring yet.
+    RingMissing,
+    /// Samples: no scratch space in the kernel.
+    ScratchMissing,
+    /// Samples: a ring record was malformed.
+    RecordMalformed,
+    /// Samples: taken of a process that is not known.
+    ProcessUnknown,
+    /// Samples: the window held its maximum.
+    WindowFull,
+    /// Side-band records that the kernel dropped (the processes were scanned again).
+    SidebandLost,
+    /// Side-band records that were malformed.
+    SidebandMalformed,
+    /// Processes that the kernel side had no room for.
+    ProcessTableFull,
+    /// Selected processes that the kernel side had no room for.
+    SelectionFull,
+    /// Mappings that the kernel side had no room for.
+    MappingTableFull,
+    /// Executables that could not be opened.
+    ExecutableUnopened,
+    /// Executables that are not what was mapped (build id or inode differ).
+    ExecutableReplaced,
+    /// Executables whose ELF file is malformed.
+    ElfMalformed,
+    /// Executables without usable call frame information.
+    UnwindInfoMissing,
+    /// Executables whose call frame information is malformed.
+    UnwindInfoMalformed,
+    /// Tables that were not loaded because of the memory budget.
+    UnwindTableBudget,
+    /// Executables whose debug information was left out because of the memory budget.
+    DebugInfoBudget,
+    /// Executables whose symbols could not be read.
+    SymbolsMalformed,
+    /// Perf maps that could not be read or were malformed.
+    PerfMapMalformed,
+    /// Locations that were not symbolized because the symbolizer was behind.
+    SymbolizerBehind,
+    /// Payloads dropped: the queue was full.
+    QueueFull,
+    /// Payloads dropped: the receiver refused them for good.
+    ReceiverRefused,
+    /// Profiles that a receiver rejected of a payload that it accepted.
+    ReceiverRejected,
+    /// Payloads dropped: not delivered when the agent stopped.
+    ShutdownUndelivered,
+    /// Windows that the local store could not take.
+    StoreFailed,
+}
+
+impl LossCause {
+    /// The cause's name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::RingMissing => "ring_missing",
+            Self::ScratchMissing => "scratch_missing",
+            Self::RecordMalformed => "record_malformed",
+            Self::ProcessUnknown => "process_unknown",
+            Self::WindowFull => "window_full",
+            Self::SidebandLost => "sideband_lost",
+            Self::SidebandMalformed => "sideband_malformed",
+            Self::ProcessTableFull => "process_table_full",
+            Self::SelectionFull => "selection_full",
+            Self::MappingTableFull => "mapping_table_full",
+            Self::ExecutableUnopened => "executable_unopened",
+            Self::ExecutableReplaced => "executable_replaced",
+            Self::ElfMalformed => "elf_malformed",
+            Self::UnwindInfoMissing => "unwind_info_missing",
+            Self::UnwindInfoMalformed => "unwind_info_malformed",
+            Self::UnwindTableBudget => "unwind_table_budget",
+            Self::DebugInfoBudget => "debug_info_budget",
+            Self::SymbolsMalformed => "symbols_malformed",
+            Self::PerfMapMalformed => "perf_map_malformed",
+            Self::SymbolizerBehind => "symbolizer_behind",
+            Self::QueueFull => "queue_full",
+            Self::ReceiverRefused => "receiver_refused",
+            Self::ReceiverRejected => "receiver_rejected",
+            Self::ShutdownUndelivered => "shutdown_undelivered",
+            Self::StoreFailed => "store_failed",
+        }
+    }
+    /// Is a sample gone (rather than something about it missing)?
+    #[must_use]
+    pub const fn loses_samples(self) -> bool {
+        matches!(
+            self,
+            Self::RingFull
+                | Self::RingMissing
+                | Self::ScratchMissing
+                | Self::RecordMalformed
+                | Self::ProcessUnknown
+                | Self::WindowFull
+        )
+    }
+}
+
+/// Counts by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    counts: BTreeMap<LossCause, u64>,
+}
+
+impl Losses {
+    /// Counts `count` more of `cause`; zero leaves no entry.
+    pub fn add(&mut self, cause: LossCause, count: u64) {
+        if count > 0 {
+            *self.counts.entry(cause).or_default() += count;
+        }
+    }
+    /// Counts all that `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (cause, count) in &other.counts {
+            self.add(*cause, *count);
+        }
+    }
+    /// How many of `cause`.
+    #[must_use]
+    pub fn of(&self, cause: LossCause) -> u64 {
+        self.counts.get(&cause).copied().unwrap_or(0)
+    }
+    /// Every cause that occurred, with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (LossCause, u64)> + '_ {
+        self.counts.iter().map(|(cause, count)| (*cause, *count))
+    }
+    /// Did nothing happen?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+    /// Takes the counts and leaves none.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}

@@ -1,0 +1,35 @@
+//! The vocabulary that the stages share: values without I/O, clocks or threads.
+//!
+//! The type's name is the stage: [`RawSample`] (from a ring) -> [`LocatedSample`] (in files) ->
+//! [`Window`] (aggregated) -> [`Profile`] (named) -> [`Payload`] (encoded).
+
+pub mod address;
+pub mod executable;
+pub mod lifecycle;
+pub mod loss;
+pub mod mapping;
+pub mod named;
+pub mod payload;
+pub mod process;
+pub mod sample;
+pub mod symbol;
+pub mod time;
+pub mod unwind_table;
+pub mod window;
+
+pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
+pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment};
+pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
+pub use loss::{LossCause, Losses};
+pub use mapping::{ExecutableMapping, MappingKind};
+pub use named::{
+    Function, FunctionIndex, LineEntry, Link, Location, LocationIndex, Mapping, MappingIndex,
+    Profile, ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
+};
+pub use payload::{Delivery, Payload};
+pub use process::{ContainerId, Process, ProcessKey};
+pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
+pub use symbol::{FrameName, FrameType, ResolvedFrames, SourceLine};
+pub use time::{BootTime, ClockPair, SamplePeriod, UnixTime};
+pub use unwind_table::UnwindTable;
+pub use window::{Window, WindowSample};

@@ -1,0 +1,196 @@
+//! A profile whose locations have names: what is encoded, stored and shown.
+
+use std::sync::Arc;
+
+use super::{
+    BuildId, FrameType, HtlHash, Losses, Process, SamplePeriod, UnixTime, window::OutcomeCounts,
+};
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);
+    };
+}
+index! {
+    /// Index into `Profile::functions`.
+    FunctionIndex
+}
+index! {
+    /// Index into `Profile::mappings`.
+    MappingIndex
+}
+index! {
+    /// Index into `Profile::locations` (`Window::locations`).
+    LocationIndex
+}
+index! {
+    /// Index into a [`Stacks`].
+    StackIndex
+}
+index! {
+    /// Index into `Profile::threads` (`Window::threads`).
+    ThreadIndex
+}
+
+/// Distinct stacks, flat.
+#[derive(Clone, Debug, Default)]
+pub struct Stacks {
+    locations: Vec<LocationIndex>,
+    ends: Vec<u32>,
+}
+
+impl Stacks {
+    /// Appends a stack (leaf first); whether it is there already is the caller's business.
+    pub fn push(&mut self, stack: &[LocationIndex]) -> StackIndex {
+        self.locations.extend_from_slice(stack);
+        self.ends.push(self.locations.len() as u32);
+        StackIndex(self.ends.len() as u32 - 1)
+    }
+    /// The stack's locations, leaf first.
+    #[must_use]
+    pub fn get(&self, index: StackIndex) -> &[LocationIndex] {
+        let index = index.0 as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.locations[start as usize..self.ends[index] as usize]
+    }
+    /// Number of stacks.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+    /// Is there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// A function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// Demangled name.
+    pub name: Arc<str>,
+    /// Name as the symbol table has it.
+    pub system_name: Arc<str>,
+    /// Source file; empty where unknown.
+    pub file: Arc<str>,
+    /// Line on which it starts; 0 where unknown.
+    pub start_line: u32,
+}
+
+/// One function of a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LineEntry {
+    /// The function.
+    pub function: FunctionIndex,
+    /// Line in its file; 0 where unknown.
+    pub line: u32,
+    /// Column; 0 where unknown.
+    pub column: u32,
+}
+
+/// A file (or the kernel) that locations lie in, in the file's own address space.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// Path, `[kernel]`, `[vdso]` or `[anonymous]`.
+    pub file: Arc<str>,
+    /// First address of the executable segment, as the file states it.
+    pub memory_start: u64,
+    /// First address behind it.
+    pub memory_limit: u64,
+    /// Where the segment starts in the file.
+    pub file_offset: u64,
+    /// GNU build id.
+    pub build_id: Option<BuildId>,
+    /// Head-tail-length hash.
+    pub htl_hash: Option<HtlHash>,
+}
+
+/// A location.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// Its mapping; none for a broken stack's marker.
+    pub mapping: Option<MappingIndex>,
+    /// Its address: as the file states it, in the kernel, or in the process (anonymous memory).
+    pub address: u64,
+    /// Its functions: the innermost inlined one first, the one that has the code last.
+    pub lines: Box<[LineEntry]>,
+    /// What kind of code.
+    pub frame_type: FrameType,
+    /// Does it have a real name?
+    pub named: bool,
+}
+
+/// A thread.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Thread {
+    /// Index into `Profile::processes`.
+    pub process: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Its name. Comes from a stranger.
+    pub name: Arc<str>,
+}
+
+/// The request that a sample belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// W3C trace id.
+    pub trace_id: [u8; 16],
+    /// Span id.
+    pub span_id: [u8; 8],
+}
+
+/// All samples of one thread with one stack (and one link).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileSample {
+    /// Whose.
+    pub thread: ThreadIndex,
+    /// Where.
+    pub stack: StackIndex,
+    /// For which request.
+    pub link: Option<Link>,
+    /// How many samples.
+    pub count: u64,
+    /// When, one entry a sample; empty in profiles that were read back from a file without times.
+    pub times: Vec<UnixTime>,
+}
+
+/// A profile of on-CPU samples.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// When its window was opened.
+    pub start: UnixTime,
+    /// When its window was closed.
+    pub end: UnixTime,
+    /// CPU time that one sample stands for.
+    pub period: SamplePeriod,
+    /// Processes.
+    pub processes: Vec<Arc<Process>>,
+    /// Threads.
+    pub threads: Vec<Thread>,
+    /// Functions, each once.
+    pub functions: Vec<Function>,
+    /// Mappings, each once.
+    pub mappings: Vec<Mapping>,
+    /// Locations, each once.
+    pub locations: Vec<Location>,
+    /// Stacks of locations, each once.
+    pub stacks: Stacks,
+    /// The samples.
+    pub samples: Vec<ProfileSample>,
+    /// How stacks ended, per index into `processes` (empty when read back from a file).
+    pub outcomes: Vec<OutcomeCounts>,
+    /// What was lost, by cause.
+    pub losses: Losses,
+}
+
+impl Profile {
+    /// Number of samples.
+    #[must_use]
+    pub fn sample_count(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.count).sum()
+    }
+}

@@ -1,0 +1,49 @@
+//! Who was sampled.
+
+use super::BootTime;
+
+/// Identity of a process image on this machine: pids are reused, and an exec starts a new image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// When the image started: its exec, or the fork that copied it.
+    pub started: BootTime,
+}
+
+/// The id of a container: 64 hexadecimal digits, or what its runtime uses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(pub Box<str>);
+
+/// What is known of a process image. Never changed once shared: a changed fact makes a new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its identity.
+    pub key: ProcessKey,
+    /// Parent's pid; 0 where unknown.
+    pub parent: u32,
+    /// Its name (`/proc/PID/comm` of the main thread). Comes from a stranger.
+    pub comm: Box<str>,
+    /// Path of its executable as its own root sees it; empty for kernel threads and where unknown.
+    pub executable: Box<str>,
+    /// Path of its cgroup (v2 if there is one, else the first v1 hierarchy with a path).
+    pub cgroup: Box<str>,
+    /// The container that its cgroup names.
+    pub container: Option<ContainerId>,
+    /// Is it a kernel thread?
+    pub kernel: bool,
+}
+
+impl Process {
+    /// What a person calls this process: the file name of its executable, else its name.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        if self.kernel {
+            return "kernel";
+        }
+        match self.executable.rsplit('/').next() {
+            Some(name) if !name.is_empty() => name,
+            _ => &self.comm,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Samples on their way from a ring to a window.
+
+use std::sync::Arc;
+
+use profiler_common::layout::{RawFrame, SampleFlags};
+use profiler_common::unwind::Outcome;
+
+use super::{
+    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Process, ProcessKey,
+    VirtualAddress,
+};
+
+/// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Comes from a stranger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ThreadName(pub [u8; 16]);
+
+impl ThreadName {
+    /// The name as text; bytes that are not UTF-8 become U+FFFD.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(16);
+        String::from_utf8_lossy(&self.0[..length]).into_owned()
+    }
+}
+
+/// A sample as a ring held it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSample {
+    /// When it was taken.
+    pub time: BootTime,
+    /// Which image of the process its stack was unwound by; zero for none.
+    pub image: BootTime,
+    /// cgroup v2 id; 0 for none.
+    pub cgroup: u64,
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Logical number of the CPU.
+    pub cpu: u32,
+    /// The thread's name.
+    pub thread_name: ThreadName,
+    /// How the user stack ended.
+    pub outcome: Outcome,
+    /// Facts about the whole sample.
+    pub flags: SampleFlags,
+    /// Kernel stack, leaf first.
+    pub kernel: Vec<KernelAddress>,
+    /// User stack, leaf first.
+    pub user: Vec<RawFrame>,
+}
+
+/// What identifies a location within one run of the agent: the same key has the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LocationKey {
+    /// Kernel code; the address to look up.
+    Kernel(KernelAddress),
+    /// Code of a file; the offset to look up (of the call for a return address).
+    File(ExecutableId, FileOffset),
+    /// Anonymous executable memory of one process; the address to look up.
+    Anonymous(ProcessKey, VirtualAddress),
+    /// An address in no known mapping of the process.
+    Unmapped(ProcessKey, VirtualAddress),
+    /// Stands where the walk stopped short of the root: `[truncated]` and the like.
+    Broken(Outcome),
+}
+
+/// A frame with the file it lies in.
+#[derive(Clone, Debug)]
+pub struct LocatedFrame {
+    /// What identifies it.
+    pub key: LocationKey,
+    /// Its file, for `LocationKey::File`.
+    pub executable: Option<Arc<Executable>>,
+}
+
+/// A sample whose frames were looked up in the mappings that were valid at its time.
+#[derive(Clone, Debug)]
+pub struct LocatedSample {
+    /// When it was taken.
+    pub time: BootTime,
+    /// Whose it is.
+    pub process: Arc<Process>,
+    /// Thread id.
+    pub tid: u32,
+    /// Logical number of the CPU.
+    pub cpu: u32,
+    /// The thread's name.
+    pub thread_name: ThreadName,
+    /// How the user stack ended.
+    pub outcome: Outcome,
+    /// Facts about the whole sample.
+    pub flags: SampleFlags,
+    /// The whole stack, leaf first: kernel frames, user frames, and `LocationKey::Broken` as the
+    /// outermost frame where the root was not reached.
+    pub frames: Vec<LocatedFrame>,
+}

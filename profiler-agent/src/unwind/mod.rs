@@ -1,0 +1,1 @@
+//! Call frame information to compact unwind tables.

@@ -1,0 +1,10 @@
+//! Layouts that cross the kernel boundary. Every type is `repr(C)`, has no padding that is not
+//! named, and asserts its size where it is defined.
+
+pub mod counter;
+pub mod process;
+pub mod sample;
+
+pub use counter::Counter;
+pub use process::{ChunkTable, MappingChunk, MappingEntry, ProcessEntry};
+pub use sample::{RawFrame, SampleFlags, SampleHeader};

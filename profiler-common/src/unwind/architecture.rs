@@ -1,0 +1,46 @@
+//! What the unwinder needs to know of a machine. Register numbers are DWARF's: the System V AMD64
+//! psABI (figure 3.36) and "DWARF for the Arm 64-bit Architecture".
+
+/// A machine whose stacks can be walked. Both compile everywhere, so that a host of one kind
+/// tests the other.
+pub trait Architecture {
+    /// DWARF number of the stack pointer.
+    const STACK_POINTER: u8;
+    /// DWARF number of the frame pointer.
+    const FRAME_POINTER: u8;
+    /// DWARF number of the one further callee-saved register that is recovered from frame to
+    /// frame, because rules of the dynamic linker use it as CFA.
+    const BASE_REGISTER: u8;
+    /// DWARF number of the column that holds the return address.
+    const RETURN_ADDRESS: u8;
+    /// Is the return address of an interrupted leaf function in a link register?
+    const LINK_REGISTER: bool;
+    /// Bits of a return address that are address; the others are pointer authentication.
+    const ADDRESS_MASK: u64;
+}
+
+/// x86_64: rsp, rbp, rbx, the return address on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct X86_64;
+
+impl Architecture for X86_64 {
+    const STACK_POINTER: u8 = 7;
+    const FRAME_POINTER: u8 = 6;
+    const BASE_REGISTER: u8 = 3;
+    const RETURN_ADDRESS: u8 = 16;
+    const LINK_REGISTER: bool = false;
+    const ADDRESS_MASK: u64 = (1 << 57) - 1;
+}
+
+/// aarch64: sp, x29, x19, the return address in x30.
+#[derive(Clone, Copy, Debug)]
+pub struct Aarch64;
+
+impl Architecture for Aarch64 {
+    const STACK_POINTER: u8 = 31;
+    const FRAME_POINTER: u8 = 29;
+    const BASE_REGISTER: u8 = 19;
+    const RETURN_ADDRESS: u8 = 30;
+    const LINK_REGISTER: bool = true;
+    const ADDRESS_MASK: u64 = (1 << 52) - 1;
+}

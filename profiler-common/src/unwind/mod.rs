@@ -1,0 +1,16 @@
+//! The unwinder's pure core.
+//!
+//! A user stack is walked frame by frame: [`table`] finds the [`Rule`] for a pc, [`step()`] applies
+//! it to the registers and reads memory through [`Memory`]. The walk ends in an [`Outcome`].
+//! Nothing here does I/O or knows whether it runs in the kernel or on the host.
+
+pub mod architecture;
+pub mod outcome;
+pub mod rule;
+mod step;
+pub mod table;
+
+pub use architecture::{Aarch64, Architecture, X86_64};
+pub use outcome::Outcome;
+pub use rule::{CfaKind, Rule, SavedKind};
+pub use step::{Memory, Registers, Slot, Step, frame_pointer_step, step};

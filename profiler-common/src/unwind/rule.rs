@@ -1,0 +1,105 @@
+//! How one frame's caller is found: the compact form of a row of call frame information.
+
+/// How the canonical frame address (CFA, the caller's stack pointer) is computed.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CfaKind {
+    /// There is no information for this pc.
+    None = 0,
+    /// register + offset.
+    Register = 1,
+    /// *(register + offset) + addend: realigned stacks, signal frames.
+    Dereference = 2,
+    /// The expression of procedure linkage tables: SP + offset + (8 when pc & 15 >= addend).
+    Plt = 3,
+    /// The return address is undefined: this frame has no caller.
+    EndOfStack = 4,
+    /// A DWARF expression that is not evaluated here.
+    Unsupported = 5,
+}
+
+/// Where the caller's value of a register is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SavedKind {
+    /// Still in the register.
+    Same = 0,
+    /// In memory at CFA + offset.
+    AtCfa = 1,
+    /// In memory at this frame's SP + offset: signal frames.
+    AtStackPointer = 2,
+    /// Not recoverable.
+    Undefined = 3,
+}
+
+/// A rule, as the kernel side holds it: rows of unwind tables refer to rules by their index in one
+/// array that all tables share.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// [`CfaKind`] as a number.
+    pub cfa: u8,
+    /// DWARF number of the CFA's register.
+    pub cfa_register: u8,
+    /// [`SavedKind`] of the return address as a number.
+    pub return_address: u8,
+    /// [`SavedKind`] of the frame pointer as a number.
+    pub frame_pointer: u8,
+    /// [`SavedKind`] of the base register as a number.
+    pub base_register: u8,
+    /// 1 in a signal frame (augmentation `S`): the caller's pc was interrupted, not called from.
+    pub signal: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// See [`CfaKind`].
+    pub cfa_offset: i32,
+    /// Added to a dereferenced CFA; the threshold of [`CfaKind::Plt`].
+    pub cfa_addend: i32,
+    /// Offset of the saved return address.
+    pub return_address_offset: i32,
+    /// Offset of the saved frame pointer.
+    pub frame_pointer_offset: i32,
+    /// Offset of the saved base register.
+    pub base_register_offset: i32,
+    /// Zero; keeps the array's stride a multiple of eight.
+    pub reserved_tail: u32,
+}
+const _: () = assert!(size_of::<Rule>() == 32);
+
+impl Rule {
+    /// Most rules that all tables together can use: a row names its rule with 16 bits.
+    pub const MAX: usize = 1 << 15;
+
+    /// Nothing is known.
+    pub const NONE: Self = Self::of(CfaKind::None);
+    /// There is no caller.
+    pub const END_OF_STACK: Self = Self::of(CfaKind::EndOfStack);
+    /// There is a rule, but it cannot be evaluated here.
+    pub const UNSUPPORTED: Self = Self::of(CfaKind::Unsupported);
+
+    /// A rule of this kind whose registers are all unchanged.
+    #[must_use]
+    pub const fn of(cfa: CfaKind) -> Self {
+        Self {
+            cfa: cfa as u8,
+            cfa_register: 0,
+            return_address: SavedKind::Same as u8,
+            frame_pointer: SavedKind::Same as u8,
+            base_register: SavedKind::Same as u8,
+            signal: 0,
+            reserved: 0,
+            cfa_offset: 0,
+            cfa_addend: 0,
+            return_address_offset: 0,
+            frame_pointer_offset: 0,
+            base_register_offset: 0,
+            reserved_tail: 0,
+        }
+    }
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self::NONE
+    }
+}

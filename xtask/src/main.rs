@@ -1,0 +1,3 @@
+//! Builds, checks and runs the profiler: `cargo xtask help`.
+
+fn main() {}

@@ -177,7 +177,14 @@ impl Builder<'_> {
         if let (Some(frames), Some(section)) = (&mut self.exception, exception) {
             let mut collect = |offsets: &mut dyn Iterator<Item = usize>| {
                 let origin = Origin::Exception;
-                collect(frames, offsets, origin, &self.code, &mut list, &mut self.statistics)
+                collect(
+                    frames,
+                    offsets,
+                    origin,
+                    &self.code,
+                    &mut list,
+                    &mut self.statistics,
+                )
             };
             match by_header.filter(|offsets| !offsets.is_empty()) {
                 Some(offsets) => collect(&mut offsets.iter().copied())?,
@@ -191,7 +198,14 @@ impl Builder<'_> {
         if let (Some(frames), Some(section)) = (&mut self.debug, debug) {
             let mut offsets = EntryOffsets::new(&section.bytes, Origin::Debug, false);
             let origin = Origin::Debug;
-            collect(frames, &mut offsets, origin, &self.code, &mut list, &mut self.statistics)?;
+            collect(
+                frames,
+                &mut offsets,
+                origin,
+                &self.code,
+                &mut list,
+                &mut self.statistics,
+            )?;
         }
         sort(&mut list);
         Ok(list)

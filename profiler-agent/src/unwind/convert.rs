@@ -124,7 +124,7 @@ impl Converter {
         let mut rule = self.canonical_frame_address(row, context)?;
         rule.signal = u8::from(context.signal);
         (rule.return_address, rule.return_address_offset) =
-            self.return_address(return_address, context)?;
+            self.return_address(return_address.as_ref(), context)?;
         self.check_stack_pointer(row, context, &rule)?;
         (rule.frame_pointer, rule.frame_pointer_offset) = self
             .saved(row, self.frame_pointer, context)
@@ -155,9 +155,7 @@ impl Converter {
                 register: register.0,
                 offset,
             },
-            CfaRule::Expression(expression) => {
-                context.form(expression).ok_or(Unsupported::Cfa)?
-            }
+            CfaRule::Expression(expression) => context.form(expression).ok_or(Unsupported::Cfa)?,
         };
         let (kind, register, offset, addend) = match form {
             Form::Offset { register, offset } => (CfaKind::Register, register, offset, 0),
@@ -187,16 +185,17 @@ impl Converter {
 
     fn return_address<'a, S: UnwindSection<Bytes<'a>>>(
         &self,
-        saved: Option<RegisterRule<usize>>,
+        saved: Option<&RegisterRule<usize>>,
         context: &Context<'_, S>,
     ) -> Result<(u8, i32), Unsupported> {
         match saved {
             None | Some(RegisterRule::SameValue) if self.link_register => {
                 Ok((SavedKind::Same as u8, 0))
             }
-            Some(RegisterRule::Offset(offset)) => Ok((SavedKind::AtCfa as u8, number(offset)?)),
+            Some(RegisterRule::Offset(offset)) => Ok((SavedKind::AtCfa as u8, number(*offset)?)),
             Some(RegisterRule::Expression(expression)) => self
-                .place(expression, context)
+                .place(*expression, context)
+                .filter(|(kind, _)| *kind == SavedKind::AtStackPointer as u8)
                 .ok_or(Unsupported::ReturnAddress),
             _ => Err(Unsupported::ReturnAddress),
         }
@@ -210,9 +209,10 @@ impl Converter {
         rule: &Rule,
     ) -> Result<(), Unsupported> {
         match row.register(Register(u16::from(self.stack_pointer))) {
-            None | Some(RegisterRule::SameValue | RegisterRule::Undefined | RegisterRule::ValOffset(0)) => {
-                Ok(())
-            }
+            None
+            | Some(
+                RegisterRule::SameValue | RegisterRule::Undefined | RegisterRule::ValOffset(0),
+            ) => Ok(()),
             // Signal frames: the place that the CFA is read from.
             Some(RegisterRule::Expression(expression))
                 if rule.cfa == CfaKind::Dereference as u8
@@ -253,11 +253,16 @@ impl Converter {
         expression: UnwindExpression<usize>,
         context: &Context<'_, S>,
     ) -> Option<(u8, i32)> {
-        match context.form(expression)? {
-            Form::Offset { register, offset } if register == u16::from(self.stack_pointer) => {
-                Some((SavedKind::AtStackPointer as u8, i32::try_from(offset).ok()?))
-            }
-            _ => None,
-        }
+        let Form::Offset { register, offset } = context.form(expression)? else {
+            return None;
+        };
+        let kind = if register == u16::from(self.stack_pointer) {
+            SavedKind::AtStackPointer
+        } else if register == u16::from(self.frame_pointer) {
+            SavedKind::AtFramePointer
+        } else {
+            return None;
+        };
+        Some((kind as u8, i32::try_from(offset).ok()?))
     }
 }

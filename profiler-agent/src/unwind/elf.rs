@@ -260,7 +260,7 @@ impl<'s> Sections<'s> {
         let (Some(kind), Some(flags), Some(address), Some(offset), Some(length)) = fields else {
             return Ok(None);
         };
-        let compressed = flags & u64::from(elf::SHF_COMPRESSED.0) != 0;
+        let compressed = flags & elf::SHF_COMPRESSED.0 != 0;
         if kind == elf::SHT_NOBITS.0 || compressed || length == 0 {
             return Ok(None);
         }

@@ -17,7 +17,7 @@
 
 mod absent;
 mod build;
-//pub mod cache;
+pub mod cache;
 mod convert;
 mod elf;
 mod entries;
@@ -32,7 +32,7 @@ mod writer;
 
 pub use absent::{Absent, Malformed, TooLarge};
 pub use build::{Built, build};
-//pub use cache::TableCache;
+pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
 pub use interner::RuleInterner;
 pub use reindex::{Reindexed, reindex};
 pub use source::Source;

@@ -105,7 +105,7 @@ pub(super) fn search<S: Source + ?Sized>(
         for gap in Gaps::new(table) {
             let start = (table.start.0 + gap.start).max(load.address);
             let end = (table.start.0 + gap.end).min(load.end());
-            let length = end.saturating_sub(start);
+            let mut length = end.saturating_sub(start);
             if length < wanted.len() as u64 {
                 continue;
             }
@@ -113,8 +113,8 @@ pub(super) fn search<S: Source + ?Sized>(
                 continue;
             }
             if length > left {
-                searched.skipped += length;
-                continue;
+                searched.skipped += length - left;
+                length = left;
             }
             left -= length;
             let file = start - load.address + load.offset;

@@ -3,6 +3,7 @@
 mod elf_file;
 mod hostile;
 mod shapes;
+mod words;
 
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::rule_index;

@@ -48,6 +48,34 @@ pub struct MappingChunk {
 }
 const _: () = assert!(size_of::<MappingChunk>() == 768);
 
+impl MappingChunk {
+    /// The mapping that `pc` lies in.
+    #[inline(always)]
+    #[must_use]
+    pub fn mapping_of(&self, pc: u64) -> Option<&MappingEntry> {
+        // Unused entries come last and end at 0, so "ends behind pc" is found by halving over
+        // the starts of the used ones: an unused start counts as infinite.
+        let mut low = 0;
+        let mut high = MAPPINGS_PER_CHUNK;
+        let mut step = 0;
+        while step < 5 {
+            if high - low <= 1 {
+                break;
+            }
+            let middle = low + (high - low) / 2;
+            let entry = self.mappings.get(middle)?;
+            if entry.end != 0 && entry.start <= pc {
+                low = middle;
+            } else {
+                high = middle;
+            }
+            step += 1;
+        }
+        let entry = self.mappings.get(low)?;
+        (entry.start <= pc && pc < entry.end).then_some(entry)
+    }
+}
+
 /// Where a process's chunks are.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +84,40 @@ pub struct ChunkTable {
     pub first: [u64; CHUNKS_PER_PROCESS],
     /// Slot of each chunk in the array of chunks.
     pub slot: [u32; CHUNKS_PER_PROCESS],
+}
+
+impl ChunkTable {
+    /// The slot of the chunk that `pc` can lie in, of the first `chunks` ones.
+    #[inline(always)]
+    #[must_use]
+    pub fn chunk_of(&self, chunks: u32, pc: u64) -> Option<u32> {
+        let mut low = 0;
+        let mut high = if chunks as usize > CHUNKS_PER_PROCESS {
+            CHUNKS_PER_PROCESS
+        } else {
+            chunks as usize
+        };
+        if high == 0 {
+            return None;
+        }
+        let mut step = 0;
+        while step < 6 {
+            if high - low <= 1 {
+                break;
+            }
+            let middle = low + (high - low) / 2;
+            if *self.first.get(middle)? <= pc {
+                low = middle;
+            } else {
+                high = middle;
+            }
+            step += 1;
+        }
+        if *self.first.get(low)? > pc {
+            return None;
+        }
+        self.slot.get(low).copied()
+    }
 }
 
 /// The kernel side's view of one process.

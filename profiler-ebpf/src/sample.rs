@@ -42,8 +42,14 @@ pub struct Scratch {
     pub general: [u64; REGISTERS],
     /// The mapping of the frame before: the next frame is often in it too.
     pub mapping: MappingEntry,
-    /// User registers of a task that was interrupted in the kernel.
+    /// User registers of the interrupted task.
     pub user: UserRegisters,
+    /// Frames so far, of both stacks.
+    pub position: u64,
+    /// How the frame that is being unwound was found: flags of `RawFrame`.
+    pub found_by: u64,
+    /// Where the verifier is made to forget a number.
+    pub cell: u32,
 }
 
 /// Takes a sample.
@@ -146,20 +152,15 @@ fn user_stack(
             scratch.header.outcome = Outcome::RegistersMissing as u8;
             return position;
         }
-        let user = &raw const scratch.user;
-        if registers::foreign_mode(user) {
-            scratch.header.outcome = Outcome::ForeignMode as u8;
-            return position;
-        }
-        scratch.registers = registers::registers(user, &mut scratch.general);
     } else {
-        let user = context.ctx.cast_const().cast();
-        if registers::foreign_mode(user) {
-            scratch.header.outcome = Outcome::ForeignMode as u8;
-            return position;
-        }
-        scratch.registers = registers::registers(user, &mut scratch.general);
+        registers::from_context(context.ctx, &raw mut scratch.user);
     }
+    let user = &raw const scratch.user;
+    if registers::foreign_mode(user) {
+        scratch.header.outcome = Outcome::ForeignMode as u8;
+        return position;
+    }
+    scratch.registers = registers::registers(user, &mut scratch.general);
     scratch.mapping = MappingEntry::default();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
     unwind::walk(scratch, entry, position)

@@ -5,23 +5,23 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
 use profiler_common::layout::process::NO_TABLE;
 use profiler_common::layout::sample::MAX_USER_FRAMES;
-use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags};
+use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags, TablePlace};
 use profiler_common::unwind::table::{BLOCK_WORDS, Words, rule_index};
 use profiler_common::unwind::{
     CfaKind, Memory, Outcome, Registers, Step, frame_pointer_step, step,
 };
 
-use crate::maps::{CHUNKS, RULES, TABLES, TableBlocks};
+use crate::maps::{CHUNKS, RULES, SEGMENTS, Segment};
 use crate::registers::{Machine, REGISTERS};
 use crate::sample::{MAX_FRAMES, Scratch};
 
-/// What the iterations share. On the stack, so that the verifier follows the pointers in it.
+/// The pointers that the iterations share: on the stack, so that the verifier follows them. What
+/// changes from frame to frame is in the scratch space: there it is unknown to the verifier, so that
+/// one iteration is like the next.
 #[repr(C)]
 struct Walk {
     scratch: *mut Scratch,
     entry: *const ProcessEntry,
-    position: u64,
-    found_by: u64,
 }
 
 const CONTINUE: i64 = 0;
@@ -45,11 +45,11 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
     if known.is_null() {
         scratch.header.flags |= SampleFlags::UNKNOWN_PROCESS;
     }
+    scratch.position = position;
+    scratch.found_by = RawFrame::INTERRUPTED;
     let mut walk = Walk {
         scratch,
         entry: known,
-        position,
-        found_by: RawFrame::INTERRUPTED,
     };
     // SAFETY: the callback has the type that the helper calls, the context outlives the call.
     unsafe {
@@ -60,25 +60,26 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
             0,
         );
     }
-    walk.position
+    // SAFETY: as above.
+    unsafe { (*walk.scratch).position }
 }
 
 /// One frame: notes it, finds its rule, steps to its caller.
 unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
     // SAFETY: `walk` passes its own `Walk`, whose pointers are live map elements.
-    let (walk, scratch) = unsafe { (&mut *walk, &mut *(*walk).scratch) };
-    let position = walk.position as usize;
+    let (entry, scratch) = unsafe { ((*walk).entry, &mut *(*walk).scratch) };
+    let position = scratch.position as usize;
     if position >= MAX_FRAMES {
         return STOP;
     }
-    scratch.frames[position] = RawFrame::new(scratch.registers.pc, walk.found_by).0;
-    walk.position = position as u64 + 1;
+    scratch.frames[position] = RawFrame::new(scratch.registers.pc, scratch.found_by).0;
+    scratch.position = position as u64 + 1;
 
     let called = (scratch.registers.interrupted == Registers::CALLED) as u64;
     let pc = scratch.registers.pc - called;
     let general = &scratch.general;
     let mut memory = UserMemory { general };
-    let (found, missing) = find_rule(walk.entry, &mut scratch.mapping, pc);
+    let (found, missing) = find_rule(entry, &mut scratch.mapping, &raw mut scratch.cell, pc);
     let stepped = match found {
         Some(index) => {
             let Some(rule) = RULES.get(u32::from(index)) else {
@@ -86,14 +87,14 @@ unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
                 return STOP;
             };
             if rule.cfa == CfaKind::None as u8 {
-                walk.found_by = RawFrame::BY_FRAME_POINTER;
+                scratch.found_by = RawFrame::BY_FRAME_POINTER;
                 frame_pointer_step::<Machine, _>(
                     &mut scratch.registers,
                     Outcome::NoRule,
                     &mut memory,
                 )
             } else {
-                walk.found_by = 0;
+                scratch.found_by = 0;
                 step::<Machine, _>(&mut scratch.registers, rule, &mut memory)
             }
         }
@@ -101,14 +102,14 @@ unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
             if missing == Outcome::TablePending {
                 scratch.header.flags |= SampleFlags::TABLE_PENDING;
             }
-            walk.found_by = RawFrame::BY_FRAME_POINTER;
+            scratch.found_by = RawFrame::BY_FRAME_POINTER;
             frame_pointer_step::<Machine, _>(&mut scratch.registers, missing, &mut memory)
         }
     };
     match stepped {
         Step::Caller => {
             if scratch.registers.interrupted != Registers::CALLED {
-                walk.found_by |= RawFrame::INTERRUPTED;
+                scratch.found_by |= RawFrame::INTERRUPTED;
             }
             CONTINUE
         }
@@ -124,6 +125,7 @@ unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
 fn find_rule(
     entry: *const ProcessEntry,
     mapping: &mut MappingEntry,
+    cell: *mut u32,
     pc: u64,
 ) -> (Option<u16>, Outcome) {
     if pc < mapping.start || pc >= mapping.end {
@@ -132,13 +134,13 @@ fn find_rule(
         }
         // SAFETY: a live element of the table of processes.
         let entry = unsafe { &*entry };
-        let Some(slot) = entry.table.chunk_of(entry.chunks, pc) else {
+        let Some(slot) = entry.table.chunk_of(pc, |index| forgotten(cell, index)) else {
             return (None, Outcome::UnknownCode);
         };
         let Some(chunk) = CHUNKS.get(slot) else {
             return (None, Outcome::UnknownCode);
         };
-        let Some(found) = chunk.mapping_of(pc) else {
+        let Some(found) = chunk.mapping_of(pc, |index| forgotten(cell, index)) else {
             return (None, Outcome::UnknownCode);
         };
         *mapping = *found;
@@ -146,26 +148,48 @@ fn find_rule(
     if mapping.table == NO_TABLE {
         return (None, Outcome::TablePending);
     }
-    let Some(blocks) = TABLES.get(mapping.table) else {
+    let place = TablePlace(mapping.table);
+    let Some(segment) = SEGMENTS.get(place.segment()) else {
         return (None, Outcome::TablePending);
+    };
+    let table = KernelTable {
+        segment,
+        first: place.block(),
+        cell,
     };
     let offset = pc.wrapping_add(mapping.bias);
     (
-        rule_index(&KernelTable { blocks }, mapping.buckets, offset),
+        rule_index(&table, mapping.buckets, offset),
         Outcome::TableCorrupt,
     )
 }
 
-/// A table in the kernel's array of blocks.
+/// A table in its segment.
 struct KernelTable<'a> {
-    blocks: &'a TableBlocks,
+    segment: &'a Segment,
+    first: u32,
+    /// See [`forgotten`].
+    cell: *mut u32,
 }
 
 impl Words for KernelTable<'_> {
     #[inline(always)]
     fn word(&self, index: u32) -> Option<u32> {
-        let block = self.blocks.get(index / BLOCK_WORDS as u32)?;
+        let index = forgotten(self.cell, index);
+        let block = self.segment.get(self.first + index / BLOCK_WORDS as u32)?;
         Some(block.0[index as usize % BLOCK_WORDS])
+    }
+}
+
+/// `value`, of which the verifier forgets where it came from. Used as an index it would make the
+/// verifier remember each path of the search that led to it; read back from map memory it is any
+/// number, and all paths are one.
+#[inline(always)]
+fn forgotten(cell: *mut u32, value: u32) -> u32 {
+    // SAFETY: points into this CPU's scratch space.
+    unsafe {
+        cell.write_volatile(value);
+        cell.read_volatile()
     }
 }
 

@@ -30,6 +30,20 @@ pub fn interrupted_pc(data: *const bpf_perf_event_data) -> u64 {
     unsafe { (*data.cast::<UserRegisters>()).pc }
 }
 
+/// Copies the registers of a task that was interrupted in user code.
+#[inline(always)]
+pub fn from_context(data: *const bpf_perf_event_data, user: *mut UserRegisters) {
+    let (from, to) = (data.cast::<u64>(), user.cast::<u64>());
+    macro_rules! copy {
+        ($($index:literal)*) => {
+            // Volatile: the verifier wants each access at a constant offset from the context itself.
+            // SAFETY: both are this long; the verifier checks accesses to the context.
+            unsafe { $(*to.add($index) = from.add($index).read_volatile();)* }
+        };
+    }
+    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33);
+}
+
 /// Does the task run code of another mode (32-bit)?
 #[inline(always)]
 pub fn foreign_mode(user: *const UserRegisters) -> bool {

@@ -6,6 +6,10 @@ mod aarch64;
 mod x86_64;
 
 #[cfg(bpf_target_arch = "aarch64")]
-pub use aarch64::{Machine, REGISTERS, UserRegisters, foreign_mode, interrupted_pc, registers};
+pub use aarch64::{
+    Machine, REGISTERS, UserRegisters, foreign_mode, from_context, interrupted_pc, registers,
+};
 #[cfg(bpf_target_arch = "x86_64")]
-pub use x86_64::{Machine, REGISTERS, UserRegisters, foreign_mode, interrupted_pc, registers};
+pub use x86_64::{
+    Machine, REGISTERS, UserRegisters, foreign_mode, from_context, interrupted_pc, registers,
+};

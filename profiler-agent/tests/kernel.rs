@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use profiler_agent::collect::loader::ProgramCost;
 use profiler_agent::collect::{Kernel, LoadOptions, Selection};
 use profiler_agent::profile::{RawSample, SamplePeriod};
 
@@ -16,6 +17,17 @@ fn options(selection: Selection) -> LoadOptions {
     }
 }
 
+/// The committed object, or the one that `cargo xtask build-ebpf --check` has just built with
+/// another toolchain.
+fn load(selection: Selection) -> (Kernel, Vec<ProgramCost>) {
+    let options = options(selection);
+    let loaded = match std::env::var_os("PROFILER_EBPF_OBJECT") {
+        Some(path) => Kernel::load_object(&std::fs::read(path).unwrap(), &options),
+        None => Kernel::load(&options),
+    };
+    loaded.expect("the programs load")
+}
+
 fn burn(for_: Duration) -> u64 {
     let start = Instant::now();
     let mut sum = 0u64;
@@ -27,7 +39,7 @@ fn burn(for_: Duration) -> u64 {
 
 #[test]
 fn programs_load_within_their_budget_and_samples_arrive() {
-    let (mut kernel, costs) = Kernel::load(&options(Selection::All)).expect("the programs load");
+    let (mut kernel, costs) = load(Selection::All);
     for cost in &costs {
         println!(
             "{}: {:?} verified instructions, {:?}",
@@ -65,8 +77,7 @@ fn programs_load_within_their_budget_and_samples_arrive() {
 
 #[test]
 fn only_selected_processes_are_sampled() {
-    let (mut kernel, _) =
-        Kernel::load(&options(Selection::Processes { children: true })).expect("the programs load");
+    let (mut kernel, _) = load(Selection::Processes { children: true });
     kernel.select(std::process::id()).expect("selecting works");
     kernel.follow_cpus().expect("sampling starts");
     let child = std::process::Command::new("sh")

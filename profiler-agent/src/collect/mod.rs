@@ -20,6 +20,7 @@ pub mod rings;
 pub mod sampler;
 mod segment_memory;
 pub mod segments;
+pub mod sideband;
 
 pub use error::CollectError;
 pub use loader::{Kernel, LoadOptions, Selection};

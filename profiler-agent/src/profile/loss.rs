@@ -44,6 +44,8 @@ pub enum LossCause {
     DebugInfoBudget,
     /// Executables whose symbols could not be read.
     SymbolsMalformed,
+    /// The kernel's symbols are hidden from us (`kernel.kptr_restrict`, or no CAP_SYSLOG).
+    KernelSymbolsHidden,
     /// Perf maps that could not be read or were malformed.
     PerfMapMalformed,
     /// Locations that were not symbolized because the symbolizer was behind.
@@ -84,6 +86,7 @@ impl LossCause {
             Self::UnwindTableBudget => "unwind_table_budget",
             Self::DebugInfoBudget => "debug_info_budget",
             Self::SymbolsMalformed => "symbols_malformed",
+            Self::KernelSymbolsHidden => "kernel_symbols_hidden",
             Self::PerfMapMalformed => "perf_map_malformed",
             Self::SymbolizerBehind => "symbolizer_behind",
             Self::QueueFull => "queue_full",

@@ -1,1 +1,11 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
+//!
+//! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
+//! What is read back ([`decode`]) is a stranger's: every reader is bounded by [`ReadLimits`].
+
+mod format;
+pub mod pprof;
+mod read_limits;
+
+pub use format::{EncodeError, Format, UnknownFormat};
+pub use read_limits::ReadLimits;

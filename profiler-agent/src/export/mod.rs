@@ -4,6 +4,7 @@
 //! What is read back ([`decode`]) is a stranger's: every reader is bounded by [`ReadLimits`].
 
 mod format;
+pub mod otlp;
 pub mod pprof;
 mod read_limits;
 

@@ -3,14 +3,20 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::pprof;
+use super::{collapsed, otlp, pprof, svg};
 use crate::profile::Profile;
 
 /// A format to save a profile in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// pprof, compressed: `.pb.gz`, `.pprof`.
+    /// pprof, compressed: `.pb.gz`.
     Pprof,
+    /// One OTLP `ExportProfilesServiceRequest`: `.otlp`.
+    Otlp,
+    /// Collapsed stacks: `.txt`.
+    Collapsed,
+    /// A flame graph: `.svg`.
+    Svg,
 }
 
 /// No format has that name or belongs to that file name.
@@ -21,20 +27,23 @@ pub struct UnknownFormat(pub String);
 /// A profile that could not be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// Compression failed.
-    #[error("compress the profile: {0}")]
-    Compress(#[from] std::io::Error),
+    /// Compression or drawing failed.
+    #[error("encode the profile: {0}")]
+    Write(#[from] std::io::Error),
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 1] = [Self::Pprof];
+    pub const ALL: [Self; 4] = [Self::Pprof, Self::Otlp, Self::Collapsed, Self::Svg];
 
     /// Its name, as `--format` takes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pprof => "pprof",
+            Self::Otlp => "otlp",
+            Self::Collapsed => "collapsed",
+            Self::Svg => "svg",
         }
     }
 
@@ -43,6 +52,9 @@ impl Format {
     pub const fn endings(self) -> &'static [&'static str] {
         match self {
             Self::Pprof => &[".pb.gz", ".pprof", ".prof"],
+            Self::Otlp => &[".otlp"],
+            Self::Collapsed => &[".txt", ".collapsed", ".folded"],
+            Self::Svg => &[".svg"],
         }
     }
 
@@ -72,14 +84,46 @@ impl Format {
     /// The profile in this format.
     ///
     /// # Errors
-    /// Those of compression.
+    /// Those of compression and of drawing.
     pub fn encode(self, profile: &Profile) -> Result<Vec<u8>, EncodeError> {
         match self {
             Self::Pprof => Ok(pprof::encode(profile)?),
+            Self::Otlp => {
+                let options = otlp::Options::file(otlp::Host::read());
+                Ok(otlp::encode_one(profile, &options).bytes)
+            }
+            Self::Collapsed => Ok(collapsed::encode(profile, false).into_bytes()),
+            Self::Svg => Ok(svg::encode(profile)?),
         }
     }
 }
 
 fn names() -> String {
     Format::ALL.map(Format::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Format, UnknownFormat};
+
+    #[test]
+    fn formats_are_told_by_ending_and_by_name() {
+        for (path, format) in [
+            ("profile.pb.gz", Format::Pprof),
+            ("/tmp/a.b/x.otlp", Format::Otlp),
+            ("x.txt", Format::Collapsed),
+            ("x.svg", Format::Svg),
+        ] {
+            assert_eq!(Format::from_path(Path::new(path)), Ok(format));
+            assert_eq!(Format::from_name(format.name()), Ok(format));
+        }
+        let error = Format::from_path(Path::new("x.gz")).unwrap_err();
+        assert_eq!(error, UnknownFormat("x.gz".into()));
+        assert_eq!(
+            error.to_string(),
+            "unknown format \"x.gz\": one of pprof, otlp, collapsed, svg"
+        );
+    }
 }

@@ -3,10 +3,13 @@
 //! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
 //! What is read back ([`decode`]) is a stranger's: every reader is bounded by [`ReadLimits`].
 
+pub mod collapsed;
+pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
 mod read_limits;
+pub mod svg;
 
 pub use format::{EncodeError, Format, UnknownFormat};
 pub use read_limits::ReadLimits;

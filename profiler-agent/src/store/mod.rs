@@ -305,7 +305,7 @@ impl Store {
 
 impl WindowArchive for Store {
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
-        let extent = self.reading(|database| transaction::extent(database))?;
+        let extent = self.reading(transaction::extent)?;
         Ok(extent
             .flatten()
             .map(|(start, end)| (UnixTime(start), UnixTime(end))))

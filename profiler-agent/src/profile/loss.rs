@@ -63,6 +63,41 @@ pub enum LossCause {
 }
 
 impl LossCause {
+    /// Every cause.
+    pub const ALL: [Self; 26] = [
+        Self::RingFull,
+        Self::RingMissing,
+        Self::ScratchMissing,
+        Self::RecordMalformed,
+        Self::ProcessUnknown,
+        Self::WindowFull,
+        Self::SidebandLost,
+        Self::SidebandMalformed,
+        Self::ProcessTableFull,
+        Self::SelectionFull,
+        Self::MappingTableFull,
+        Self::ExecutableUnopened,
+        Self::ExecutableReplaced,
+        Self::ElfMalformed,
+        Self::UnwindInfoMissing,
+        Self::UnwindInfoMalformed,
+        Self::UnwindTableBudget,
+        Self::DebugInfoBudget,
+        Self::SymbolsMalformed,
+        Self::PerfMapMalformed,
+        Self::SymbolizerBehind,
+        Self::QueueFull,
+        Self::ReceiverRefused,
+        Self::ReceiverRejected,
+        Self::ShutdownUndelivered,
+        Self::StoreFailed,
+    ];
+
+    /// The cause with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
     /// The cause's name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -54,24 +54,15 @@ impl Client {
     /// # Errors
     /// Certificate files that cannot be read or make no sense.
     pub fn new(config: Config) -> Result<Self, ClientError> {
-        let wrong = |error: tonic::transport::Error| ClientError::Endpoint {
-            endpoint: config.endpoint.to_string(),
-            message: std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), ToString::to_string),
-        };
-        let user_agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-        let mut endpoint = Endpoint::from(config.endpoint.clone())
-            .user_agent(user_agent)
-            .map_err(wrong)?
-            .connect_timeout(config.timeout)
-            .tcp_keepalive(Some(Duration::from_secs(60)));
-        if config.endpoint.scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(tls(&config)?).map_err(wrong)?;
-        }
-        Ok(Self {
-            channel: endpoint.connect_lazy(),
+        let channel = endpoint(&config)?.connect_lazy();
+        Ok(Self::over(channel, config))
+    }
+
+    fn over(channel: Channel, config: Config) -> Self {
+        Self {
+            channel,
             config: Arc::new(config),
-        })
+        }
     }
 
     async fn call(&self, payload: Arc<Payload>) -> Result<ExportProfilesServiceResponse, Status> {
@@ -107,6 +98,24 @@ impl Destination for Client {
             },
         }
     }
+}
+
+fn endpoint(config: &Config) -> Result<Endpoint, ClientError> {
+    let wrong = |error: tonic::transport::Error| ClientError::Endpoint {
+        endpoint: config.endpoint.to_string(),
+        message: std::error::Error::source(&error)
+            .map_or_else(|| error.to_string(), ToString::to_string),
+    };
+    let user_agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    let mut endpoint = Endpoint::from(config.endpoint.clone())
+        .user_agent(user_agent)
+        .map_err(wrong)?
+        .connect_timeout(config.timeout)
+        .tcp_keepalive(Some(Duration::from_secs(60)));
+    if config.endpoint.scheme_str() == Some("https") {
+        endpoint = endpoint.tls_config(tls(config)?).map_err(wrong)?;
+    }
+    Ok(endpoint)
 }
 
 fn tls(config: &Config) -> Result<ClientTlsConfig, ClientError> {
@@ -163,3 +172,7 @@ impl Decoder for EncodedPayload {
             .map_err(|error| Status::internal(format!("the receiver's answer: {error}")))
     }
 }
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

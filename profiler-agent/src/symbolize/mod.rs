@@ -8,7 +8,6 @@ mod elf;
 mod jit;
 mod kernel;
 mod names;
-mod open_in_root;
 mod placeholder;
 mod strings;
 mod symbolizer;

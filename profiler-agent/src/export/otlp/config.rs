@@ -190,9 +190,11 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             let key: AsciiMetadataKey = name.to_ascii_lowercase().parse().map_err(|_| {
                 hidden.error(format!("{name:?} is no name of a header with a text value"))
             })?;
-            let value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| {
+            let mut value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| {
                 hidden.error(format!("the value of {name} is not visible ASCII text"))
             })?;
+            // Never shown in logs.
+            value.set_sensitive(true);
             Ok((key, value))
         };
         pairs.into_iter().map(header).collect()

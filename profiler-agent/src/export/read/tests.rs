@@ -155,8 +155,8 @@ fn bombs_are_refused() {
         entries: 1_000,
         elements: 1_000,
     };
-    let mut stream = GzEncoder::new(Vec::new(), Compression::best());
-    for _ in 0..64 {
+    let mut stream = GzEncoder::new(Vec::new(), Compression::fast());
+    for _ in 0..8 {
         stream.write_all(&[0; 1 << 20]).unwrap();
     }
     let bomb = stream.finish().unwrap();

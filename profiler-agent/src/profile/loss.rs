@@ -44,8 +44,12 @@ pub enum LossCause {
     DebugInfoBudget,
     /// Executables whose symbols could not be read.
     SymbolsMalformed,
+    /// The kernel's symbols are hidden from us (`kernel.kptr_restrict`, or no CAP_SYSLOG).
+    KernelSymbolsHidden,
     /// Perf maps that could not be read or were malformed.
     PerfMapMalformed,
+    /// Samples: the stages behind the window were behind by as many windows as may wait.
+    PipelineBehind,
     /// Locations that were not symbolized because the symbolizer was behind.
     SymbolizerBehind,
     /// Payloads dropped: the queue was full.
@@ -119,7 +123,9 @@ impl LossCause {
             Self::UnwindTableBudget => "unwind_table_budget",
             Self::DebugInfoBudget => "debug_info_budget",
             Self::SymbolsMalformed => "symbols_malformed",
+            Self::KernelSymbolsHidden => "kernel_symbols_hidden",
             Self::PerfMapMalformed => "perf_map_malformed",
+            Self::PipelineBehind => "pipeline_behind",
             Self::SymbolizerBehind => "symbolizer_behind",
             Self::QueueFull => "queue_full",
             Self::ReceiverRefused => "receiver_refused",
@@ -139,6 +145,7 @@ impl LossCause {
                 | Self::RecordMalformed
                 | Self::ProcessUnknown
                 | Self::WindowFull
+                | Self::PipelineBehind
         )
     }
 }

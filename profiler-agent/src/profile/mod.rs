@@ -17,6 +17,7 @@ pub mod named;
 pub mod payload;
 pub mod process;
 pub mod sample;
+pub mod summary;
 pub mod symbol;
 pub mod time;
 pub mod unwind_table;
@@ -36,6 +37,9 @@ pub use named::{
 pub use payload::{Delivery, Payload};
 pub use process::{ContainerId, Process, ProcessKey};
 pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
+pub use summary::{
+    ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,
+};
 pub use symbol::{FrameName, FrameType, ResolvedFrames, SourceLine};
 pub use time::{BootTime, ClockPair, SamplePeriod, UnixTime};
 pub use unwind_table::UnwindTable;

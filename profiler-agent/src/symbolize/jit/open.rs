@@ -1,0 +1,103 @@
+//! Finds the perf map of a process: in its own root, under its pid in its own namespace.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::profile::{BootTime, ProcessKey};
+use crate::symbolize::open_in_root::open_in_root;
+
+/// Clock ticks of `/proc/PID/stat` are this long (USER_HZ is 100 on every architecture we run on).
+const TICK: Duration = Duration::from_millis(10);
+
+/// Opens `/tmp/perf-PID.map` of a living process.
+///
+/// # Errors
+/// `NotFound` when there is none or the process is gone; `PermissionDenied` when the file belongs
+/// neither to the process's user nor to root: somebody else wants to name its code.
+pub(super) fn perf_map(process: ProcessKey) -> io::Result<File> {
+    let gone = |_| io::Error::from(io::ErrorKind::NotFound);
+    let pid = process.pid;
+    let root = rustix::fs::open(
+        format!("/proc/{pid}/root"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(gone)?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).map_err(gone)?;
+    let (own_pid, user) = identity(&status).unwrap_or((pid, 0));
+    // Read last: the root and the status were those of a process that started no later.
+    if !start_of(&String::from_utf8_lossy(&stat)).is_some_and(|start| not_after(start, process)) {
+        return Err(io::Error::from(io::ErrorKind::NotFound));
+    }
+    let path = PathBuf::from(format!("tmp/perf-{own_pid}.map"));
+    let file = open_in_root(root.as_fd(), &path)?;
+    let owner = file.metadata()?.uid();
+    if owner != user && owner != 0 {
+        return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+    }
+    Ok(file)
+}
+
+/// The pid in its innermost namespace and the effective user, of `/proc/PID/status`.
+fn identity(status: &str) -> Option<(u32, u32)> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let pid = field("NSpid:")?
+        .split_ascii_whitespace()
+        .next_back()?
+        .parse()
+        .ok()?;
+    let user = field("Uid:")?
+        .split_ascii_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some((pid, user))
+}
+
+/// When the process started, of `/proc/PID/stat` (field 22).
+fn start_of(stat: &str) -> Option<BootTime> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(BootTime(ticks.saturating_mul(TICK.as_nanos() as u64)))
+}
+
+/// A process that started after the image did is another one with the same pid.
+fn not_after(start: BootTime, process: ProcessKey) -> bool {
+    start <= process.started.plus(2 * TICK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn innermost_pid_and_effective_user() {
+        let status = "Name:\tx\nUid:\t1000\t1001\t1000\t1000\nNSpid:\t4711\t12\t1\n";
+        assert_eq!(identity(status), Some((1, 1001)));
+        assert_eq!(identity("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_comm_with_blanks_and_parentheses_does_not_shift_the_fields() {
+        let fields: Vec<String> = (3..=52).map(|n| n.to_string()).collect();
+        let stat = format!("1 (a) b (c)) {}", fields.join(" "));
+        assert_eq!(start_of(&stat), Some(BootTime(22 * 10_000_000)));
+    }
+
+    #[test]
+    fn a_later_process_with_the_pid_is_not_the_one() {
+        let me = ProcessKey {
+            pid: std::process::id(),
+            started: BootTime(0),
+        };
+        let error = perf_map(me).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

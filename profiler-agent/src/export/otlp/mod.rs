@@ -19,6 +19,7 @@ mod encode;
 mod facts;
 mod options;
 mod outcome;
+mod pairs;
 mod resource;
 mod send;
 mod tables;

@@ -7,22 +7,20 @@ use flate2::read::MultiGzDecoder;
 use hashbrown::HashMap;
 
 use super::generated as proto;
+use super::tables::{Strings, Tables};
 use super::{
     KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_PID, LABEL_SPAN_ID,
     LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT,
 };
 use crate::export::read::{
-    Budget, Fields, MAX_COUNT, ReadError, ReadLimits, Value, bytes_of, frame_type_of, is_made_up,
-    made_up_name, message, numbers,
+    Budget, Fields, ReadError, ReadLimits, bytes_of, frame_type_of, is_made_up, made_up_name,
+    message,
 };
 use crate::profile::{
     BootTime, BuildId, ContainerId, Function, FunctionIndex, LineEntry, Link, Location,
     LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey, Profile,
     ProfileBuilder, SamplePeriod, Thread, ThreadIndex, UnixTime,
 };
-
-/// Period of a profile that states none: 100 Hz, the default of other profilers.
-const DEFAULT_PERIOD_NANOSECONDS: u64 = 10_000_000;
 
 /// Reads a pprof file, compressed or not. What it does not say is inferred: samples without labels belong to
 /// one process that is named after the first mapping; the kind of code follows from the names of
@@ -77,155 +75,6 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
         UnixTime(start.saturating_add(duration)),
         SamplePeriod::from_nanoseconds(period),
     ))
-}
-
-/// All of a file but its samples.
-#[derive(Default)]
-struct Tables<'a> {
-    sample_types: Vec<proto::ValueType>,
-    mappings: Vec<proto::Mapping>,
-    locations: Vec<proto::Location>,
-    functions: Vec<proto::Function>,
-    strings: Vec<&'a [u8]>,
-    comments: Vec<i64>,
-    time_nanos: i64,
-    duration_nanos: i64,
-    period_type: Option<proto::ValueType>,
-    period: i64,
-}
-
-impl<'a> Tables<'a> {
-    fn read(bytes: &'a [u8], limits: &ReadLimits) -> Result<Self, ReadError> {
-        let mut tables = Self::default();
-        let mut entries = Budget::new("entries", limits.entries);
-        let mut samples = Budget::new("samples", limits.entries);
-        let mut lines = Budget::new("lines", limits.elements);
-        for field in Fields::new(bytes, "profile") {
-            let (number, value) = field?;
-            match (number, value) {
-                (2, _) => samples.take(1)?,
-                (1 | 3..=6 | 13, _) => entries.take(1)?,
-                _ => {}
-            }
-            match (number, value) {
-                (1, _) => tables.sample_types.push(message(value, "sample type")?),
-                (3, _) => tables.mappings.push(message(value, "mapping")?),
-                (4, _) => {
-                    let location: proto::Location = message(value, "location")?;
-                    lines.take(location.line.len())?;
-                    tables.locations.push(location);
-                }
-                (5, _) => tables.functions.push(message(value, "function")?),
-                (6, Value::Bytes(text)) => tables.strings.push(text),
-                (9, Value::Number(number)) => tables.time_nanos = number as i64,
-                (10, Value::Number(number)) => tables.duration_nanos = number as i64,
-                (11, _) => tables.period_type = Some(message(value, "period type")?),
-                (12, Value::Number(number)) => tables.period = number as i64,
-                (13, _) => numbers(value, "comment", |number| {
-                    entries.take(1)?;
-                    tables.comments.push(number as i64);
-                    Ok(())
-                })?,
-                _ => {}
-            }
-        }
-        if tables.strings.is_empty() {
-            return Err(ReadError::malformed("pprof file: it has no strings"));
-        }
-        Ok(tables)
-    }
-
-    fn is(&self, value: &proto::ValueType, wanted: (&str, &str)) -> bool {
-        let string = |index: i64| {
-            let index = usize::try_from(index).ok()?;
-            self.strings.get(index).copied()
-        };
-        string(value.r#type) == Some(wanted.0.as_bytes())
-            && string(value.unit) == Some(wanted.1.as_bytes())
-    }
-
-    /// Which of a sample's values mean what.
-    fn values(&self) -> Result<Values, ReadError> {
-        let of = |wanted| {
-            self.sample_types
-                .iter()
-                .position(|value| self.is(value, wanted))
-        };
-        let values = Values {
-            count: of(("samples", "count")),
-            cpu: of(("cpu", "nanoseconds")),
-        };
-        if values.count.is_some() || values.cpu.is_some() {
-            return Ok(values);
-        }
-        let strings = Strings::new(&self.strings);
-        let show = |value: &proto::ValueType| {
-            let kind = strings.text(value.r#type).unwrap_or_default();
-            format!("{kind}/{}", strings.text(value.unit).unwrap_or_default())
-        };
-        let shown: Vec<_> = self.sample_types.iter().take(8).map(show).collect();
-        Err(ReadError::NotCpu {
-            types: shown.join(", "),
-        })
-    }
-}
-
-/// Positions in a sample's values.
-struct Values {
-    count: Option<usize>,
-    cpu: Option<usize>,
-}
-
-impl Values {
-    fn period(&self, tables: &Tables<'_>) -> u64 {
-        let cpu = ("cpu", "nanoseconds");
-        match (&tables.period_type, u64::try_from(tables.period)) {
-            (Some(period_type), Ok(period)) if period > 0 && tables.is(period_type, cpu) => period,
-            _ => DEFAULT_PERIOD_NANOSECONDS,
-        }
-    }
-
-    fn count(&self, sample: &proto::Sample, period: u64) -> u64 {
-        let value = |position: Option<usize>| {
-            let value = sample.value.get(position?).copied()?;
-            u64::try_from(value).ok()
-        };
-        let count = match (value(self.count), value(self.cpu)) {
-            (Some(count), _) => count,
-            (None, Some(nanoseconds)) => nanoseconds.div_ceil(period),
-            (None, None) => 0,
-        };
-        count.min(MAX_COUNT)
-    }
-}
-
-/// The string table; each string is made once.
-struct Strings<'a> {
-    bytes: &'a [&'a [u8]],
-    made: HashMap<i64, Arc<str>>,
-}
-
-impl<'a> Strings<'a> {
-    fn new(bytes: &'a [&'a [u8]]) -> Self {
-        Self {
-            bytes,
-            made: HashMap::new(),
-        }
-    }
-    fn text(&self, index: i64) -> Result<std::borrow::Cow<'a, str>, ReadError> {
-        let position = usize::try_from(index).ok();
-        let bytes = position.and_then(|position| self.bytes.get(position));
-        let bytes = bytes.ok_or(ReadError::dangling("string", index))?;
-        Ok(String::from_utf8_lossy(bytes))
-    }
-    fn get(&mut self, index: i64) -> Result<Arc<str>, ReadError> {
-        if let Some(made) = self.made.get(&index) {
-            return Ok(Arc::clone(made));
-        }
-        let text: Arc<str> = self.text(index)?.into();
-        self.made.insert(index, Arc::clone(&text));
-        Ok(text)
-    }
 }
 
 /// What the labels of a sample say of its thread; strings by index, 0 where there is none.

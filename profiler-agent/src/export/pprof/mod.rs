@@ -21,6 +21,7 @@ mod decode;
 mod encode;
 #[expect(unreachable_pub, reason = "written by a generator")]
 mod generated;
+mod tables;
 
 #[cfg(test)]
 mod tests;

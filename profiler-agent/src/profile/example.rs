@@ -1,5 +1,7 @@
 //! Profiles for tests: one of known content, and arbitrary ones.
 
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use profiler_common::unwind::Outcome;
@@ -9,7 +11,7 @@ use super::window::OutcomeCounts;
 use super::{
     BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, LineEntry, Link,
     Location, LocationIndex, LossCause, Losses, Mapping, Process, ProcessKey, Profile,
-    ProfileBuilder, SamplePeriod, Thread, UnixTime,
+    ProfileBuilder, SamplePeriod, StackIndex, Thread, UnixTime,
 };
 
 /// Names that strangers chose.
@@ -317,4 +319,67 @@ impl Parts {
             SamplePeriod::from_hertz(hertz),
         )
     }
+}
+
+/// Samples spelled out: their count and times.
+pub(crate) type Flat = BTreeMap<String, (u64, Vec<UnixTime>)>;
+
+/// Every sample spelled out, with its count and times; panics where something is there twice.
+pub(crate) fn flatten(profile: &Profile) -> Flat {
+    fn assert_distinct<T: Eq + Hash>(values: &[T]) {
+        assert_eq!(values.iter().collect::<HashSet<_>>().len(), values.len());
+    }
+    assert_distinct(&profile.functions);
+    assert_distinct(&profile.mappings);
+    assert_distinct(&profile.locations);
+    assert_distinct(&profile.threads);
+    let stacks: Vec<_> = (0..profile.stacks.len() as u32)
+        .map(|index| profile.stacks.get(StackIndex(index)))
+        .collect();
+    assert_distinct(&stacks);
+    assert!(profile.outcomes.len() == profile.processes.len());
+    let mut flat = Flat::new();
+    for sample in &profile.samples {
+        let thread = &profile.threads[sample.thread.0 as usize];
+        let process = &profile.processes[thread.process as usize];
+        let stack: Vec<_> = profile
+            .stacks
+            .get(sample.stack)
+            .iter()
+            .map(|index| {
+                let location = &profile.locations[index.0 as usize];
+                let mapping = location
+                    .mapping
+                    .map(|index| &profile.mappings[index.0 as usize]);
+                let lines: Vec<_> = location
+                    .lines
+                    .iter()
+                    .map(|line| {
+                        (
+                            &profile.functions[line.function.0 as usize],
+                            line.line,
+                            line.column,
+                        )
+                    })
+                    .collect();
+                (
+                    mapping,
+                    location.address,
+                    lines,
+                    location.frame_type,
+                    location.named,
+                )
+            })
+            .collect();
+        let key = format!(
+            "{process:?} {} {} {stack:?} {:?}",
+            thread.tid, thread.name, sample.link
+        );
+        let mut times = sample.times.clone();
+        times.sort_unstable();
+        assert!(times.is_empty() || times.len() as u64 == sample.count);
+        let old = flat.insert(key, (sample.count, times));
+        assert!(old.is_none(), "one sample a thread, stack and link");
+    }
+    flat
 }

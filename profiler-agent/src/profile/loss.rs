@@ -65,8 +65,8 @@ pub enum LossCause {
 }
 
 impl LossCause {
-    /// Every cause.
-    pub const ALL: [Self; 26] = [
+    /// Every cause, in order of declaration.
+    pub const ALL: [Self; 28] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -86,7 +86,9 @@ impl LossCause {
         Self::UnwindTableBudget,
         Self::DebugInfoBudget,
         Self::SymbolsMalformed,
+        Self::KernelSymbolsHidden,
         Self::PerfMapMalformed,
+        Self::PipelineBehind,
         Self::SymbolizerBehind,
         Self::QueueFull,
         Self::ReceiverRefused,
@@ -149,6 +151,15 @@ impl LossCause {
         )
     }
 }
+
+const _: () = {
+    // A cause that is missing above shifts the ones behind it.
+    let mut index = 0;
+    while index < LossCause::ALL.len() {
+        assert!(LossCause::ALL[index] as usize == index);
+        index += 1;
+    }
+};
 
 /// Counts by cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -233,75 +233,10 @@ impl<'a> Source<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashSet};
-    use std::hash::Hash;
-
     use proptest::prelude::*;
 
-    use super::super::example::{any_profile, example};
+    use super::super::example::{Flat, any_profile, example, flatten};
     use super::*;
-
-    type Flat = BTreeMap<String, (u64, Vec<UnixTime>)>;
-
-    /// Every sample spelled out, with its count and times; panics where something is there twice.
-    fn flatten(profile: &Profile) -> Flat {
-        fn assert_distinct<T: Eq + Hash>(values: &[T]) {
-            assert_eq!(values.iter().collect::<HashSet<_>>().len(), values.len());
-        }
-        assert_distinct(&profile.functions);
-        assert_distinct(&profile.mappings);
-        assert_distinct(&profile.locations);
-        assert_distinct(&profile.threads);
-        let stacks: Vec<_> = (0..profile.stacks.len() as u32)
-            .map(|index| profile.stacks.get(StackIndex(index)))
-            .collect();
-        assert_distinct(&stacks);
-        assert!(profile.outcomes.len() == profile.processes.len());
-        let mut flat = Flat::new();
-        for sample in &profile.samples {
-            let thread = &profile.threads[sample.thread.0 as usize];
-            let process = &profile.processes[thread.process as usize];
-            let stack: Vec<_> = profile
-                .stacks
-                .get(sample.stack)
-                .iter()
-                .map(|index| {
-                    let location = &profile.locations[index.0 as usize];
-                    let mapping = location
-                        .mapping
-                        .map(|index| &profile.mappings[index.0 as usize]);
-                    let lines: Vec<_> = location
-                        .lines
-                        .iter()
-                        .map(|line| {
-                            (
-                                &profile.functions[line.function.0 as usize],
-                                line.line,
-                                line.column,
-                            )
-                        })
-                        .collect();
-                    (
-                        mapping,
-                        location.address,
-                        lines,
-                        location.frame_type,
-                        location.named,
-                    )
-                })
-                .collect();
-            let key = format!(
-                "{process:?} {} {} {stack:?} {:?}",
-                thread.tid, thread.name, sample.link
-            );
-            let mut times = sample.times.clone();
-            times.sort_unstable();
-            assert!(times.is_empty() || times.len() as u64 == sample.count);
-            let old = flat.insert(key, (sample.count, times));
-            assert!(old.is_none(), "one sample a thread, stack and link");
-        }
-        flat
-    }
 
     fn sum(flats: &[Flat]) -> Flat {
         let mut sum = Flat::new();

@@ -10,6 +10,7 @@ use tonic::codegen::http::Uri;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
 use super::options::{Host, Options};
+use super::pairs::pairs;
 
 /// Where to export to, and how.
 #[derive(Clone, Debug)]
@@ -190,9 +191,11 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             let key: AsciiMetadataKey = name.to_ascii_lowercase().parse().map_err(|_| {
                 hidden.error(format!("{name:?} is no name of a header with a text value"))
             })?;
-            let value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| {
+            let mut value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| {
                 hidden.error(format!("the value of {name} is not visible ASCII text"))
             })?;
+            // Never shown in logs.
+            value.set_sensitive(true);
             Ok((key, value))
         };
         pairs.into_iter().map(header).collect()
@@ -244,46 +247,6 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             Vec::new()
         })
     }
-}
-
-/// `key=value,key=value` with percent-encoded values, as in W3C Baggage without properties.
-fn pairs(list: &str) -> Result<Vec<(String, String)>, String> {
-    let pair = |pair: &str| {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| "an entry has no `=`".to_owned())?;
-        let key = percent_decoded(key.trim())?;
-        if key.is_empty() {
-            return Err("an entry has no key".to_owned());
-        }
-        let value =
-            percent_decoded(value.trim()).map_err(|fix| format!("the value of {key}: {fix}"))?;
-        Ok((key, value))
-    };
-    list.split(',')
-        .filter(|entry| !entry.trim().is_empty())
-        .map(pair)
-        .collect()
-}
-
-fn percent_decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = tail.get(..2).and_then(|digits| {
-            let high = char::from(digits[0]).to_digit(16)?;
-            let low = char::from(digits[1]).to_digit(16)?;
-            u8::try_from(high * 16 + low).ok()
-        });
-        bytes.push(digits.ok_or("a `%` without two hexadecimal digits (write %25)")?);
-        rest = &tail[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| "it does not decode to UTF-8".to_owned())
 }
 
 #[cfg(test)]

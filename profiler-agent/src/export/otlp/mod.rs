@@ -13,17 +13,22 @@
 #[cfg(test)]
 mod check;
 mod config;
+mod decode;
 mod dictionary;
 mod encode;
+mod facts;
 mod options;
 mod outcome;
+mod pairs;
 mod resource;
 mod send;
+mod tables;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, ConfigError};
+pub use decode::decode;
 pub use encode::{encode, encode_one};
 pub use options::{Grouping, Host, Options, Shape};
 pub use send::{Client, ClientError};

@@ -17,13 +17,16 @@
 //! Comments hold what was lost (`losses: ring_full=3`) and how stacks ended (`outcomes: root=97 truncated=3`).
 //! Times of samples have no place in the format.
 
+mod decode;
 mod encode;
 #[expect(unreachable_pub, reason = "written by a generator")]
 mod generated;
+mod tables;
 
 #[cfg(test)]
 mod tests;
 
+pub use decode::decode;
 pub use encode::encode;
 
 const LABEL_PID: &str = "pid";

@@ -142,3 +142,6 @@ fn open_handle(handle: BorrowedFd<'_>) -> io::Result<Opened> {
         stat,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 //! The local store over real files: limits, crashes, damage.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -64,7 +68,7 @@ fn all(store: &Store) -> Vec<ArchivedWindow> {
     let mut windows = Vec::new();
     store
         .visit(UnixTime(0), UnixTime(u64::MAX), &mut |window| {
-            windows.push(window)
+            windows.push(window);
         })
         .unwrap();
     windows

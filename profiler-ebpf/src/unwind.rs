@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
 use profiler_common::layout::process::NO_TABLE;
 use profiler_common::layout::sample::MAX_USER_FRAMES;
 use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags, TablePlace};
-use profiler_common::unwind::table::{BLOCK_WORDS, Words, rule_index};
+use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, Words, rule_index};
 use profiler_common::unwind::{
     CfaKind, Memory, Outcome, Registers, Step, frame_pointer_step, step,
 };
@@ -24,6 +24,8 @@ struct Walk {
     entry: *const ProcessEntry,
 }
 
+/// Index of `Rule::NONE`.
+const NO_INFORMATION: u16 = 0;
 const CONTINUE: i64 = 0;
 const STOP: i64 = 1;
 
@@ -148,6 +150,11 @@ fn find_rule(
     if mapping.table == NO_TABLE {
         return (None, Outcome::TablePending);
     }
+    let offset = pc.wrapping_add(mapping.bias);
+    if offset >> BUCKET_BITS >= u64::from(mapping.buckets) {
+        // The file has no information for this part of it, or none at all.
+        return (Some(NO_INFORMATION), Outcome::NoRule);
+    }
     let place = TablePlace(mapping.table);
     let Some(segment) = SEGMENTS.get(place.segment()) else {
         return (None, Outcome::TablePending);
@@ -157,7 +164,6 @@ fn find_rule(
         first: place.block(),
         cell,
     };
-    let offset = pc.wrapping_add(mapping.bias);
     (
         rule_index(&table, mapping.buckets, offset),
         Outcome::TableCorrupt,

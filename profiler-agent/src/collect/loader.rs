@@ -166,6 +166,12 @@ impl Kernel {
             })
     }
 
+    /// Is this process selected, by name or as a child of one?
+    #[must_use]
+    pub fn is_selected(&self, pid: u32) -> bool {
+        self.selected.get(&pid, 0).is_ok()
+    }
+
     /// Starts sampling on the CPUs that are online and not sampled yet, stops on those that went
     /// offline.
     pub fn follow_cpus(&mut self) -> Result<(), CollectError> {

@@ -186,11 +186,11 @@ impl Publisher {
         }
     }
 
-    /// Writes rules into the array that all tables share.
-    pub fn write_rules(&mut self, rules: &[(u16, Rule)]) -> Result<(), CollectError> {
-        rules.iter().try_for_each(|(index, rule)| {
+    /// Writes rules into the array that all tables share, from index `first` on.
+    pub fn write_rules(&mut self, first: u32, rules: &[Rule]) -> Result<(), CollectError> {
+        (first..).zip(rules).try_for_each(|(index, rule)| {
             self.rules
-                .set(u32::from(*index), PlainRule(*rule), 0)
+                .set(index, PlainRule(*rule), 0)
                 .map_err(|source| map_error("RULES", source))
         })
     }
@@ -224,6 +224,7 @@ impl Publisher {
 
     /// Loads a table (its rows name shared rules) and points the mappings of all published
     /// processes to it. Does not load it, and counts that, when the budget is used up by tables in use.
+    /// A table without words (of a file that has none) makes them fall back to frame pointers for good.
     pub fn load_table(
         &mut self,
         executable: ExecutableId,
@@ -236,6 +237,17 @@ impl Publisher {
             return Ok(());
         }
         let blocks = words.len().div_ceil(BLOCK_WORDS) as u32;
+        if blocks == 0 {
+            let nothing = Loaded {
+                place: TablePlace(0),
+                blocks,
+                start,
+                buckets: 0,
+                used: now,
+            };
+            self.tables.insert(executable, nothing);
+            return self.rewrite_users(executable, now);
+        }
         while self.used_blocks() + u64::from(blocks) > self.budget_blocks {
             let Some(idle) = self.least_used(now) else {
                 self.losses.add(LossCause::UnwindTableBudget, 1);
@@ -272,6 +284,9 @@ impl Publisher {
             return Ok(());
         };
         self.rewrite_users(executable, now)?;
+        if loaded.blocks == 0 {
+            return Ok(());
+        }
         if let Some(segment) = self.segments.release(loaded.place, loaded.blocks) {
             self.memory.remove(u32::from(segment))?;
         }

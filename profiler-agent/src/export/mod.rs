@@ -8,6 +8,7 @@ pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
+pub mod queue;
 mod read_limits;
 pub mod svg;
 

@@ -97,3 +97,102 @@ fn hexadecimal(text: &[u8], length: usize) -> bool {
             .iter()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{container_of, parse};
+
+    const ID: &str = "4f1b8d8e1f0a3c5d7e9b2a4c6d8f0e1a3b5c7d9e0f2a4b6c8d0e1f3a5b7c9d0e";
+
+    fn container(path: &str) -> Option<String> {
+        container_of(path.as_bytes()).map(|id| id.0.into())
+    }
+
+    #[test]
+    fn every_runtime_and_driver() {
+        let pod = "kubepods-burstable-pod0b1c2d3e_4f50_6172_8394_a5b6c7d8e9f0.slice";
+        for path in [
+            format!("/docker/{ID}"),
+            format!("/system.slice/docker-{ID}.scope"),
+            format!("/kubepods/burstable/pod0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/{ID}"),
+            format!("/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{ID}.scope"),
+            format!("/system.slice/containerd.service/{pod}:cri-containerd:{ID}"),
+            format!("/kubepods.slice/{pod}/crio-{ID}.scope"),
+            format!("/kubepods/besteffort/podX/crio-{ID}"),
+            format!("/machine.slice/libpod-{ID}.scope/container"),
+            format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope"),
+            format!("/ecs/0123456789abcdef0123456789abcdef/{ID}"),
+            // The agent's own cgroup namespace may lie below its root.
+            format!("/../../podX/{ID}"),
+            format!("/docker/{ID}/system.slice/ssh.service"),
+        ] {
+            assert_eq!(container(&path).as_deref(), Some(ID), "{path}");
+        }
+        let task = "0123456789abcdef0123456789abcdef-1234567890";
+        assert_eq!(container(&format!("/ecs/{task}")).as_deref(), Some(task));
+    }
+
+    #[test]
+    fn the_innermost_container_counts() {
+        let inner = ID.replace('4', "a");
+        let path = format!("/docker/{ID}/docker/{inner}");
+        assert_eq!(container(&path).as_deref(), Some(&*inner));
+    }
+
+    #[test]
+    fn what_is_no_container() {
+        for path in [
+            "/".to_owned(),
+            "/system.slice/ssh.service".to_owned(),
+            "/user.slice/user-1000.slice/session-2.scope".to_owned(),
+            format!("/machine.slice/libpod-conmon-{ID}.scope"),
+            format!("/kubepods.slice/crio-conmon-{ID}.scope"),
+            format!("/docker/{}", &ID[1..]),
+            format!("/docker/{ID}0"),
+            format!("/docker/{}", ID.to_uppercase()),
+        ] {
+            assert_eq!(container(&path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn layouts() {
+        let unified = parse(format!("0::/system.slice/docker-{ID}.scope\n").as_bytes()).unwrap();
+        assert!(unified.unified);
+        assert_eq!(&*unified.path, format!("/system.slice/docker-{ID}.scope"));
+        assert_eq!(&*unified.container.unwrap().0, ID);
+
+        let legacy =
+            format!("12:pids:/docker/{ID}\n11:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/\n");
+        let legacy = parse(legacy.as_bytes()).unwrap();
+        assert!(!legacy.unified);
+        assert_eq!(&*legacy.path, format!("/docker/{ID}"));
+        assert_eq!(&*legacy.container.unwrap().0, ID);
+
+        let hybrid = format!("4:memory:/docker/{ID}\n1:name=systemd:/\n0::/\n");
+        let hybrid = parse(hybrid.as_bytes()).unwrap();
+        assert!(!hybrid.unified);
+        assert_eq!(&*hybrid.path, format!("/docker/{ID}"));
+
+        let hybrid = format!("4:memory:/\n0::/init.scope\n");
+        assert_eq!(&*parse(hybrid.as_bytes()).unwrap().path, "/init.scope");
+        assert_eq!(&*parse(b"0::/\n").unwrap().path, "/");
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(b"garbage\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            drop(parse(&bytes));
+        }
+        #[test]
+        fn any_path(path in "[/:.0-9a-f-]{0,200}(scope)?") {
+            if let Some(id) = container_of(path.as_bytes()) {
+                prop_assert!(path.contains(&*id.0));
+            }
+        }
+    }
+}

@@ -326,3 +326,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .copied()
         .map(u32::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,11 +66,33 @@ pub struct Limits {
     pub open: usize,
 }
 
+impl Limits {
+    /// The bounds for a process that may have `descriptors` open: half of them, at most
+    /// [`Limits::default`].
+    #[must_use]
+    pub fn within(descriptors: u64) -> Self {
+        let Self { pinned, open } = Self::default();
+        // A file of a container also has a descriptor of its root.
+        let fitting = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        Self {
+            pinned: pinned.min(fitting),
+            open: open.min(fitting),
+        }
+    }
+
+    /// The bounds for this process, by its limit of descriptors (`RLIMIT_NOFILE`).
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        limit.current.map_or_else(Self::default, Self::within)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             pinned: 1_024,
-            open: 8_192,
+            open: 4_096,
         }
     }
 }
@@ -333,10 +355,11 @@ impl Executables {
 
     /// Opens what `mapped` is a mapping of.
     fn open(&mut self, mapped: &MappedFile<'_>) -> Result<Found, LossCause> {
-        if self.known.len() >= self.limits.open {
+        // A file has up to two names here.
+        if self.known.len() >= 2 * self.limits.open {
             self.known
                 .retain(|_, known| known.executable.strong_count() > 0);
-            if self.known.len() >= self.limits.open {
+            if self.known.len() >= 2 * self.limits.open {
                 return Err(LossCause::ExecutableUnopened);
             }
         }

@@ -118,7 +118,7 @@ impl Cgroups {
     /// Finds out the cgroup of an image whose samples come from `sample.cgroup`.
     fn settle(&mut self, image: &mut Image, sample: &RawSample, reader: &mut impl Reader) {
         let id = sample.cgroup;
-        let first = image.cgroup == CgroupState::Read;
+        let just_read = image.cgroup == CgroupState::Read;
         image.cgroup = CgroupState::OfId(id);
         if let Some((path, container)) = self.0.get(&id) {
             if image.process.cgroup != *path {
@@ -130,7 +130,7 @@ impl Cgroups {
             return;
         }
         // What a scan read a moment ago is taken for it, unless samples say that it moved.
-        if first || image.process.kernel {
+        if just_read || image.process.kernel {
             return;
         }
         let Some(Cgroup {

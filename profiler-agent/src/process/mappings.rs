@@ -74,14 +74,14 @@ impl MappingSet {
         {
             return Some(&now.mapping);
         }
-        self.retired
-            .iter()
-            .rev()
-            .find(|retired| {
-                retired.since <= time
-                    && time < retired.until
-                    && retired.mapping.range.contains(&address)
-            })
+        let earlier = || {
+            self.retired
+                .iter()
+                .filter(|retired| retired.mapping.range.contains(&address))
+        };
+        let then = earlier().find(|retired| retired.since <= time && time < retired.until);
+        let next = || earlier().filter(|retired| retired.since > time);
+        then.or_else(|| next().min_by_key(|retired| retired.since))
             .map(|retired| &retired.mapping)
             .or(now.map(|now| &now.mapping))
     }
@@ -277,3 +277,6 @@ fn widened(mapping: ExecutableMapping, range: Range<VirtualAddress>) -> Executab
     };
     ExecutableMapping { range, kind }
 }
+
+#[cfg(test)]
+mod tests;

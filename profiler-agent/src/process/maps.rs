@@ -91,3 +91,73 @@ fn unescape(path: &[u8]) -> Cow<'_, [u8]> {
     }
     Cow::Owned(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{MapsLine, executable};
+    use crate::profile::{FileOffset, VirtualAddress};
+
+    #[test]
+    fn the_fields_of_a_line() {
+        let line =
+            b"7f3c1a000000-7f3c1a1d5000 r-xp 00028000 fe:01 1049   /usr/lib/a b.so (deleted)";
+        assert_eq!(
+            executable(line),
+            Some(MapsLine {
+                range: VirtualAddress(0x7f3c_1a00_0000)..VirtualAddress(0x7f3c_1a1d_5000),
+                offset: FileOffset(0x28000),
+                major: 0xfe,
+                minor: 1,
+                inode: 1049,
+                path: b"/usr/lib/a b.so (deleted)".as_slice().into(),
+            })
+        );
+    }
+
+    #[test]
+    fn lines_without_a_path() {
+        for line in [
+            b"1000-2000 rwxp 00000000 00:00 0 ".as_slice(),
+            b"1000-2000 rwxp 00000000 00:00 0",
+        ] {
+            assert_eq!(*executable(line).unwrap().path, *b"");
+        }
+    }
+
+    #[test]
+    fn a_newline_in_a_path_is_restored() {
+        let line = b"1000-2000 r-xp 0 00:00 5 /tmp/a\\012b\\012\\01";
+        assert_eq!(*executable(line).unwrap().path, *b"/tmp/a\nb\n\\01");
+    }
+
+    #[test]
+    fn what_is_left_out() {
+        for line in [
+            b"1000-2000 rw-p 00000000 00:00 0".as_slice(),
+            b"2000-1000 r-xp 00000000 00:00 0",
+            b"1000-1000 r-xp 00000000 00:00 0",
+            b"1000 r-xp 00000000 00:00 0",
+            b"1000-20000000000000000 r-xp 00000000 00:00 0",
+            b"1000-2000 r-xp 00000000 000000001:00 -1",
+            b"1000-2000 r-xp",
+            b"",
+        ] {
+            assert_eq!(executable(line), None, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(executable(&bytes));
+        }
+        #[test]
+        fn nearly_a_line(line in "[0-9a-f]{0,17}-[0-9a-f]{0,17} r?.xp? ?[0-9a-f]{0,17} [0-9a-f:]{0,8} [0-9]{0,21} .{0,8}") {
+            if let Some(line) = executable(line.as_bytes()) {
+                prop_assert!(line.range.start < line.range.end);
+            }
+        }
+    }
+}

@@ -50,3 +50,53 @@ impl Stat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Stat;
+
+    #[test]
+    fn a_name_that_looks_like_the_rest() {
+        let stat = b"42 (a) Z 1 (b\n) R 7 42 42 0 -1 4194304 107 0 0 0 0 0 0 0 20 0 3 0 26345 2666496 223 \
+            18446744073709551615 1 1 0";
+        assert_eq!(
+            Stat::parse(stat),
+            Some(Stat {
+                comm: "a) Z 1 (b\n".into(),
+                state: b'R',
+                parent: 7,
+                kernel: false,
+                threads: 3,
+                start_ticks: 26345,
+            })
+        );
+    }
+
+    #[test]
+    fn a_kernel_thread() {
+        let stat = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 7 0 0 184";
+        assert!(Stat::parse(stat).unwrap().kernel);
+    }
+
+    #[test]
+    fn the_kernel_s_own() {
+        let stat = Stat::parse(&std::fs::read("/proc/self/stat").unwrap()).unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim().to_owned()
+        };
+        assert_eq!(stat.parent.to_string(), field("PPid:"));
+        assert_eq!(*stat.comm, *field("Name:"));
+        assert!(!stat.kernel);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(Stat::parse(&bytes));
+        }
+    }
+}

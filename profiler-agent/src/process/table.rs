@@ -460,3 +460,6 @@ impl Reads {
             .retain(|_, since| now.since(*since) < Self::MISSING);
     }
 }
+
+#[cfg(test)]
+mod tests;

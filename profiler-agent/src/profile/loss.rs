@@ -48,6 +48,8 @@ pub enum LossCause {
     KernelSymbolsHidden,
     /// Perf maps that could not be read or were malformed.
     PerfMapMalformed,
+    /// Samples: the stages behind the window were behind by as many windows as may wait.
+    PipelineBehind,
     /// Locations that were not symbolized because the symbolizer was behind.
     SymbolizerBehind,
     /// Payloads dropped: the queue was full.
@@ -123,6 +125,7 @@ impl LossCause {
             Self::SymbolsMalformed => "symbols_malformed",
             Self::KernelSymbolsHidden => "kernel_symbols_hidden",
             Self::PerfMapMalformed => "perf_map_malformed",
+            Self::PipelineBehind => "pipeline_behind",
             Self::SymbolizerBehind => "symbolizer_behind",
             Self::QueueFull => "queue_full",
             Self::ReceiverRefused => "receiver_refused",
@@ -142,6 +145,7 @@ impl LossCause {
                 | Self::RecordMalformed
                 | Self::ProcessUnknown
                 | Self::WindowFull
+                | Self::PipelineBehind
         )
     }
 }

@@ -11,6 +11,9 @@ pub struct SymbolizeConfig {
     /// Files with more bytes of debug information than this get names from their symbol table
     /// alone.
     pub debug_info_bytes: u64,
+    /// Files whose compressed debug information is larger than this, decompressed, get names from their
+    /// symbol table alone.
+    pub decompressed_bytes: u64,
     /// Read inlined functions and lines?
     pub debug_info: bool,
     /// Bytes of a perf map that are read.
@@ -25,6 +28,7 @@ impl Default for SymbolizeConfig {
             cache_bytes: 8 << 20,
             index_bytes: 12 << 20,
             debug_info_bytes: 512 << 20,
+            decompressed_bytes: 24 << 20,
             debug_info: true,
             perf_map_bytes: 64 << 20,
             prefetch_queue: 256,

@@ -3,6 +3,7 @@
 mod cache;
 mod config;
 mod demangle;
+mod dwarf;
 mod elf;
 mod jit;
 mod kernel;
@@ -13,6 +14,8 @@ mod strings;
 mod symbolizer;
 mod tables;
 mod thread;
+#[cfg(test)]
+mod truth;
 
 pub use config::SymbolizeConfig;
 pub use jit::perf_map;

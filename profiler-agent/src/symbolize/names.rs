@@ -45,6 +45,12 @@ impl Names {
         (name, system_name, mangling)
     }
 
+    /// A raw name, as its bytes are in a file.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> Arc<str> {
+        let bytes = &bytes[..bytes.len().min(demangle::MAX_RAW)];
+        self.strings.intern(&String::from_utf8_lossy(bytes))
+    }
+
     /// A string from a stranger: bounded, without control characters, shared.
     pub(super) fn text(&mut self, text: &str) -> Arc<str> {
         self.strings.intern(&demangle::readable(text.into()))

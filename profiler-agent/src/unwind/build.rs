@@ -20,6 +20,7 @@ use super::entries::{
 use super::interner::RuleInterner;
 use super::source::Source;
 use super::statistics::Statistics;
+use super::supplement::{self, Supplement};
 use super::trampoline;
 use super::writer::Writer;
 use crate::profile::{ElfAddress, UnwindTable};
@@ -65,24 +66,22 @@ pub fn build<S: Source + ?Sized>(source: &S) -> Result<Built, Absent> {
         exception: exception.map(|section| entries::exception_frames(section, image.text)),
         debug: image.debug_frame.as_ref().map(debug_frames),
         converter: Converter::new(image.machine),
-        signal_rule: trampoline::rule(image.machine),
-        trampoline_length: trampoline::covered(image.machine),
+        supplements: Vec::new(),
         statistics: Statistics::default(),
         code,
     };
 
     let mut list = builder.entries(exception, by_header, image.debug_frame.as_ref())?;
+    builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
     builder.statistics.unsearched_bytes = searched.skipped;
     if !searched.found.is_empty() {
         drop(table);
-        for start in &searched.found {
-            list.extend(Entry::new(*start, Origin::Trampoline, 0));
-        }
-        sort(&mut list);
+        let trampolines = searched.found.len() as u32;
+        builder.supplement(&mut list, Origin::Trampoline, searched.found);
         (table, _) = builder.table(&list)?;
-        builder.statistics.trampolines = searched.found.len() as u32;
+        builder.statistics.trampolines = trampolines;
     } else if seen == 0 {
         return Err(if builder.statistics.malformed_entries > 0 {
             Absent::Malformed(Malformed::CallFrames)
@@ -159,8 +158,7 @@ struct Builder<'a> {
     exception: Option<Frames<'a, gimli::EhFrame<Bytes<'a>>>>,
     debug: Option<Frames<'a, DebugFrame<Bytes<'a>>>>,
     converter: Converter,
-    signal_rule: Rule,
-    trampoline_length: u32,
+    supplements: Vec<Supplement>,
     statistics: Statistics,
     code: Code,
 }
@@ -211,6 +209,17 @@ impl Builder<'_> {
         Ok(list)
     }
 
+    /// Adds entries for code of known shape.
+    fn supplement(&mut self, list: &mut Vec<Entry>, origin: Origin, more: Vec<Supplement>) {
+        for supplement in more {
+            if let Some(start) = self.code.offset(supplement.address) {
+                list.extend(Entry::new(start, origin, self.supplements.len()));
+                self.supplements.push(supplement);
+            }
+        }
+        sort(list);
+    }
+
     /// The table of `list`, and how many of its entries were used.
     fn table(&mut self, list: &[Entry]) -> Result<(UnwindTable, u32), Absent> {
         let mut output = Output {
@@ -227,18 +236,25 @@ impl Builder<'_> {
                 ..Statistics::default()
             },
         };
-        let ends = list.iter().skip(1).map(|next| next.start);
-        for (entry, end) in list.iter().zip(ends.chain([self.code.span])) {
-            match entry.origin() {
-                Origin::Trampoline => {
-                    let number = output.number(&self.signal_rule);
-                    output.writer.switch(u64::from(entry.start), number)?;
-                    let end = end.min(entry.start.saturating_add(self.trampoline_length));
-                    output.writer.switch(u64::from(end), RuleInterner::NONE)?;
+        // Up to where the entries so far say something: a linkage table's own information wins.
+        let mut described = 0;
+        for (index, entry) in list.iter().enumerate() {
+            let linkage = entry.origin() == Origin::Linkage;
+            let next = list[index + 1..]
+                .iter()
+                .find(|next| linkage || next.origin() != Origin::Linkage);
+            let end = next.map_or(self.code.span, |next| next.start);
+            described = match entry.origin() {
+                Origin::Linkage if entry.start < described => continue,
+                Origin::Trampoline | Origin::Linkage => {
+                    let Some(supplement) = self.supplements.get(entry.offset()) else {
+                        continue;
+                    };
+                    output.supplement(supplement, *entry, end)?
                 }
                 Origin::Exception => output.convert(self.exception.as_mut(), *entry, end)?,
                 Origin::Debug => output.convert(self.debug.as_mut(), *entry, end)?,
-            }
+            };
         }
         self.statistics = output.statistics;
         let (buckets, words) = output.writer.finish()?;
@@ -302,18 +318,27 @@ impl Output {
         self.last.1
     }
 
-    /// Writes the rows of `entry`, at most up to `end`.
+    /// Writes the one rule of `supplement`, at most up to `end`; returns up to where.
+    fn supplement(&mut self, supplement: &Supplement, at: Entry, end: u32) -> Result<u32, Absent> {
+        let number = self.number(&supplement.rule);
+        self.writer.switch(u64::from(at.start), number)?;
+        let end = end.min(at.start.saturating_add(supplement.length));
+        self.writer.switch(u64::from(end), RuleInterner::NONE)?;
+        Ok(end)
+    }
+
+    /// Writes the rows of the entry `at`, at most up to `end`; returns up to where.
     fn convert<'a, S: UnwindSection<Bytes<'a>>>(
         &mut self,
         frames: Option<&mut Frames<'a, S>>,
         at: Entry,
         end: u32,
-    ) -> Result<(), Absent> {
+    ) -> Result<u32, Absent> {
         let Some(frames) = frames else {
-            return Ok(());
+            return Ok(at.start);
         };
         let Some(entry) = frames.entry(at.offset())? else {
-            return Ok(());
+            return Ok(at.start);
         };
         self.statistics.entries += 1;
         let end = entry
@@ -325,7 +350,9 @@ impl Output {
             self.statistics.undecodable += 1;
             self.writer.switch(from, RuleInterner::UNSUPPORTED)?;
         }
-        self.writer.switch(end, RuleInterner::NONE)
+        self.writer.switch(end, RuleInterner::NONE)?;
+        // `end` is at most the `u32` that it was limited by.
+        Ok(end as u32)
     }
 
     /// Writes rows; the offset from which on the instructions could not be decoded.

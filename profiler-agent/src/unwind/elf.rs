@@ -48,6 +48,19 @@ pub(super) struct Section<'s> {
     pub(super) bytes: Cow<'s, [u8]>,
 }
 
+/// A procedure linkage table.
+#[derive(Debug)]
+pub(super) struct Linkage {
+    pub(super) address: u64,
+    /// Bytes.
+    pub(super) length: u32,
+    /// Do its entries push a number for the resolver? (`.plt`, as opposed to `.plt.sec` and
+    /// `.plt.got`)
+    pub(super) lazy: bool,
+    /// Its first four bytes.
+    pub(super) start: [u8; 4],
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Image<'s> {
@@ -59,6 +72,8 @@ pub(super) struct Image<'s> {
     pub(super) eh_frame_header: Option<Section<'s>>,
     /// `.debug_frame`, uncompressed.
     pub(super) debug_frame: Option<Section<'s>>,
+    /// Procedure linkage tables.
+    pub(super) linkage: Vec<Linkage>,
     /// Address of `.text`, for pointers relative to it.
     pub(super) text: Option<u64>,
 }
@@ -128,6 +143,14 @@ impl<'s> Image<'s> {
             eh_frame,
             eh_frame_header,
             debug_frame: sections.section(source, b".debug_frame")?,
+            linkage: [
+                (b".plt".as_slice(), true),
+                (b".plt.sec", false),
+                (b".plt.got", false),
+            ]
+            .into_iter()
+            .filter_map(|(name, lazy)| sections.linkage(source, name, lazy))
+            .collect(),
             text: sections
                 .find(b".text")
                 .and_then(|header| u64_at(header, 16)),
@@ -237,6 +260,18 @@ impl<'s> Sections<'s> {
                 .get(start..)
                 .and_then(|rest| rest.strip_prefix(name))
                 .is_some_and(|rest| rest.first() == Some(&0))
+        })
+    }
+
+    fn linkage<S: Source + ?Sized>(&self, source: &S, name: &[u8], lazy: bool) -> Option<Linkage> {
+        let header = self.find(name)?;
+        let offset = u64_at(header, 24)?;
+        let start = source.bytes(offset..offset.checked_add(4)?)?;
+        Some(Linkage {
+            address: u64_at(header, 16)?,
+            length: u32::try_from(u64_at(header, 32)?).ok()?,
+            lazy,
+            start: *start.first_chunk()?,
         })
     }
 

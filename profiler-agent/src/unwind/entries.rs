@@ -21,15 +21,17 @@ const WORK_PER_BYTE: u64 = 16;
 /// Work that every section may cost.
 const WORK_AT_LEAST: u64 = 1 << 20;
 
-/// Section with call frame information.
+/// Where a rule comes from; of two for the same address the first counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
-    /// Signal trampolines that were found by their instructions: no section.
+    /// Signal trampolines that were found by their instructions.
     Trampoline,
     /// `.eh_frame`.
     Exception,
     /// `.debug_frame`.
     Debug,
+    /// Procedure linkage tables.
+    Linkage,
 }
 
 /// Where an entry is and where its function starts. Ordered by start; of entries with the same
@@ -38,8 +40,8 @@ pub(super) enum Origin {
 pub(super) struct Entry {
     /// First address, from the start of the table on.
     pub(super) start: u32,
-    /// Origin in the two high bits, offset in its section below: 8 bytes an entry, because large
-    /// files have hundreds of thousands.
+    /// Origin in the two high bits; below the offset in its section, or the number of its
+    /// supplement: 8 bytes an entry, because large files have hundreds of thousands.
     place: u32,
 }
 
@@ -58,7 +60,8 @@ impl Entry {
         match self.place >> Self::OFFSET_BITS {
             0 => Origin::Trampoline,
             1 => Origin::Exception,
-            _ => Origin::Debug,
+            2 => Origin::Debug,
+            _ => Origin::Linkage,
         }
     }
     pub(super) const fn offset(self) -> usize {

@@ -15,6 +15,7 @@ use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
 use super::source::Source;
+use super::supplement::Supplement;
 use crate::profile::UnwindTable;
 
 /// `mov $15, %rax; syscall`: `rt_sigreturn` is 15.
@@ -40,11 +41,6 @@ const fn instructions(machine: Machine) -> &'static [u8] {
     }
 }
 
-/// Bytes that the rule of a trampoline covers: the instructions and one byte before.
-pub(super) const fn covered(machine: Machine) -> u32 {
-    instructions(machine).len() as u32 + 1
-}
-
 /// The rule of a trampoline, by the offsets of the saved registers from the stack pointer.
 ///
 /// x86_64: the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
@@ -52,7 +48,7 @@ pub(super) const fn covered(machine: Machine) -> u32 {
 /// arch/x86/include/uapi/asm/sigcontext.h). aarch64: it points to the `siginfo` of 128
 /// bytes, the `ucontext` behind it has `uc_mcontext` at 176: fault address, x0 to x30, sp, pc
 /// (arch/arm64/include/uapi/asm/{ucontext,sigcontext}.h).
-pub(super) const fn rule(machine: Machine) -> Rule {
+const fn rule(machine: Machine) -> Rule {
     const AARCH64_REGISTERS: i32 = 128 + 176 + 8;
     let (stack_pointer, return_address, frame_pointer, base_register, register) = match machine {
         Machine::X86_64 => (160, 168, 120, 128, X86_64::STACK_POINTER),
@@ -81,8 +77,8 @@ pub(super) const fn rule(machine: Machine) -> Rule {
 /// What a search found.
 #[derive(Debug, Default)]
 pub(super) struct Searched {
-    /// Offsets from the start of the table from which on a trampoline's rule holds.
-    pub(super) found: Vec<u32>,
+    /// The trampolines.
+    pub(super) found: Vec<Supplement>,
     /// Bytes that were not searched because of a bound.
     pub(super) skipped: u64,
 }
@@ -120,9 +116,12 @@ pub(super) fn search<S: Source + ?Sized>(
             let file = start - load.address + load.offset;
             window.search(file..file + length, wanted, |position| {
                 let address = position - load.offset + load.address;
-                let offset = (address - table.start.0).saturating_sub(1);
                 if searched.found.len() < MAX_FOUND {
-                    searched.found.push(offset as u32);
+                    searched.found.push(Supplement {
+                        address: address.saturating_sub(1),
+                        length: wanted.len() as u32 + 1,
+                        rule: rule(image.machine),
+                    });
                 }
             });
         }

@@ -12,16 +12,21 @@
 
 #[cfg(test)]
 mod check;
+mod config;
 mod dictionary;
 mod encode;
 mod options;
+mod outcome;
 mod resource;
+mod send;
 
 #[cfg(test)]
 mod tests;
 
+pub use config::{Config, ConfigError};
 pub use encode::{encode, encode_one};
 pub use options::{Grouping, Host, Options, Shape};
+pub use send::{Client, ClientError};
 
 const SERVICE_NAME: &str = "service.name";
 const CONTAINER_ID: &str = "container.id";

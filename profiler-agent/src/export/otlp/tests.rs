@@ -152,7 +152,7 @@ fn a_receiver_gets_one_resource_per_container_or_process() {
         profile.samples[0].timestamps_unix_nano,
         [1_000, 1_002, 1_003, 1_005]
     );
-    assert_eq!(profile.samples[0].attribute_indices, []);
+    assert!(profile.samples[0].attribute_indices.is_empty());
     assert_eq!(profile.period, 10_101_010);
 }
 

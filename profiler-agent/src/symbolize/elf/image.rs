@@ -1,6 +1,5 @@
 //! The parts of an ELF file that symbols are read from.
 
-use std::borrow::Cow;
 use std::io::Read as _;
 
 use object::elf::{self, FileHeader64};
@@ -17,14 +16,14 @@ use crate::symbolize::kernel::notes;
 pub(super) struct ElfImage<'data> {
     pub(super) data: &'data [u8],
     pub(super) endian: Endianness,
-    pub(super) header: &'data FileHeader64<Endianness>,
     pub(super) sections: SectionTable<'data, FileHeader64<Endianness>>,
 }
 
 /// A section's bytes, and the size that they have without compression.
 #[derive(Debug)]
 pub(super) struct SectionBytes<'data> {
-    stored: &'data [u8],
+    /// As they are in the file.
+    pub(super) stored: &'data [u8],
     compression: Option<elf::CompressionType>,
     /// Bytes when decompressed.
     pub(super) size: u64,
@@ -39,7 +38,6 @@ impl<'data> ElfImage<'data> {
         Some(Self {
             data,
             endian,
-            header,
             sections,
         })
     }
@@ -73,15 +71,33 @@ impl<'data> ElfImage<'data> {
     pub(super) fn build_id(&self) -> Option<BuildId> {
         notes::build_id(self.section(".note.gnu.build-id")?.stored)
     }
+
+    /// The name and the CRC-32 of the file with its debug information (`.gnu_debuglink`: a name that ends
+    /// with a zero, padded to 4 bytes, and the sum).
+    pub(super) fn debug_link(&self) -> Option<(&'data [u8], u32)> {
+        let bytes = self.section(".gnu_debuglink")?.stored;
+        let length = bytes.iter().position(|byte| *byte == 0)?;
+        let crc = bytes
+            .get((length + 1).next_multiple_of(4)..)?
+            .first_chunk()?;
+        let crc = match self.endian {
+            Endianness::Little => u32::from_le_bytes(*crc),
+            Endianness::Big => u32::from_be_bytes(*crc),
+        };
+        Some((&bytes[..length], crc))
+    }
+
+    /// Does it carry debug information itself?
+    pub(super) fn has_debug_info(&self) -> bool {
+        self.section(".debug_info")
+            .is_some_and(|section| section.size > 0)
+    }
 }
 
 impl<'data> SectionBytes<'data> {
-    /// Its bytes, decompressed where they are compressed; `None` when they cannot be, or would be
-    /// more than `limit`.
-    pub(super) fn load(&self, limit: u64) -> Option<Cow<'data, [u8]>> {
-        let Some(compression) = self.compression else {
-            return Some(Cow::Borrowed(self.stored));
-        };
+    /// Its bytes without compression; `None` when they are not what the header says, would be more than
+    /// `limit`, or are compressed in a way that is not known.
+    pub(super) fn decompress(&self, limit: u64) -> Option<Vec<u8>> {
         if self.size > limit {
             return None;
         }
@@ -89,14 +105,14 @@ impl<'data> SectionBytes<'data> {
         bytes
             .try_reserve_exact(usize::try_from(self.size).ok()?)
             .ok()?;
-        match compression {
+        match self.compression? {
             elf::ELFCOMPRESS_ZLIB => flate2::read::ZlibDecoder::new(self.stored)
                 .take(self.size)
                 .read_to_end(&mut bytes)
                 .ok()?,
             _ => return None,
         };
-        (bytes.len() as u64 == self.size).then_some(Cow::Owned(bytes))
+        (bytes.len() as u64 == self.size).then_some(bytes)
     }
 
     /// Is it compressed?

@@ -167,11 +167,3 @@ fn name_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
     // `$x` and `$d` mark code and data within functions (ELF for the Arm 64-bit architecture).
     (!name.is_empty() && !name.starts_with(b"$")).then_some(name)
 }
-
-/// Has the file a table of this type?
-pub(super) fn has_table(image: &ElfImage<'_>, table: elf::SectionType) -> bool {
-    image
-        .sections
-        .iter()
-        .any(|section| section.sh_type(image.endian) == table)
-}

@@ -1,0 +1,1 @@
+//! Debug information in a file of its own.

@@ -6,7 +6,8 @@
 //! side walks stacks by.
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
-//! only place that knows them all.
+//! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
+//! belongs to other processes.
 #![deny(missing_docs)]
 
 pub mod aggregate;
@@ -14,6 +15,7 @@ pub mod app;
 pub mod cli;
 pub mod collect;
 pub mod config;
+pub mod confine;
 pub mod export;
 pub mod page;
 pub mod process;

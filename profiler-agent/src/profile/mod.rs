@@ -4,10 +4,15 @@
 //! [`Window`] (aggregated) -> [`Profile`] (named) -> [`Payload`] (encoded).
 
 pub mod address;
+pub mod builder;
+pub mod distinct;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod executable;
 pub mod lifecycle;
 pub mod loss;
 pub mod mapping;
+pub mod merge;
 pub mod named;
 pub mod payload;
 pub mod process;
@@ -19,10 +24,12 @@ pub mod unwind_table;
 pub mod window;
 
 pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
+pub use builder::ProfileBuilder;
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};
+pub use merge::{filter, merge};
 pub use named::{
     Function, FunctionIndex, LineEntry, Link, Location, LocationIndex, Mapping, MappingIndex,
     Profile, ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,

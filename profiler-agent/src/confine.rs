@@ -1,0 +1,147 @@
+//! The one place that opens what belongs to other processes. It lies below the stages because two
+//! of them need it: `process` opens executables, `symbolize` debug files and perf maps.
+//!
+//! A path in another process's root is written by a stranger who may be hostile. So every open here
+//! - resolves links, `..` and absolute paths within that root (`openat2(2)`, `RESOLVE_IN_ROOT`), and
+//!   refuses the magic links of /proc (`RESOLVE_NO_MAGICLINKS`);
+//! - first gets a handle without opening (`O_PATH`), looks what it is, and opens only a regular
+//!   file: the open of a device can have effects, that of a FIFO can block;
+//! - opens with `O_NONBLOCK | O_CLOEXEC | O_NOCTTY`, for reading only, and refuses files longer than
+//!   [`MAX_FILE_BYTES`].
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+
+use crate::profile::VirtualAddress;
+
+/// The longest file that is opened.
+pub const MAX_FILE_BYTES: u64 = 4 << 30;
+
+/// `openat2` gives `EAGAIN` when a rename or mount elsewhere made `..` uncertain; so often it is
+/// asked again.
+const RESOLVE_ATTEMPTS: usize = 16;
+
+/// An open regular file and what it was found to be.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file, open for reading.
+    pub file: File,
+    /// Its attributes when it was opened.
+    pub stat: Stat,
+}
+
+/// Opens the regular file at `path`, which is resolved as a process whose root is `root` would.
+///
+/// # Errors
+/// `ENOENT` and the like when nothing is there; `InvalidInput` for what is not a regular file;
+/// `FileTooLarge` above [`MAX_FILE_BYTES`].
+pub fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<Opened> {
+    let mut attempts = 0;
+    let handle = loop {
+        let handle = openat2(
+            root,
+            path,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        );
+        attempts += 1;
+        match handle {
+            Err(rustix::io::Errno::AGAIN) if attempts < RESOLVE_ATTEMPTS => {}
+            other => break other?,
+        }
+    };
+    open_handle(handle.as_fd())
+}
+
+/// Opens the file that process `pid` has mapped at exactly `range`, also when it was deleted or
+/// never had a name. The kernel asks for `CAP_CHECKPOINT_RESTORE` (or `CAP_SYS_ADMIN`).
+///
+/// # Errors
+/// `EPERM` without the capability, `ENOENT` when nothing is mapped at exactly `range`, else as
+/// [`open_in_root`].
+pub fn open_mapped(pid: u32, range: &Range<VirtualAddress>) -> io::Result<Opened> {
+    let link = format!(
+        "/proc/{pid}/map_files/{:x}-{:x}",
+        range.start.0, range.end.0
+    );
+    open_handle(openat(CWD, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+}
+
+/// A handle on the root directory of process `pid`.
+///
+/// # Errors
+/// `ENOENT`/`ESRCH` when it is gone, `EACCES` without `CAP_SYS_PTRACE`.
+pub fn process_root(pid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(
+        CWD,
+        format!("/proc/{pid}/root"),
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// A handle on the agent's own root directory.
+///
+/// # Errors
+/// When the root directory cannot be opened.
+pub fn own_root() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, "/", flags, Mode::empty())?)
+}
+
+/// The pid that process `pid` has in its own pid namespace (perf maps are named by it).
+///
+/// # Errors
+/// When the process is gone.
+pub fn namespaced_pid(pid: u32) -> io::Result<u32> {
+    let status = std::fs::read(format!("/proc/{pid}/status"))?;
+    innermost_pid(&status).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The last number of the `NSpid:` line of /proc/PID/status.
+fn innermost_pid(status: &[u8]) -> Option<u32> {
+    let line = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"NSpid:"))?;
+    std::str::from_utf8(line)
+        .ok()?
+        .split_ascii_whitespace()
+        .next_back()?
+        .parse()
+        .ok()
+}
+
+/// Opens for reading what an `O_PATH` handle is on, if that is a regular file.
+fn open_handle(handle: BorrowedFd<'_>) -> io::Result<Opened> {
+    let stat = fstat(handle)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    if u64::try_from(stat.st_size).map_or(true, |length| length > MAX_FILE_BYTES) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    // The handle cannot change what it is on: this opens the very file that was looked at.
+    let file = openat(
+        CWD,
+        format!("/proc/self/fd/{}", handle.as_raw_fd()),
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::empty(),
+    )?;
+    Ok(Opened {
+        file: file.into(),
+        stat,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,528 @@
+//! Files that code was mapped from: each opened once, when it is first seen, so that it can be read
+//! after the process is gone.
+//!
+//! - Identity is what the mapping's record says: the build id together with the path (a stripped
+//!   and a complete copy of a program have one build id), or device and inode. A known identity
+//!   costs a hash look-up. The build id of a side-band record is the kernel's own reading of the
+//!   mapped file; like every build id it is only as honest as who linked the file.
+//! - An inode stays taken while its file is open here, so it cannot come to mean another file; that
+//!   the file was written in place shows in its length and time of change.
+//! - Opened through the mapping itself (`map_files`: also deleted files and memfds), else by path
+//!   in the process's root, else in the agent's own; by path only with proof that it is what was
+//!   mapped. `confine` has the rules.
+//! - The cache keeps [`Limits::pinned`] files open, least recently used dropped first, and none
+//!   that nobody used for [`UNUSED`]. What is in use stays open whatever the cache does, up to
+//!   [`Limits::open`] files; whatever is mapped beyond is one executable without a name.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use rustix::fs::{Stat, fstat, major, minor};
+
+use super::elf::{self, ElfError, ElfSummary};
+use super::scan;
+use super::text::{lossy, without_deleted};
+use super::vdso;
+use crate::confine::{self, Opened};
+use crate::profile::{
+    BootTime, BuildId, Executable, ExecutableId, FileIdentity, FileOffset, LossCause, Losses,
+    MappingKind, VirtualAddress,
+};
+
+/// How long a file that no process has mapped any more stays open.
+pub const UNUSED: Duration = Duration::from_secs(60);
+/// How long what could not be opened is not tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// An executable mapping whose file is wanted.
+#[derive(Clone, Debug)]
+pub struct MappedFile<'a> {
+    /// The process that has it.
+    pub pid: u32,
+    /// Its addresses.
+    pub range: Range<VirtualAddress>,
+    /// Where in the file it starts.
+    pub offset: FileOffset,
+    /// What file.
+    pub identity: FileIdentity,
+    /// Its path or kind, as the kernel gives it.
+    pub path: &'a [u8],
+    /// When it was seen.
+    pub time: BootTime,
+}
+
+/// Bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Files that the cache keeps open.
+    pub pinned: usize,
+    /// Names that are known at a time, those of files in use included: a file has one or two.
+    pub open: usize,
+}
+
+impl Limits {
+    /// The bounds for a process that may have `descriptors` open: a part of them, at most
+    /// [`Limits::default`].
+    #[must_use]
+    pub fn within(descriptors: u64) -> Self {
+        let Self { pinned, open } = Self::default();
+        // A file of a container also has a descriptor of its root; some are for others.
+        let fitting = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        Self {
+            pinned: pinned.min(fitting),
+            open: open.min(fitting),
+        }
+    }
+
+    /// The bounds for this process, by its limit of descriptors (`RLIMIT_NOFILE`).
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        limit.current.map_or_else(Self::default, Self::within)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pinned: 1_024,
+            open: 4_096,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    BuildId(BuildId, Box<[u8]>),
+    Inode(u32, u32, u64),
+}
+
+#[derive(Debug)]
+struct Known {
+    executable: Weak<Executable>,
+    /// Length and time of change when it was opened.
+    version: (i64, i64, u64),
+    /// Inode generation; 0 where unknown.
+    generation: u64,
+    /// When the file was last tried to be opened.
+    tried: BootTime,
+}
+
+#[derive(Debug)]
+struct Pin {
+    executable: Arc<Executable>,
+    used: BootTime,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Executables {
+    known: HashMap<Key, Known>,
+    pins: HashMap<ExecutableId, Pin>,
+    next: u32,
+    vdso: Option<Arc<Executable>>,
+    /// Stands for every file that there is no room for.
+    overflow: Arc<Executable>,
+    /// When names that nobody uses were last taken out to make room.
+    swept: BootTime,
+    own_root: Option<(OwnedFd, (u64, u64))>,
+    limits: Limits,
+    losses: Losses,
+}
+
+impl Executables {
+    /// None known but the vDSO.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let own_root = confine::own_root().ok().and_then(|root| {
+            let stat = fstat(&root).ok()?;
+            Some((root, (stat.st_dev, stat.st_ino)))
+        });
+        let overflow = Arc::new(unopened(ExecutableId(0), Box::default(), None));
+        let mut executables = Self {
+            known: HashMap::new(),
+            pins: HashMap::new(),
+            next: 1,
+            vdso: None,
+            overflow,
+            swept: BootTime(0),
+            own_root,
+            limits,
+            losses: Losses::default(),
+        };
+        executables.vdso = vdso::image().map(|image| {
+            let summary = elf::read(&*image).unwrap_or_default();
+            Arc::new(Executable {
+                id: executables.new_id(),
+                path: lossy(vdso::NAME),
+                file: None,
+                length: image.len() as u64,
+                build_id: summary.build_id,
+                htl_hash: OnceLock::from(elf::htl_hash(&*image, image.len() as u64)),
+                segments: summary.segments,
+                image: Some(image),
+                root: None,
+            })
+        });
+        executables
+    }
+
+    /// What `mapped` is a mapping of.
+    pub fn content(&mut self, mapped: &MappedFile<'_>) -> MappingKind {
+        if mapped.path == vdso::NAME
+            && let Some(executable) = self.vdso_of(mapped)
+        {
+            return MappingKind::File {
+                executable,
+                offset: FileOffset(0),
+            };
+        }
+        let Some(key) = key(mapped) else {
+            return MappingKind::Anonymous;
+        };
+        let executable = self.get(key, mapped);
+        // Memory that only happens to have an inode holds generated code, unless it is an ELF file.
+        if executable.segments.is_empty() && is_memory(mapped.path) {
+            return MappingKind::Anonymous;
+        }
+        MappingKind::File {
+            executable,
+            offset: mapped.offset,
+        }
+    }
+
+    /// Closes what nobody has used for a while; to be called about once a second.
+    pub fn prune(&mut self, now: BootTime) {
+        self.pins.retain(|_, pin| {
+            if Arc::strong_count(&pin.executable) > 1 {
+                pin.used = now;
+            }
+            now.since(pin.used) < UNUSED
+        });
+        self.known
+            .retain(|_, known| known.executable.strong_count() > 0);
+    }
+
+    /// Number of files that are known and in use, or kept for later use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// What could not be opened since the last call, by cause.
+    pub fn take_losses(&mut self) -> Losses {
+        self.losses.take()
+    }
+
+    /// The host's vDSO, unless the mapping is of another one (a 32-bit process has its own).
+    fn vdso_of(&self, mapped: &MappedFile<'_>) -> Option<Arc<Executable>> {
+        let ours = self.vdso.as_ref()?;
+        let same = match mapped.identity {
+            FileIdentity::BuildId(build_id) => Some(build_id) == ours.build_id,
+            FileIdentity::Inode { .. } => mapped.range.end.0 > u64::from(u32::MAX),
+        };
+        same.then(|| Arc::clone(ours))
+    }
+
+    fn get(&mut self, key: Key, mapped: &MappedFile<'_>) -> Arc<Executable> {
+        if let Some(known) = self.known.get(&key)
+            && let Some(executable) = known.executable.upgrade()
+            && known.serves(&executable, mapped)
+        {
+            if let Some(pin) = self.pins.get_mut(&executable.id) {
+                pin.used = pin.used.max(mapped.time);
+            }
+            return executable;
+        }
+        if !self.has_room(&key, mapped.time) {
+            self.losses.add(LossCause::ExecutableUnopened, 1);
+            return Arc::clone(&self.overflow);
+        }
+        let mut version = (0, 0, 0);
+        let executable = match self.open(mapped) {
+            Ok(found) => {
+                version = version_of(&found.stat);
+                self.share_or_add(found, mapped)
+            }
+            Err(cause) => {
+                self.losses.add(cause, 1);
+                let build_id = match mapped.identity {
+                    FileIdentity::BuildId(build_id) => Some(build_id),
+                    FileIdentity::Inode { .. } => None,
+                };
+                let path = lossy(without_deleted(mapped.path));
+                Arc::new(unopened(self.new_id(), path, build_id))
+            }
+        };
+        let generation = match mapped.identity {
+            FileIdentity::Inode { generation, .. } => generation,
+            FileIdentity::BuildId(_) => 0,
+        };
+        self.known.insert(
+            key,
+            Known {
+                executable: Arc::downgrade(&executable),
+                version,
+                generation,
+                tried: mapped.time,
+            },
+        );
+        self.pin(&executable, mapped.time);
+        executable
+    }
+
+    /// The executable of an opened file: one that is known by its build id, or a new one.
+    fn share_or_add(&mut self, found: Found, mapped: &MappedFile<'_>) -> Arc<Executable> {
+        let path = without_deleted(&found.path);
+        let by_build_id = found
+            .summary
+            .build_id
+            .map(|build_id| Key::BuildId(build_id, path.into()));
+        if let Some(key) = &by_build_id
+            && let Some(known) = self.known.get(key)
+            && let Some(executable) = known.executable.upgrade()
+            && executable.file.is_some()
+            && executable.length == found.length()
+        {
+            return executable;
+        }
+        let version = version_of(&found.stat);
+        let length = found.length();
+        let executable = Arc::new(Executable {
+            id: self.new_id(),
+            path: lossy(path),
+            htl_hash: OnceLock::from(elf::htl_hash(&found.file, length)),
+            file: Some(found.file),
+            image: None,
+            length,
+            build_id: found.summary.build_id,
+            segments: found.summary.segments,
+            root: found.root,
+        });
+        if let Some(key) = by_build_id {
+            self.known.insert(
+                key,
+                Known {
+                    executable: Arc::downgrade(&executable),
+                    version,
+                    generation: 0,
+                    tried: mapped.time,
+                },
+            );
+        }
+        executable
+    }
+
+    /// Is there room for one more file under `key`?
+    fn has_room(&mut self, key: &Key, time: BootTime) -> bool {
+        if self.known.len() >= self.limits.open && time.since(self.swept) >= RETRY {
+            self.swept = time;
+            self.known
+                .retain(|_, known| known.executable.strong_count() > 0);
+        }
+        self.known.len() < self.limits.open || self.known.contains_key(key)
+    }
+
+    fn pin(&mut self, executable: &Arc<Executable>, used: BootTime) {
+        if self.pins.len() >= self.limits.pinned
+            && !self.pins.contains_key(&executable.id)
+            && let Some(oldest) = self
+                .pins
+                .iter()
+                .min_by_key(|(_, pin)| pin.used)
+                .map(|(id, _)| *id)
+        {
+            self.pins.remove(&oldest);
+        }
+        self.pins.insert(
+            executable.id,
+            Pin {
+                executable: Arc::clone(executable),
+                used,
+            },
+        );
+    }
+
+    fn new_id(&mut self) -> ExecutableId {
+        let id = ExecutableId(self.next);
+        self.next += 1;
+        id
+    }
+
+    /// Opens what `mapped` is a mapping of.
+    fn open(&mut self, mapped: &MappedFile<'_>) -> Result<Found, LossCause> {
+        let root = confine::process_root(mapped.pid).ok();
+        let root_id = root
+            .as_ref()
+            .and_then(|root| fstat(root).ok())
+            .map(|stat| (stat.st_dev, stat.st_ino));
+        let foreign = root_id.is_some() && root_id != self.own_root.as_ref().map(|own| own.1);
+        let mut cause = LossCause::ExecutableUnopened;
+        let path = Path::new(std::ffi::OsStr::from_bytes(without_deleted(mapped.path)));
+        let named = path.is_absolute() && !is_memory(mapped.path);
+        let own_root = self.own_root.as_ref().map(|own| &own.0);
+        let ways = [
+            Some(Way::Mapping),
+            root.as_ref().filter(|_| named).map(Way::Root),
+            own_root
+                .filter(|_| named && (foreign || root.is_none()))
+                .map(Way::Root),
+        ];
+        let mut found = None;
+        for way in ways.into_iter().flatten() {
+            let opened = match way {
+                Way::Mapping => confine::open_mapped(mapped.pid, &mapped.range),
+                Way::Root(root) => confine::open_in_root(root.as_fd(), path),
+            };
+            let Ok(Opened { file, stat }) = opened else {
+                continue;
+            };
+            let summary = match elf::read(&file) {
+                Ok(summary) => summary,
+                Err(ElfError::NotElf) => ElfSummary::default(),
+                Err(ElfError::Malformed(_)) => {
+                    self.losses.add(LossCause::ElfMalformed, 1);
+                    ElfSummary::default()
+                }
+            };
+            if is_what_was_mapped(mapped, &way, &summary, &stat) {
+                found = Some((file, stat, summary));
+                break;
+            }
+            cause = LossCause::ExecutableReplaced;
+        }
+        let (file, stat, summary) = found.ok_or(cause)?;
+        Ok(Found {
+            file,
+            stat,
+            summary,
+            path: scan::path_in_root(mapped.pid, mapped.path, foreign),
+            root: root.filter(|_| foreign).map(File::from),
+        })
+    }
+}
+
+/// Stands for a file that could not be opened.
+fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Executable {
+    Executable {
+        id,
+        path,
+        file: None,
+        image: None,
+        length: 0,
+        build_id,
+        htl_hash: OnceLock::from(None),
+        segments: Box::default(),
+        root: None,
+    }
+}
+
+/// A way to a mapped file.
+enum Way<'a> {
+    Mapping,
+    Root(&'a OwnedFd),
+}
+
+/// A file that was opened and is what was mapped.
+struct Found {
+    file: File,
+    stat: Stat,
+    summary: ElfSummary,
+    path: Box<[u8]>,
+    root: Option<File>,
+}
+
+impl Found {
+    fn length(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+}
+
+impl Known {
+    /// Is `executable` still what `mapped` is a mapping of?
+    fn serves(&self, executable: &Executable, mapped: &MappedFile<'_>) -> bool {
+        let Some(file) = &executable.file else {
+            return mapped.time.since(self.tried) < RETRY;
+        };
+        match mapped.identity {
+            FileIdentity::BuildId(_) => true,
+            FileIdentity::Inode { generation, .. } => {
+                (generation == 0 || self.generation == 0 || generation == self.generation)
+                    && fstat(file).is_ok_and(|stat| version_of(&stat) == self.version)
+            }
+        }
+    }
+}
+
+fn version_of(stat: &Stat) -> (i64, i64, u64) {
+    (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+/// What names the file of a mapping; `None` for anonymous memory.
+fn key(mapped: &MappedFile<'_>) -> Option<Key> {
+    match mapped.identity {
+        FileIdentity::BuildId(build_id) => {
+            Some(Key::BuildId(build_id, without_deleted(mapped.path).into()))
+        }
+        FileIdentity::Inode { inode: 0, .. } => None,
+        FileIdentity::Inode {
+            major,
+            minor,
+            inode,
+            ..
+        } => Some(Key::Inode(major, minor, inode)),
+    }
+}
+
+/// Is this a mapping of memory that the kernel gives an inode and a made-up path?
+fn is_memory(path: &[u8]) -> bool {
+    [
+        b"/memfd:".as_slice(),
+        b"/dev/zero (deleted)",
+        b"/SYSV",
+        b"/anon_hugepage",
+    ]
+    .iter()
+    .any(|made_up| path.starts_with(made_up))
+}
+
+fn is_what_was_mapped(
+    mapped: &MappedFile<'_>,
+    way: &Way<'_>,
+    summary: &ElfSummary,
+    stat: &Stat,
+) -> bool {
+    match mapped.identity {
+        FileIdentity::BuildId(build_id) => summary.build_id == Some(build_id),
+        FileIdentity::Inode {
+            major: its_major,
+            minor: its_minor,
+            inode,
+            ..
+        } => {
+            let same = stat.st_ino == inode
+                && (major(stat.st_dev), minor(stat.st_dev)) == (its_major, its_minor);
+            // Some file systems (btrfs, overlayfs) show other numbers to fstat than to the listing
+            // of mappings: then the mapping must still be listed with the numbers of the record.
+            same || matches!(way, Way::Mapping)
+                && scan::listed(mapped.pid, mapped.range.start).is_some_and(|line| {
+                    (line.major, line.minor, line.inode) == (its_major, its_minor, inode)
+                })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The executable mappings of one process image, versioned: what is mapped now, and what was until
+//! when. Pure.
+//!
+//! - `current` is sorted by start and free of overlaps.
+//! - A new mapping retires what it covers of older ones, at its time. Equal content (all anonymous
+//!   memory is alike; a file's mapping is equal to another of the same file with the same bias) is
+//!   not retired but merged, so a JIT that flips its pages, or an `mprotect` within a library,
+//!   leaves one mapping.
+//! - [`MappingSet::at`] looks for what was valid at a time. The kernel reports a mapping after it
+//!   made it, and a scan sees mappings of unknown age; so an address that was in nothing older at
+//!   that time is looked up in what came later.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::profile::{BootTime, ExecutableMapping, FileOffset, MappingKind, VirtualAddress};
+
+/// Executable mappings of one process image that are kept.
+pub const MAX_MAPPINGS: usize = 65_536;
+/// Retired mappings of one process image that are kept.
+pub const MAX_RETIRED: usize = 1_024;
+
+/// What inserting a mapping did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was there already.
+    Unchanged,
+    /// Only anonymous memory changed.
+    Anonymous,
+    /// The set of file mappings changed.
+    Files,
+    /// There is no room.
+    Full,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct MappingSet {
+    current: Vec<Current>,
+    retired: Vec<Retired>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    mapping: ExecutableMapping,
+    since: BootTime,
+}
+
+#[derive(Clone, Debug)]
+struct Retired {
+    mapping: ExecutableMapping,
+    since: BootTime,
+    until: BootTime,
+}
+
+impl MappingSet {
+    /// The mappings of now, sorted by address.
+    pub fn current(&self) -> impl Iterator<Item = &ExecutableMapping> {
+        self.current.iter().map(|current| &current.mapping)
+    }
+
+    /// Number of mappings of now.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.current.len()
+    }
+
+    /// Is nothing mapped now?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+
+    /// The mapping that `address` was in at `time`.
+    #[must_use]
+    pub fn at(&self, address: VirtualAddress, time: BootTime) -> Option<&ExecutableMapping> {
+        let behind = self
+            .current
+            .partition_point(|current| current.mapping.range.start <= address);
+        let now = behind
+            .checked_sub(1)
+            .map(|index| &self.current[index])
+            .filter(|current| address < current.mapping.range.end);
+        if let Some(now) = now
+            && now.since <= time
+        {
+            return Some(&now.mapping);
+        }
+        let earlier = || {
+            self.retired
+                .iter()
+                .filter(|retired| retired.mapping.range.contains(&address))
+        };
+        let then = earlier().find(|retired| retired.since <= time && time < retired.until);
+        let next = || earlier().filter(|retired| retired.since > time);
+        then.or_else(|| next().min_by_key(|retired| retired.since))
+            .map(|retired| &retired.mapping)
+            .or(now.map(|now| &now.mapping))
+    }
+
+    /// Inserts `mapping`, made at `time`.
+    pub fn insert(&mut self, time: BootTime, mapping: ExecutableMapping) -> Inserted {
+        let mut range = mapping.range.clone();
+        if range.is_empty() {
+            return Inserted::Unchanged;
+        }
+        // Anonymous memory also merges with what it only touches.
+        let reach = u64::from(matches!(mapping.kind, MappingKind::Anonymous));
+        let low = self
+            .current
+            .partition_point(|c| c.mapping.range.end.0.saturating_add(reach) <= range.start.0);
+        let high = self
+            .current
+            .partition_point(|c| c.mapping.range.start.0 < range.end.0.saturating_add(reach))
+            .max(low);
+        if let [only] = &self.current[low..high]
+            && same_content(&only.mapping, &mapping)
+            && only.mapping.range.start <= range.start
+            && range.end <= only.mapping.range.end
+        {
+            return Inserted::Unchanged;
+        }
+        // At most one more on either side than what is taken out.
+        if self.current.len() - (high - low) + 3 > MAX_MAPPINGS {
+            return Inserted::Full;
+        }
+        let mut files = is_file(&mapping);
+        let mut since = time;
+        let (mut before, mut after) = (None, None);
+        for old in &self.current[low..high] {
+            if same_content(&old.mapping, &mapping) {
+                range =
+                    range.start.min(old.mapping.range.start)..range.end.max(old.mapping.range.end);
+                since = since.max(old.since);
+                continue;
+            }
+            let old_range = &old.mapping.range;
+            let covered =
+                old_range.start.max(mapping.range.start)..old_range.end.min(mapping.range.end);
+            if covered.start >= covered.end {
+                // Touched from the side, by anonymous memory: stays as it is.
+                if old_range.end <= mapping.range.start {
+                    before = Some(old.clone());
+                } else {
+                    after = Some(old.clone());
+                }
+                continue;
+            }
+            files |= is_file(&old.mapping);
+            if old_range.start < covered.start {
+                before = Some(Current {
+                    mapping: part(&old.mapping, old_range.start..covered.start),
+                    since: old.since,
+                });
+            }
+            if covered.end < old_range.end {
+                after = Some(Current {
+                    mapping: part(&old.mapping, covered.end..old_range.end),
+                    since: old.since,
+                });
+            }
+            if self.retired.len() >= MAX_RETIRED {
+                self.retired.remove(0);
+            }
+            self.retired.push(Retired {
+                mapping: part(&old.mapping, covered),
+                since: old.since,
+                until: time,
+            });
+        }
+        let new = Current {
+            mapping: widened(mapping, range),
+            since,
+        };
+        self.current
+            .splice(low..high, before.into_iter().chain([new]).chain(after));
+        if files {
+            Inserted::Files
+        } else {
+            Inserted::Anonymous
+        }
+    }
+
+    /// Makes `found` (in any order) the mappings of now, as seen at `time`: what is not in it is
+    /// retired.
+    pub fn replace(&mut self, time: BootTime, found: Vec<ExecutableMapping>) -> Inserted {
+        let mut fresh = Self::default();
+        let mut full = false;
+        let mut files = false;
+        for mapping in found {
+            full |= fresh.insert(time, mapping) == Inserted::Full;
+        }
+        for current in &mut fresh.current {
+            match self.same(&current.mapping) {
+                Some(known) => current.since = known.since,
+                None => files |= is_file(&current.mapping),
+            }
+        }
+        for old in std::mem::take(&mut self.current) {
+            if fresh.same(&old.mapping).is_none() {
+                files |= is_file(&old.mapping);
+                self.retired.push(Retired {
+                    mapping: old.mapping,
+                    since: old.since,
+                    until: time,
+                });
+            }
+        }
+        let excess = self.retired.len().saturating_sub(MAX_RETIRED);
+        self.retired.drain(..excess);
+        self.current = fresh.current;
+        match (full, files) {
+            (true, _) => Inserted::Full,
+            (false, true) => Inserted::Files,
+            (false, false) => Inserted::Unchanged,
+        }
+    }
+
+    /// The current mapping with the range and content of `mapping`.
+    fn same(&self, mapping: &ExecutableMapping) -> Option<&Current> {
+        let index = self
+            .current
+            .binary_search_by_key(&mapping.range.start, |current| current.mapping.range.start)
+            .ok()?;
+        let current = &self.current[index];
+        (current.mapping.range == mapping.range && same_content(&current.mapping, mapping))
+            .then_some(current)
+    }
+
+    /// Was a mapping retired before `time`?
+    #[must_use]
+    pub fn has_retired_before(&self, time: BootTime) -> bool {
+        self.retired.iter().any(|retired| retired.until < time)
+    }
+
+    /// Forgets what was retired before `time`.
+    pub fn prune(&mut self, time: BootTime) {
+        self.retired.retain(|retired| retired.until >= time);
+        if self.retired.is_empty() {
+            self.retired.shrink_to_fit();
+        }
+    }
+}
+
+const fn is_file(mapping: &ExecutableMapping) -> bool {
+    matches!(mapping.kind, MappingKind::File { .. })
+}
+
+/// Do both say the same of an address that lies in both?
+fn same_content(a: &ExecutableMapping, b: &ExecutableMapping) -> bool {
+    match (&a.kind, &b.kind) {
+        (MappingKind::Anonymous, MappingKind::Anonymous) => true,
+        (
+            MappingKind::File {
+                executable: file_a,
+                offset: offset_a,
+            },
+            MappingKind::File {
+                executable: file_b,
+                offset: offset_b,
+            },
+        ) => {
+            Arc::ptr_eq(file_a, file_b)
+                && a.range.start.0.wrapping_sub(offset_a.0)
+                    == b.range.start.0.wrapping_sub(offset_b.0)
+        }
+        _ => false,
+    }
+}
+
+/// The part of `mapping` at `range`, which lies within it.
+fn part(mapping: &ExecutableMapping, range: Range<VirtualAddress>) -> ExecutableMapping {
+    widened(mapping.clone(), range)
+}
+
+/// `mapping` at `range`, with the file offset moved along.
+fn widened(mapping: ExecutableMapping, range: Range<VirtualAddress>) -> ExecutableMapping {
+    let kind = match mapping.kind {
+        MappingKind::File { executable, offset } => MappingKind::File {
+            executable,
+            offset: FileOffset(
+                offset
+                    .0
+                    .wrapping_add(range.start.0)
+                    .wrapping_sub(mapping.range.start.0),
+            ),
+        },
+        MappingKind::Anonymous => MappingKind::Anonymous,
+    };
+    ExecutableMapping { range, kind }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Against a model that keeps, for every single address, what was mapped there when.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use proptest::prelude::*;
+
+use super::{Inserted, MappingSet};
+use crate::profile::{
+    BootTime, Executable, ExecutableId, ExecutableMapping, FileOffset, MappingKind, VirtualAddress,
+};
+
+const ADDRESSES: u64 = 24;
+
+fn executable(id: u32) -> Arc<Executable> {
+    Arc::new(Executable {
+        id: ExecutableId(id),
+        path: format!("/{id}").into(),
+        file: None,
+        image: None,
+        length: 0,
+        build_id: None,
+        htl_hash: OnceLock::new(),
+        segments: Box::default(),
+        root: None,
+    })
+}
+
+/// What is at one address: `None` for anonymous memory, else file and offset.
+type Content = Option<(ExecutableId, u64)>;
+
+fn content_of(mapping: &ExecutableMapping, address: u64) -> Content {
+    assert!(mapping.range.contains(&VirtualAddress(address)));
+    match &mapping.kind {
+        MappingKind::Anonymous => None,
+        MappingKind::File { executable, offset } => {
+            Some((executable.id, offset.0 + address - mapping.range.start.0))
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Map(Piece),
+    Scan(Vec<Piece>),
+}
+
+#[derive(Clone, Debug)]
+struct Piece {
+    range: Range<u64>,
+    /// File and bias; `None` for anonymous memory.
+    file: Option<(usize, u64)>,
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    (
+        0..ADDRESSES,
+        1..ADDRESSES,
+        proptest::option::of((0..2_usize, prop_oneof![Just(100_u64), Just(200)])),
+    )
+        .prop_map(|(start, length, file)| Piece {
+            range: start..(start + length).min(ADDRESSES),
+            file,
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => piece().prop_map(Step::Map),
+        1 => proptest::collection::vec(piece(), 0..4).prop_map(Step::Scan),
+    ]
+}
+
+fn mapping(piece: &Piece, files: &[Arc<Executable>]) -> ExecutableMapping {
+    ExecutableMapping {
+        range: VirtualAddress(piece.range.start)..VirtualAddress(piece.range.end),
+        kind: match piece.file {
+            None => MappingKind::Anonymous,
+            Some((file, bias)) => MappingKind::File {
+                executable: Arc::clone(&files[file]),
+                offset: FileOffset(piece.range.start + bias),
+            },
+        },
+    }
+}
+
+/// Per address: when what came there; the inner `None` for nothing.
+#[derive(Default)]
+struct Model(Vec<Vec<(u64, Option<Content>)>>);
+
+impl Model {
+    fn cover(&mut self, time: u64, mapping: &ExecutableMapping) {
+        for address in mapping.range.start.0..mapping.range.end.0 {
+            let content = content_of(mapping, address);
+            self.0[address as usize].push((time, Some(content)));
+        }
+    }
+    /// What was there at `time`, else what came there next.
+    fn at(&self, address: u64, time: u64) -> Option<Content> {
+        let history = &self.0[address as usize];
+        let then = history.iter().rev().find(|(since, _)| *since <= time);
+        then.and_then(|(_, content)| *content).or_else(|| {
+            history
+                .iter()
+                .find_map(|(since, content)| content.filter(|_| *since > time))
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn equals_the_model(steps in proptest::collection::vec(step(), 1..16)) {
+        let files = [executable(0), executable(1)];
+        let mut set = MappingSet::default();
+        let mut model = Model(vec![Vec::new(); ADDRESSES as usize]);
+        for (index, step) in steps.iter().enumerate() {
+            let time = 10 * (index as u64 + 1);
+            match step {
+                Step::Map(piece) => {
+                    let mapping = mapping(piece, &files);
+                    model.cover(time, &mapping);
+                    let before: Vec<_> = set.current().cloned().collect();
+                    let inserted = set.insert(BootTime(time), mapping);
+                    let after: Vec<_> = set.current().cloned().collect();
+                    if inserted != Inserted::Files {
+                        prop_assert_eq!(file_ranges(&before), file_ranges(&after));
+                    }
+                }
+                Step::Scan(pieces) => {
+                    let found: Vec<_> = pieces.iter().map(|piece| mapping(piece, &files)).collect();
+                    for address in 0..ADDRESSES {
+                        // Of what overlaps in one scan, the later line counts.
+                        let content = found
+                            .iter()
+                            .rfind(|mapping| mapping.range.contains(&VirtualAddress(address)))
+                            .map(|mapping| content_of(mapping, address));
+                        model.0[address as usize].push((time, content));
+                    }
+                    set.replace(BootTime(time), found);
+                }
+            }
+            let mut end = 0;
+            for mapping in set.current() {
+                prop_assert!(end <= mapping.range.start.0 && !mapping.range.is_empty());
+                end = mapping.range.end.0;
+            }
+        }
+        for address in 0..ADDRESSES {
+            for time in 0..=steps.len() as u64 * 10 + 5 {
+                let found = set
+                    .at(VirtualAddress(address), BootTime(time))
+                    .map(|mapping| content_of(mapping, address));
+                prop_assert_eq!(found, model.at(address, time), "{} at {}", address, time);
+            }
+        }
+    }
+}
+
+fn file_ranges(mappings: &[ExecutableMapping]) -> Vec<(Range<VirtualAddress>, Content)> {
+    mappings
+        .iter()
+        .map(|mapping| {
+            let content = content_of(mapping, mapping.range.start.0);
+            (mapping.range.clone(), content)
+        })
+        .filter(|(_, content)| content.is_some())
+        .collect()
+}
+
+#[test]
+fn generated_code_that_grows_is_one_mapping() {
+    let mut set = MappingSet::default();
+    for page in 0..1000 {
+        let range = VirtualAddress(page)..VirtualAddress(page + 1);
+        set.insert(
+            BootTime(page),
+            ExecutableMapping {
+                range,
+                kind: MappingKind::Anonymous,
+            },
+        );
+    }
+    assert_eq!(set.current().count(), 1);
+    assert!(!set.has_retired_before(BootTime(u64::MAX)));
+}
+
+#[test]
+fn what_was_retired_is_forgotten_in_the_end() {
+    let files = [executable(0), executable(1)];
+    let mut set = MappingSet::default();
+    for (time, file) in [(1, 0), (2, 1)] {
+        let piece = Piece {
+            range: 0..4,
+            file: Some((file, 0)),
+        };
+        assert_eq!(
+            set.insert(BootTime(time), mapping(&piece, &files)),
+            Inserted::Files
+        );
+    }
+    let then = |set: &MappingSet| content_of(set.at(VirtualAddress(3), BootTime(1)).unwrap(), 3);
+    assert_eq!(then(&set), Some((ExecutableId(0), 3)));
+    set.prune(BootTime(2));
+    assert_eq!(then(&set), Some((ExecutableId(0), 3)));
+    set.prune(BootTime(3));
+    assert_eq!(then(&set), Some((ExecutableId(1), 3)));
+}
+
+#[test]
+fn both_bounds_hold() {
+    let files = [executable(0), executable(1)];
+    let mut set = MappingSet::default();
+    for time in 0..2 * super::MAX_RETIRED as u64 {
+        let piece = Piece {
+            range: 0..1,
+            file: Some(((time % 2) as usize, 0)),
+        };
+        set.insert(BootTime(time), mapping(&piece, &files));
+    }
+    assert_eq!(set.retired.len(), super::MAX_RETIRED);
+    let mut inserted = Inserted::Files;
+    for address in 0..2 * super::MAX_MAPPINGS as u64 {
+        let piece = Piece {
+            range: 2 * address..2 * address + 1,
+            file: Some((0, 0)),
+        };
+        inserted = set.insert(BootTime(5000), mapping(&piece, &files));
+    }
+    assert_eq!(inserted, Inserted::Full);
+    assert!(set.current.len() <= super::MAX_MAPPINGS);
+}

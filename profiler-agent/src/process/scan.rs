@@ -1,0 +1,257 @@
+//! Reads processes from /proc: all at the start, one on demand, all again after records were lost.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::cgroup::{self, Cgroup};
+use super::executables::{Executables, Limits, MappedFile};
+use super::mappings::MAX_MAPPINGS;
+use super::maps::{self, MapsLine};
+use super::reader::{FoundProcess, Reader};
+use super::stat::Stat;
+use super::text::{lossy, without_deleted};
+use crate::profile::{
+    BootTime, ExecutableMapping, FileIdentity, Losses, MappingKind, VirtualAddress,
+};
+
+/// Longest line of /proc/PID/maps that is read: a path of 4,096 bytes, escaped.
+const MAX_LINE_BYTES: usize = 20 << 10;
+/// Longest /proc file of other kinds that is read.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// The machine's processes as /proc shows them.
+#[derive(Debug)]
+pub struct ProcFs {
+    executables: Executables,
+    nanoseconds_per_tick: u64,
+    text: Vec<u8>,
+}
+
+impl ProcFs {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            executables: Executables::new(limits),
+            nanoseconds_per_tick: 1_000_000_000
+                / rustix::param::clock_ticks_per_second().clamp(1, 1_000_000_000),
+            text: Vec::new(),
+        }
+    }
+
+    /// The executables that are known.
+    #[must_use]
+    pub const fn executables(&self) -> &Executables {
+        &self.executables
+    }
+
+    fn read(&mut self, directory: &OwnedFd, name: &str) -> io::Result<&[u8]> {
+        self.text.clear();
+        open(directory, name)?
+            .take(MAX_FILE_BYTES)
+            .read_to_end(&mut self.text)?;
+        Ok(&self.text)
+    }
+
+    fn mappings(
+        &mut self,
+        pid: u32,
+        directory: &OwnedFd,
+        time: BootTime,
+    ) -> io::Result<Vec<ExecutableMapping>> {
+        let mut mappings = Vec::new();
+        let executables = &mut self.executables;
+        each_line(open(directory, "maps")?, &mut self.text, |line| {
+            let Some(line) = maps::executable(line) else {
+                return true;
+            };
+            // `[vsyscall]` lies in the kernel's half: no user address is ever looked up there.
+            if line.range.end.0 > 1 << 63 {
+                return true;
+            }
+            let kind = executables.content(&MappedFile {
+                pid,
+                range: line.range.clone(),
+                offset: line.offset,
+                identity: FileIdentity::Inode {
+                    major: line.major,
+                    minor: line.minor,
+                    inode: line.inode,
+                    generation: 0,
+                },
+                path: &line.path,
+                time,
+            });
+            mappings.push(ExecutableMapping {
+                range: line.range,
+                kind,
+            });
+            mappings.len() < MAX_MAPPINGS
+        })?;
+        Ok(mappings)
+    }
+}
+
+impl Reader for ProcFs {
+    fn pids(&mut self) -> Vec<u32> {
+        fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
+    fn process(&mut self, pid: u32) -> Option<FoundProcess> {
+        let directory = directory(pid).ok()?;
+        let at = now();
+        let stat = Stat::parse(self.read(&directory, "stat").ok()?)?;
+        if matches!(stat.state, b'Z' | b'X') {
+            return None;
+        }
+        let cgroup = self.read(&directory, "cgroup").ok().and_then(cgroup::parse);
+        let (executable, mappings) = if stat.kernel {
+            (Box::default(), Vec::new())
+        } else {
+            let executable = readlinkat(&directory, "exe", Vec::new()).map_or_else(
+                |_| Box::default(),
+                |path| {
+                    let path = path_in_root(pid, path.to_bytes(), true);
+                    lossy(without_deleted(&path))
+                },
+            );
+            // Without the right to read them, there is still a process to name.
+            (
+                executable,
+                self.mappings(pid, &directory, at).unwrap_or_default(),
+            )
+        };
+        Some(FoundProcess {
+            at,
+            started: BootTime(stat.start_ticks.saturating_mul(self.nanoseconds_per_tick)),
+            comm: stat.comm,
+            parent: stat.parent,
+            kernel: stat.kernel,
+            threads: stat.threads,
+            executable,
+            cgroup,
+            mappings,
+        })
+    }
+
+    fn cgroup(&mut self, pid: u32) -> Option<Cgroup> {
+        let directory = directory(pid).ok()?;
+        cgroup::parse(self.read(&directory, "cgroup").ok()?)
+    }
+
+    fn threads(&mut self, pid: u32) -> u32 {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            return 0;
+        };
+        let mut live = 0;
+        for task in tasks.flatten() {
+            let dead = fs::read(task.path().join("stat"))
+                .ok()
+                .and_then(|stat| Stat::parse(&stat))
+                .is_none_or(|stat| matches!(stat.state, b'Z' | b'X'));
+            live += u32::from(!dead);
+        }
+        live
+    }
+
+    fn content(&mut self, mapped: &MappedFile<'_>) -> MappingKind {
+        self.executables.content(mapped)
+    }
+
+    fn prune(&mut self, now: BootTime) {
+        self.executables.prune(now);
+    }
+
+    fn take_losses(&mut self) -> Losses {
+        self.executables.take_losses()
+    }
+}
+
+/// The line of /proc/PID/maps whose executable mapping has `address` in it.
+pub(super) fn listed(pid: u32, address: VirtualAddress) -> Option<MapsLine<'static>> {
+    let directory = directory(pid).ok()?;
+    let mut found = None;
+    each_line(open(&directory, "maps").ok()?, &mut Vec::new(), |line| {
+        if let Some(line) = maps::executable(line)
+            && line.range.contains(&address)
+        {
+            found = Some(MapsLine {
+                path: line.path.into_owned().into(),
+                ..line
+            });
+        }
+        found.is_none()
+    })
+    .ok()?;
+    found
+}
+
+/// `path` as the process's own root sees it: /proc shows it as the reader's does. They differ only
+/// (`foreign`) for a process that was confined to a directory of the reader's own tree.
+pub(super) fn path_in_root(pid: u32, path: &[u8], foreign: bool) -> Box<[u8]> {
+    if foreign && let Ok(root) = fs::read_link(format!("/proc/{pid}/root")) {
+        let root = root.as_os_str().as_bytes();
+        if root.len() > 1
+            && let Some(within) = path.strip_prefix(root)
+            && within.first() == Some(&b'/')
+        {
+            return within.into();
+        }
+    }
+    path.into()
+}
+
+fn directory(pid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?)
+}
+
+fn open(directory: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat(directory.as_fd(), name, flags, Mode::empty())?.into())
+}
+
+/// Calls `use_line` with every line of `file` (those that are too long left out) until it returns
+/// false. `buffer` is scratch space.
+fn each_line(
+    mut file: File,
+    buffer: &mut Vec<u8>,
+    mut use_line: impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    buffer.resize(64 << 10, 0);
+    let (mut filled, mut skipping) = (0, false);
+    loop {
+        let read = file.read(&mut buffer[filled..])?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        let mut start = 0;
+        while let Some(length) = buffer[start..filled].iter().position(|byte| *byte == b'\n') {
+            if !std::mem::take(&mut skipping) && !use_line(&buffer[start..start + length]) {
+                return Ok(());
+            }
+            start += length + 1;
+        }
+        if filled - start > MAX_LINE_BYTES {
+            skipping = true;
+            start = filled;
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+    }
+}
+
+fn now() -> BootTime {
+    let now = clock_gettime(ClockId::Boottime);
+    BootTime(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}

@@ -1,0 +1,481 @@
+//! The processes of the machine, kept up to date by side-band events.
+//!
+//! - A pid has images over time ([`History`]): a fork starts one (with its parent's mappings,
+//!   shared until one of them changes), an exec starts one (without any), a scan finds one. What
+//!   happened before a scan is in the scan, so older events are left out.
+//! - A process ends when its main thread and the last other thread are gone; it stays known for
+//!   [`KEPT_AFTER_EXIT`], so that late samples are located, and earlier images and mappings for
+//!   [`KEPT_AFTER_CHANGE`].
+//! - [`ProcessTable::take_changed`] names the processes whose image or file mappings changed or
+//!   that ended, each once, for the kernel side to be told.
+//! - After the kernel lost records, [`ProcessTable::scan_wanted`] is true until the next
+//!   [`ProcessTable::scan`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use super::executables::MappedFile;
+use super::history::{History, Image};
+use super::locate::Cgroups;
+use super::mappings::Inserted;
+use super::reader::{FoundProcess, Reader};
+use crate::profile::{
+    BootTime, ExecutableMapping, LossCause, Losses, MappingKind, Process, ProcessEvent,
+    ProcessEventKind, ProcessKey, ThreadName,
+};
+
+/// How long a process that ended stays known.
+pub const KEPT_AFTER_EXIT: Duration = Duration::from_secs(2);
+/// How long earlier images and mappings of a live process stay known.
+pub const KEPT_AFTER_CHANGE: Duration = Duration::from_secs(5);
+/// Processes that are kept.
+pub const MAX_PROCESSES: usize = 65_536;
+/// Mappings of all processes above which only those that have few get more.
+pub const MAX_MAPPINGS_IN_ALL: usize = 1 << 20;
+/// What are few.
+const FEW_MAPPINGS: usize = 1_024;
+/// Processes that are read on demand in a second.
+const READS_PER_SECOND: u32 = 200;
+/// How far a process's start may be read as later than an event saw it (clock ticks are coarse).
+const START_SLACK: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Debug)]
+pub struct ProcessTable<R> {
+    pub(super) processes: HashMap<u32, History>,
+    pub(super) reader: R,
+    pub(super) cgroups: Cgroups,
+    pub(super) losses: Losses,
+    changed: Vec<u32>,
+    scan_wanted: bool,
+    crowded: bool,
+    reads: Reads,
+}
+
+impl<R: Reader> ProcessTable<R> {
+    /// No process known.
+    #[must_use]
+    pub fn new(reader: R) -> Self {
+        Self {
+            processes: HashMap::new(),
+            reader,
+            cgroups: Cgroups::default(),
+            losses: Losses::default(),
+            changed: Vec::new(),
+            scan_wanted: false,
+            crowded: false,
+            reads: Reads::default(),
+        }
+    }
+
+    /// What the table asks.
+    #[must_use]
+    pub const fn reader(&self) -> &R {
+        &self.reader
+    }
+
+    /// Number of processes that are known, those that ended a moment ago included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// Reads every process there is, and ends those that are not there any more. To be called once
+    /// the side-band is open, and when [`ProcessTable::scan_wanted`].
+    pub fn scan(&mut self, now: BootTime) {
+        self.scan_wanted = false;
+        let mut pids = self.reader.pids();
+        for pid in &pids {
+            if let Some(found) = self.reader.process(*pid) {
+                self.adopt(*pid, found);
+            }
+        }
+        pids.sort_unstable();
+        for (pid, history) in &mut self.processes {
+            if history.current().is_some_and(|image| image.image < now)
+                && pids.binary_search(pid).is_err()
+            {
+                history.end(now);
+                mark(&mut self.changed, *pid, history);
+            }
+        }
+    }
+
+    /// Did the kernel lose side-band records since the last scan?
+    #[must_use]
+    pub const fn scan_wanted(&self) -> bool {
+        self.scan_wanted
+    }
+
+    /// Takes in what happened. Events are to come in order of time.
+    pub fn apply(&mut self, event: &ProcessEvent) {
+        let time = event.time;
+        match &event.kind {
+            ProcessEventKind::Fork {
+                pid,
+                tid,
+                parent_pid,
+            } if pid == tid => self.fork(time, *pid, *parent_pid),
+            ProcessEventKind::Fork { pid, .. } => {
+                if let Some(history) = self.processes.get_mut(pid)
+                    && history.current_before(time).is_some()
+                {
+                    history.threads = history.threads.saturating_add(1);
+                }
+            }
+            ProcessEventKind::Exit { pid, tid } => self.exit(time, *pid, pid == tid),
+            ProcessEventKind::Exec { pid, name } => self.exec(time, *pid, *name),
+            ProcessEventKind::Rename { pid, tid, name } => {
+                if pid == tid
+                    && let Some(history) = self.processes.get_mut(pid)
+                    && let Some(image) = history.current_before(time)
+                {
+                    image.amend(|process| process.comm = name.to_text().into());
+                }
+            }
+            ProcessEventKind::Map {
+                pid,
+                range,
+                offset,
+                identity,
+                path,
+            } => self.map(&MappedFile {
+                pid: *pid,
+                range: range.clone(),
+                offset: *offset,
+                identity: *identity,
+                path,
+                time,
+            }),
+            ProcessEventKind::Lost { .. } => self.scan_wanted = true,
+        }
+    }
+
+    /// The processes whose image or set of file mappings changed, or that ended, since the last
+    /// call; each once.
+    pub fn take_changed(&mut self) -> Vec<u32> {
+        for pid in &self.changed {
+            if let Some(history) = self.processes.get_mut(pid) {
+                history.changed = false;
+            }
+        }
+        std::mem::take(&mut self.changed)
+    }
+
+    /// When the image of a live process began: its exec or fork, or the scan that found it.
+    #[must_use]
+    pub fn image(&self, pid: u32) -> Option<BootTime> {
+        Some(self.processes.get(&pid)?.current()?.image)
+    }
+
+    /// The executable mappings of a live process, sorted by address.
+    pub fn mappings(&self, pid: u32) -> impl Iterator<Item = &ExecutableMapping> {
+        self.processes
+            .get(&pid)
+            .and_then(History::current)
+            .into_iter()
+            .flat_map(|image| image.mappings.current())
+    }
+
+    /// What is known of a live process.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Arc<Process>> {
+        Some(&self.processes.get(&pid)?.current()?.process)
+    }
+
+    /// The live processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes
+            .iter()
+            .filter(|(_, history)| history.current().is_some())
+            .map(|(pid, _)| *pid)
+    }
+
+    /// Is the process unknown, or did it end?
+    #[must_use]
+    pub fn ended(&self, pid: u32) -> bool {
+        self.image(pid).is_none()
+    }
+
+    /// Forgets what no late sample can need any more; to be called about once a second.
+    pub fn prune(&mut self, now: BootTime) {
+        let before = |age: Duration| BootTime(now.0.saturating_sub(age.as_nanos() as u64));
+        let (keep_from, gone_before) = (before(KEPT_AFTER_CHANGE), before(KEPT_AFTER_EXIT));
+        for (pid, history) in &mut self.processes {
+            // A count of threads that went wrong (lost records) must not keep a process for ever.
+            if let Some(ended) = history.leader_ended
+                && ended < gone_before
+                && history.current().is_some()
+            {
+                history.threads = self.reader.threads(*pid);
+                history.leader_ended = Some(now);
+                if history.threads == 0 {
+                    history.end(now);
+                    mark(&mut self.changed, *pid, history);
+                }
+            }
+        }
+        self.processes
+            .retain(|_, history| history.prune(keep_from, gone_before));
+        let mappings: usize = self
+            .processes
+            .values()
+            .map(|history| history.last().mappings.len())
+            .sum();
+        self.crowded = mappings > MAX_MAPPINGS_IN_ALL;
+        self.reads.prune(now);
+        self.reader.prune(now);
+    }
+
+    /// What was lost since the last call, by cause.
+    pub fn take_losses(&mut self) -> Losses {
+        let mut losses = self.losses.take();
+        losses.merge(&self.reader.take_losses());
+        losses
+    }
+
+    /// Reads a process that events did not tell of; false when there is none, or too many were read
+    /// this second.
+    pub(super) fn read(&mut self, pid: u32, time: BootTime) -> bool {
+        if !self.reads.allow(pid, time) {
+            return false;
+        }
+        let Some(found) = self.reader.process(pid) else {
+            self.reads.missing.insert(pid, time);
+            return false;
+        };
+        self.adopt(pid, found);
+        true
+    }
+
+    /// Adds a history for `pid`, if there is room.
+    pub(super) fn insert(&mut self, pid: u32, history: History) {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
+            self.losses.add(LossCause::ProcessTableFull, 1);
+            return;
+        }
+        let history = self.processes.entry(pid).insert(history).into_mut();
+        mark(&mut self.changed, pid, history);
+    }
+
+    fn adopt(&mut self, pid: u32, mut found: FoundProcess) {
+        let Some(history) = self.processes.get_mut(&pid) else {
+            let threads = found.threads;
+            let image = Image::found(pid, found.started, &mut found);
+            self.insert(pid, History::new(image, threads));
+            return;
+        };
+        let last = history.last_mut();
+        let known_start = last.process.key.started;
+        if last.ended.is_some() || found.started > known_start.plus(START_SLACK) {
+            // Another process with this pid; it began after whatever was known ended.
+            let started = found.started.max(last.ended.unwrap_or(known_start));
+            let (at, threads) = (found.at, found.threads);
+            let image = Image::found(pid, started, &mut found);
+            history.push(at, image, threads);
+            mark(&mut self.changed, pid, history);
+            return;
+        }
+        if !last.process.executable.is_empty() && last.process.executable != found.executable {
+            let (at, threads) = (found.at, found.threads);
+            let image = Image::found(pid, at, &mut found);
+            history.push(at, image, threads);
+            mark(&mut self.changed, pid, history);
+            return;
+        }
+        last.scanned = found.at;
+        if last.process.comm != found.comm || last.process.executable != found.executable {
+            last.amend(|process| {
+                process.comm = found.comm;
+                process.executable = found.executable;
+            });
+        }
+        let inserted = Arc::make_mut(&mut last.mappings).replace(found.at, found.mappings);
+        history.threads = found.threads;
+        self.note(pid, inserted);
+    }
+
+    fn fork(&mut self, time: BootTime, pid: u32, parent_pid: u32) {
+        if self
+            .processes
+            .get(&pid)
+            .is_some_and(|known| time <= known.last().scanned.max(known.last().image))
+        {
+            return;
+        }
+        let key = ProcessKey { pid, started: time };
+        let parent = self
+            .processes
+            .get_mut(&parent_pid)
+            .and_then(|parent| parent.at(time))
+            .map(|parent| (Arc::clone(&parent.process), Arc::clone(&parent.mappings)));
+        let image = if let Some((process, mappings)) = parent {
+            let process = Process {
+                key,
+                parent: parent_pid,
+                ..(*process).clone()
+            };
+            Image::begun(time, process, mappings)
+        } else if self.read(pid, time) {
+            // The parent came and went unseen: what there is to know, /proc knew.
+            return;
+        } else {
+            Image::begun(time, unknown(key, parent_pid), Arc::default())
+        };
+        match self.processes.get_mut(&pid) {
+            Some(history) => {
+                history.push(time, image, 1);
+                mark(&mut self.changed, pid, history);
+            }
+            None => self.insert(pid, History::new(image, 1)),
+        }
+    }
+
+    fn exec(&mut self, time: BootTime, pid: u32, name: ThreadName) {
+        let comm = name.to_text().into_boxed_str();
+        let key = ProcessKey { pid, started: time };
+        let Some(history) = self.processes.get_mut(&pid) else {
+            let process = Process {
+                comm,
+                ..unknown(key, 0)
+            };
+            let image = Image::begun(time, process, Arc::default());
+            self.insert(pid, History::new(image, 1));
+            return;
+        };
+        let last = history.last();
+        if time <= last.scanned.max(last.image) {
+            return;
+        }
+        let process = Process {
+            key,
+            comm,
+            executable: Box::default(),
+            kernel: false,
+            ..(*last.process).clone()
+        };
+        history.push(time, Image::begun(time, process, Arc::default()), 1);
+        mark(&mut self.changed, pid, history);
+    }
+
+    fn exit(&mut self, time: BootTime, pid: u32, leader: bool) {
+        let Some(history) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        if history.current_before(time).is_none() {
+            return;
+        }
+        history.threads = history.threads.saturating_sub(1);
+        if leader {
+            history.leader_ended = Some(time);
+        }
+        if history.threads == 0 && history.leader_ended.is_some() {
+            history.end(time);
+            mark(&mut self.changed, pid, history);
+        }
+    }
+
+    fn map(&mut self, mapped: &MappedFile<'_>) {
+        let Some(image) = self
+            .processes
+            .get_mut(&mapped.pid)
+            .and_then(|history| history.current_before(mapped.time))
+        else {
+            return;
+        };
+        if self.crowded && image.mappings.len() > FEW_MAPPINGS {
+            self.losses.add(LossCause::MappingTableFull, 1);
+            return;
+        }
+        let mapping = ExecutableMapping {
+            range: mapped.range.clone(),
+            kind: self.reader.content(mapped),
+        };
+        // The first file that an exec maps is the program itself.
+        if image.process.executable.is_empty()
+            && let MappingKind::File { executable, .. } = &mapping.kind
+            && executable.path.starts_with('/')
+        {
+            let path = executable.path.clone();
+            image.amend(|process| process.executable = path);
+        }
+        let inserted = Arc::make_mut(&mut image.mappings).insert(mapped.time, mapping);
+        self.note(mapped.pid, inserted);
+    }
+
+    fn note(&mut self, pid: u32, inserted: Inserted) {
+        match inserted {
+            Inserted::Unchanged | Inserted::Anonymous => {}
+            Inserted::Files => {
+                if let Some(history) = self.processes.get_mut(&pid) {
+                    mark(&mut self.changed, pid, history);
+                }
+            }
+            Inserted::Full => self.losses.add(LossCause::MappingTableFull, 1),
+        }
+    }
+}
+
+fn mark(changed: &mut Vec<u32>, pid: u32, history: &mut History) {
+    if !std::mem::replace(&mut history.changed, true) {
+        changed.push(pid);
+    }
+}
+
+/// A process of which only the pid and perhaps the parent are known.
+pub(super) fn unknown(key: ProcessKey, parent: u32) -> Process {
+    Process {
+        key,
+        parent,
+        comm: Box::default(),
+        executable: Box::default(),
+        cgroup: Box::default(),
+        container: None,
+        kernel: false,
+    }
+}
+
+/// Bounds reads on demand: so many a second, and none of a pid that was missing a moment ago.
+#[derive(Debug, Default)]
+struct Reads {
+    second: u64,
+    count: u32,
+    missing: HashMap<u32, BootTime>,
+}
+
+impl Reads {
+    const MISSING: Duration = Duration::from_secs(1);
+
+    fn allow(&mut self, pid: u32, time: BootTime) -> bool {
+        let second = time.0 / 1_000_000_000;
+        if second > self.second {
+            (self.second, self.count) = (second, 0);
+        }
+        if self.count >= READS_PER_SECOND
+            || self
+                .missing
+                .get(&pid)
+                .is_some_and(|since| time.since(*since) < Self::MISSING)
+        {
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
+    fn prune(&mut self, now: BootTime) {
+        self.missing
+            .retain(|_, since| now.since(*since) < Self::MISSING);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,31 @@
-//! Harness of the suites.
+//! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
+//! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
+//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]).
+//!
+//! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
+//! the fix where they have not.
+
+pub mod agent;
+pub mod build;
+pub mod claim;
+pub mod debug_info;
+pub mod pprof;
+pub mod workload;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's directory.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .parent()
+        .expect("the tests lie in the workspace")
+        .to_path_buf()
+}
+
+/// Where the workloads' sources are.
+#[must_use]
+pub fn sources() -> PathBuf {
+    workspace().join("tests/workloads")
+}

@@ -1,9 +1,48 @@
-//! The commands, one file each.
+//! The commands, one file each, and what their exit codes mean.
+
+mod duration;
+mod exit;
+mod record;
 
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Continuous profiler for Linux: samples stacks with eBPF, names them, shows them and ships them.
+#[derive(Parser)]
+#[command(
+    name = "profiler-agent",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Records a profile of the machine, of processes or of a command into a file.
+    Record(record::Arguments),
+}
 
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return if error.use_stderr() {
+                exit::USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match arguments.command {
+        Command::Record(arguments) => record::run(&arguments),
+    }
 }

@@ -1,1 +1,16 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
+//!
+//! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
+//! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
+
+pub mod collapsed;
+pub mod file;
+mod format;
+pub mod otlp;
+pub mod pprof;
+pub mod queue;
+mod read;
+pub mod svg;
+
+pub use format::{EncodeError, Format, UnknownFormat};
+pub use read::{ReadError, ReadLimits};

@@ -1,1 +1,146 @@
 //! The agent's own page and the query API behind it.
+//!
+//! [`Page::serve`] answers on a listener: `/` and `/assets/...` are the page, whose files are built in;
+//! `/api/...` is what it and scripts ask (`API.md` beside this file). A [`Source`] has the windows:
+//! the live store or saved files. A query visits the windows of its range one by one and adds each
+//! one's profile to a tree, so that a long range needs memory for its distinct paths alone; trees are
+//! pruned to what can be seen before they are sent.
+//!
+//! # Security
+//! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
+//! nowhere but into text nodes and onto a canvas. Every answer carries a policy that lets nothing run but
+//! the page's own files. Only GET; no answer for another site's page or a foreign `Host`.
+
+mod api;
+mod assets;
+mod engine;
+mod flame;
+mod functions;
+mod guard;
+mod kind;
+mod names;
+mod query;
+mod services;
+pub mod source;
+mod status;
+mod tree;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+pub use self::query::AnswerFormat;
+pub use self::source::{LiveSource, SavedSource, Source};
+pub use self::status::{AgentStatus, StoreStatus};
+use crate::profile::{ArchiveError, Process, Profile};
+
+/// Which processes a filtered profile keeps.
+pub type Keep<'a> = dyn Fn(&Process) -> bool + 'a;
+
+/// What the page needs done to profiles that other stages know how to do.
+#[derive(Clone, Copy)]
+pub struct Codec {
+    /// A profile as the bytes of a format; never called with JSON, which is the page's own.
+    pub encode: fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>,
+    /// Several profiles as one.
+    pub merge: fn(&[Profile]) -> Profile,
+    /// The part of a profile that belongs to some processes.
+    pub filter: fn(&Profile, &Keep<'_>) -> Profile,
+}
+
+/// What queries may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Windows that one query reads.
+    pub windows: usize,
+    /// Nodes of a tree (about 90 bytes each).
+    pub nodes: usize,
+    /// Nodes of all trees that are kept for the next query.
+    pub kept_nodes: usize,
+    /// Queries that run at a time.
+    pub queries: usize,
+}
+
+impl Limits {
+    /// For the agent, whose memory is bounded.
+    pub const AGENT: Self = Self {
+        windows: 10_000,
+        nodes: 400_000,
+        kept_nodes: 100_000,
+        queries: 1,
+    };
+    /// For a process of its own that shows saved files.
+    pub const VIEWER: Self = Self {
+        windows: 10_000,
+        nodes: 8_000_000,
+        kept_nodes: 8_000_000,
+        queries: 2,
+    };
+}
+
+/// The page over a source.
+pub struct Page {
+    /// Where the profiles come from.
+    pub source: Arc<dyn Source>,
+    /// What is done to them.
+    pub codec: Codec,
+    /// What queries may cost.
+    pub limits: Limits,
+    /// The agent's own numbers; none where saved files are shown.
+    pub status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
+    /// Names besides loopback's under which the page may be asked for.
+    pub host_names: Vec<String>,
+}
+
+impl Page {
+    /// Answers on `listener` until `shutdown` completes; requests that run are finished. Needs a runtime
+    /// with I/O; queries run on its blocking threads.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?.ip();
+        let hosts = Arc::new(guard::AllowedHosts::new(address, &self.host_names));
+        axum::serve(listener, self.router(hosts))
+            .with_graceful_shutdown(shutdown)
+            .await
+    }
+
+    fn router(self, hosts: Arc<guard::AllowedHosts>) -> Router {
+        let shared = Arc::new(api::Shared {
+            gate: Semaphore::new(self.limits.queries.max(1)),
+            engine: engine::Engine::new(self.source, self.codec, self.limits),
+            status: self.status,
+        });
+        Router::new()
+            .route("/", get(async || assets::asset("index.html")))
+            .route("/favicon.ico", get(async || assets::asset("mark.svg")))
+            .route(
+                "/assets/{name}",
+                get(async |Path(name): Path<String>| assets::asset(&name)),
+            )
+            .route("/api/status", get(api::status))
+            .route("/api/services", get(api::services))
+            .route("/api/windows", get(api::windows))
+            .route("/api/flamegraph", get(api::flamegraph))
+            .route("/api/functions", get(api::functions))
+            .route("/api/diff", get(api::diff))
+            .fallback(async || {
+                let message = "There is nothing here: / is the page, /api/ the queries.\n";
+                (axum::http::StatusCode::NOT_FOUND, message).into_response()
+            })
+            .layer(axum::middleware::from_fn_with_state(hosts, guard::guard))
+            .with_state(shared)
+    }
+}

@@ -44,8 +44,12 @@ pub enum LossCause {
     DebugInfoBudget,
     /// Executables whose symbols could not be read.
     SymbolsMalformed,
+    /// The kernel's symbols are hidden from us (`kernel.kptr_restrict`, or no CAP_SYSLOG).
+    KernelSymbolsHidden,
     /// Perf maps that could not be read or were malformed.
     PerfMapMalformed,
+    /// Samples: the stages behind the window were behind by as many windows as may wait.
+    PipelineBehind,
     /// Locations that were not symbolized because the symbolizer was behind.
     SymbolizerBehind,
     /// Payloads dropped: the queue was full.
@@ -61,6 +65,43 @@ pub enum LossCause {
 }
 
 impl LossCause {
+    /// Every cause, in order of declaration.
+    pub const ALL: [Self; 28] = [
+        Self::RingFull,
+        Self::RingMissing,
+        Self::ScratchMissing,
+        Self::RecordMalformed,
+        Self::ProcessUnknown,
+        Self::WindowFull,
+        Self::SidebandLost,
+        Self::SidebandMalformed,
+        Self::ProcessTableFull,
+        Self::SelectionFull,
+        Self::MappingTableFull,
+        Self::ExecutableUnopened,
+        Self::ExecutableReplaced,
+        Self::ElfMalformed,
+        Self::UnwindInfoMissing,
+        Self::UnwindInfoMalformed,
+        Self::UnwindTableBudget,
+        Self::DebugInfoBudget,
+        Self::SymbolsMalformed,
+        Self::KernelSymbolsHidden,
+        Self::PerfMapMalformed,
+        Self::PipelineBehind,
+        Self::SymbolizerBehind,
+        Self::QueueFull,
+        Self::ReceiverRefused,
+        Self::ReceiverRejected,
+        Self::ShutdownUndelivered,
+        Self::StoreFailed,
+    ];
+
+    /// The cause with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
     /// The cause's name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -84,7 +125,9 @@ impl LossCause {
             Self::UnwindTableBudget => "unwind_table_budget",
             Self::DebugInfoBudget => "debug_info_budget",
             Self::SymbolsMalformed => "symbols_malformed",
+            Self::KernelSymbolsHidden => "kernel_symbols_hidden",
             Self::PerfMapMalformed => "perf_map_malformed",
+            Self::PipelineBehind => "pipeline_behind",
             Self::SymbolizerBehind => "symbolizer_behind",
             Self::QueueFull => "queue_full",
             Self::ReceiverRefused => "receiver_refused",
@@ -104,9 +147,19 @@ impl LossCause {
                 | Self::RecordMalformed
                 | Self::ProcessUnknown
                 | Self::WindowFull
+                | Self::PipelineBehind
         )
     }
 }
+
+const _: () = {
+    // A cause that is missing above shifts the ones behind it.
+    let mut index = 0;
+    while index < LossCause::ALL.len() {
+        assert!(LossCause::ALL[index] as usize == index);
+        index += 1;
+    }
+};
 
 /// Counts by cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

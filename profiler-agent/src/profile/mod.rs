@@ -4,24 +4,32 @@
 //! [`Window`] (aggregated) -> [`Profile`] (named) -> [`Payload`] (encoded).
 
 pub mod address;
+pub mod builder;
+pub mod distinct;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod executable;
 pub mod lifecycle;
 pub mod loss;
 pub mod mapping;
+pub mod merge;
 pub mod named;
 pub mod payload;
 pub mod process;
 pub mod sample;
+pub mod summary;
 pub mod symbol;
 pub mod time;
 pub mod unwind_table;
 pub mod window;
 
 pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
+pub use builder::ProfileBuilder;
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};
+pub use merge::{filter, merge};
 pub use named::{
     Function, FunctionIndex, LineEntry, Link, Location, LocationIndex, Mapping, MappingIndex,
     Profile, ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
@@ -29,6 +37,9 @@ pub use named::{
 pub use payload::{Delivery, Payload};
 pub use process::{ContainerId, Process, ProcessKey};
 pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
+pub use summary::{
+    ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,
+};
 pub use symbol::{FrameName, FrameType, ResolvedFrames, SourceLine};
 pub use time::{BootTime, ClockPair, SamplePeriod, UnixTime};
 pub use unwind_table::UnwindTable;

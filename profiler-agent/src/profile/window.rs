@@ -43,6 +43,11 @@ impl OutcomeCounts {
     pub const fn add(&mut self, outcome: Outcome) {
         self.counts[outcome as usize] += 1;
     }
+    /// Takes one back that was counted before.
+    pub const fn remove(&mut self, outcome: Outcome) {
+        let count = &mut self.counts[outcome as usize];
+        *count = count.saturating_sub(1);
+    }
     /// Counts all that `other` counted.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {

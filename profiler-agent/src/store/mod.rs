@@ -1,1 +1,344 @@
-//! The local store of windows.
+//! The local store of windows: one file in a directory, bounded by bytes and age.
+//!
+//! # File
+//! `windows.redb`, a redb database, mode 0600 in a directory of mode 0700. Tables:
+//! - `windows`: id (u64, in order of appending) -> start, end (u64, ns since 1970), length of the
+//!   encoded profile, pages that it takes.
+//! - `starts`: (start, id) -> (): the windows by time.
+//! - `summaries`: id -> summary as [`summary`] has it.
+//! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`] bytes. Pieces of one
+//!   size keep redb's page allocator free of holes: a value of any length would take the next power
+//!   of two of pages.
+//! - `format`: "version" -> 1. Another version is foreign.
+//!
+//! # Constraints
+//! - The file never grows beyond `Limits::max_bytes`. redb doubles a file that is full, so a file that
+//!   may not double any more is kept at most three quarters full by removing the windows that were
+//!   appended first; between 3/8 and 3/4 of `max_bytes` hold profiles, depending on where the
+//!   doublings fall.
+//! - A window whose end is `max_age` or more before the latest append is removed by that append.
+//! - At most [`Limits::CACHE_BYTES`] of pages are cached in memory.
+//!
+//! # Durability and recovery
+//! An append is one transaction with its removals, durable (fsync) when it returns; the window is there
+//! whole or not at all after a crash at any moment. Allocation state is saved with each commit, so
+//! opening after a crash does not walk the file. A file that is corrupt or not ours is renamed to
+//! `windows.redb.corrupt-SECONDS` (one is kept) and a new one is started: [`Store::set_aside`] says so.
+//! After a failed append (a full disk, say) the file is opened anew before the next.
+
+mod bound;
+mod open;
+mod summary;
+mod transaction;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use redb::Database;
+
+use crate::profile::{
+    ArchiveError, ArchivedWindow, UnixTime, WindowArchive, WindowId, WindowSummary,
+};
+use transaction::Totals;
+
+/// Bytes of an encoded profile in one value: with redb's own, just under 4 pages.
+const CHUNK: usize = 4 * 4096 - 256;
+
+/// What the store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Length of the file in bytes; at least [`Limits::MIN_BYTES`].
+    pub max_bytes: u64,
+    /// Age of a window.
+    pub max_age: Duration,
+}
+
+impl Limits {
+    /// The least that `max_bytes` may be.
+    pub const MIN_BYTES: u64 = 8 << 20;
+    /// Bytes of pages that are cached in memory.
+    pub const CACHE_BYTES: usize = 4 << 20;
+}
+
+impl Default for Limits {
+    /// 512 MiB, 7 days.
+    fn default() -> Self {
+        Self {
+            max_bytes: 512 << 20,
+            max_age: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The limit is less than a store needs.
+    #[error("a store of {0} bytes is too small: give it at least {min} bytes", min = Limits::MIN_BYTES)]
+    LimitTooSmall(u64),
+    /// Another process has the store open.
+    #[error(
+        "{path} is in use by another process: stop the other agent or give this one another directory"
+    )]
+    InUse {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The directory or file cannot be made or opened.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The window's bytes are more than an eighth of what the store may hold.
+    #[error("a window of {bytes} bytes is too large for a store of {max_bytes} bytes")]
+    WindowTooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// The store's limit.
+        max_bytes: u64,
+    },
+    /// The window ends before it starts.
+    #[error("a window ends before it starts")]
+    WindowReversed,
+    /// The database failed.
+    #[error("{path}: {source}")]
+    Database {
+        /// The store's file.
+        path: PathBuf,
+        /// What it said.
+        source: Box<redb::Error>,
+    },
+}
+
+/// A file that was found where the store's should be and could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// How full the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Windows.
+    pub windows: u64,
+    /// Bytes of the pages that they take.
+    pub used_bytes: u64,
+    /// Length of the file.
+    pub file_bytes: u64,
+}
+
+/// The open store. Appends exclude each other; reads go on meanwhile.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    limits: Limits,
+    /// `None` after a failure that needs the file to be opened anew.
+    database: RwLock<Option<Arc<Database>>>,
+    books: Mutex<Books>,
+}
+
+/// What appends keep: held for the whole of an append.
+#[derive(Debug, Default)]
+struct Books {
+    totals: Totals,
+    /// Why the file is to be set aside before the next append.
+    distrusted: Option<String>,
+    set_aside: Vec<SetAside>,
+}
+
+impl Store {
+    /// Name of the file within its directory.
+    pub const FILE: &'static str = "windows.redb";
+
+    /// Opens the store in `directory`, making both where they are missing.
+    ///
+    /// # Errors
+    /// The limit is too small, the directory or file cannot be made or opened, another process has
+    /// it open. A corrupt or foreign file is no error.
+    pub fn open(directory: &Path, limits: Limits) -> Result<Self, StoreError> {
+        if limits.max_bytes < Limits::MIN_BYTES {
+            return Err(StoreError::LimitTooSmall(limits.max_bytes));
+        }
+        open::make_directory(directory)?;
+        let store = Self {
+            path: directory.join(Self::FILE),
+            limits,
+            database: RwLock::new(None),
+            books: Mutex::default(),
+        };
+        store.opened(&mut store.lock_books())?;
+        Ok(store)
+    }
+
+    /// Appends a window and removes what the limits no longer allow, in one transaction.
+    ///
+    /// # Errors
+    /// The window does not fit, or the database failed (a full disk): the window is not stored.
+    pub fn append(
+        &self,
+        start: UnixTime,
+        end: UnixTime,
+        summary: &WindowSummary,
+        bytes: &[u8],
+    ) -> Result<WindowId, StoreError> {
+        if end < start {
+            return Err(StoreError::WindowReversed);
+        }
+        let books = &mut *self.lock_books();
+        let database = self.opened(books)?;
+        let summary = summary::encode(summary);
+        let pages = bound::pages_of(bytes.len(), summary.len());
+        let room = bound::room(open::file_length(&self.path)?, self.limits.max_bytes);
+        if pages.saturating_mul(bound::PAGE) > room / 8 {
+            return Err(StoreError::WindowTooLarge {
+                bytes: bytes.len() as u64,
+                max_bytes: self.limits.max_bytes,
+            });
+        }
+        let entry = transaction::Entry {
+            start: start.0,
+            end: end.0,
+            bytes: bytes.len() as u64,
+            pages,
+        };
+        let bounds = transaction::Bounds {
+            pages: room / bound::PAGE,
+            oldest_end: end.0.saturating_sub(self.limits.max_age.as_nanos() as u64),
+        };
+        let totals = books.totals;
+        let appended = open::guarded(|| {
+            transaction::append(&database, totals, &entry, &summary, bytes, &bounds)
+        });
+        match appended {
+            Ok((id, totals)) => {
+                books.totals = totals;
+                Ok(WindowId(id))
+            }
+            Err(source) => {
+                if let redb::Error::Corrupted(reason) = &source {
+                    books.distrusted = Some(reason.clone());
+                }
+                *self
+                    .database
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = None;
+                Err(self.failed(source))
+            }
+        }
+    }
+
+    /// Files that were set aside since the store was opened: each is one loss of history.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<SetAside> {
+        self.lock_books().set_aside.clone()
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn size(&self) -> StoreSize {
+        let totals = self.lock_books().totals;
+        StoreSize {
+            windows: totals.windows,
+            used_bytes: totals.pages.saturating_mul(bound::PAGE),
+            file_bytes: open::file_length(&self.path).unwrap_or(0),
+        }
+    }
+
+    fn lock_books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database; opened where it is not.
+    fn opened(&self, books: &mut Books) -> Result<Arc<Database>, StoreError> {
+        if let Some(database) = self.open_now() {
+            return Ok(database);
+        }
+        if let Some(reason) = books.distrusted.take() {
+            books.set_aside.push(open::set_aside(&self.path, reason)?);
+        }
+        let (database, totals) = open::open_or_set_aside(&self.path, &mut books.set_aside)?;
+        let database = Arc::new(database);
+        books.totals = totals;
+        *self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&database));
+        Ok(database)
+    }
+
+    fn open_now(&self) -> Option<Arc<Database>> {
+        self.database
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn failed(&self, source: redb::Error) -> StoreError {
+        StoreError::Database {
+            path: self.path.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    /// What `read` says; `None` while the file is waiting to be opened anew.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(database) = self.open_now() else {
+            return Ok(None);
+        };
+        open::guarded(|| read(&database))
+            .map(Some)
+            .map_err(|source| self.failed(source))
+    }
+}
+
+impl WindowArchive for Store {
+    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
+        let extent = self.reading(transaction::extent)?;
+        Ok(extent
+            .flatten()
+            .map(|(start, end)| (UnixTime(start), UnixTime(end))))
+    }
+
+    fn visit(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<(), ArchiveError> {
+        let longest = self.lock_books().totals.longest;
+        self.reading(|database| {
+            transaction::visit(database, longest, from.0..until.0, |id, entry, encoded| {
+                // A summary that does not decode is a window of a later version: its profile may
+                // still be read, its numbers are not known.
+                if let Some(summary) = summary::decode(encoded) {
+                    visit(ArchivedWindow {
+                        id: WindowId(id),
+                        start: UnixTime(entry.start),
+                        end: UnixTime(entry.end),
+                        bytes: entry.bytes,
+                        summary,
+                    });
+                }
+            })
+        })?;
+        Ok(())
+    }
+
+    fn read(&self, id: WindowId) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self
+            .reading(|database| transaction::read(database, id.0))?
+            .flatten())
+    }
+}

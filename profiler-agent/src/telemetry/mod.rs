@@ -1,1 +1,3 @@
 //! What the agent says about itself.
+
+pub mod log;

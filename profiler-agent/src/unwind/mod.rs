@@ -1,1 +1,48 @@
 //! Call frame information to compact unwind tables.
+//!
+//! ELF file -> [`build()`] -> [`UnwindTable`](crate::profile::UnwindTable) (pure data, kept on disk by [`TableCache`]) ->
+//! [`reindex()`] with the [`RuleInterner`] of all loaded tables -> words that the kernel side walks
+//! by.
+//!
+//! - [`source`]: where bytes come from: a slice or an open file, read piece by piece, so that a
+//!   file that is truncated meanwhile is an absence and not a fault.
+//! - `elf`: machine, loaded segments and the sections with call frame information.
+//! - `entries`: the frame description entries, sorted by address.
+//! - `convert`, `expression`: a row of call frame information to a `Rule`.
+//! - `writer`: rules in ascending order of address to the words of a table.
+//! - `supplement`, `trampoline`: code of known shape that has no call frame information:
+//!   procedure linkage tables, signal trampolines.
+//! - [`walk`](mod@walk): whole stacks, for tests and tools.
+//!
+//! A file without usable information is an [`Absent`] with its reason. A part of a file that
+//! cannot be represented costs that part only and is counted in [`Statistics`].
+
+mod absent;
+mod build;
+pub mod cache;
+mod convert;
+mod elf;
+mod entries;
+mod expression;
+mod interner;
+mod placement;
+mod reindex;
+pub mod source;
+mod statistics;
+mod supplement;
+mod trampoline;
+pub mod walk;
+mod writer;
+
+pub use absent::{Absent, Malformed, TooLarge};
+pub use build::{Built, build};
+pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
+pub use interner::RuleInterner;
+pub use placement::bias;
+pub use reindex::{Reindexed, reindex};
+pub use source::Source;
+pub use statistics::Statistics;
+pub use walk::walk;
+
+#[cfg(test)]
+mod tests;

@@ -6,5 +6,5 @@ pub mod process;
 pub mod sample;
 
 pub use counter::Counter;
-pub use process::{ChunkTable, MappingChunk, MappingEntry, ProcessEntry};
+pub use process::{ChunkTable, MappingChunk, MappingEntry, ProcessEntry, TablePlace};
 pub use sample::{RawFrame, SampleFlags, SampleHeader};

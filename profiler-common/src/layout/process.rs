@@ -8,19 +8,45 @@
 //! chunks until the agent gives it its own.
 
 /// Mappings in one chunk.
-pub const MAPPINGS_PER_CHUNK: usize = 24;
+pub const MAPPINGS_PER_CHUNK: usize = 16;
 /// Chunks of one process.
 pub const CHUNKS_PER_PROCESS: usize = 32;
 /// File-backed executable mappings of one process that the kernel side can hold.
 pub const MAX_MAPPINGS: usize = MAPPINGS_PER_CHUNK * CHUNKS_PER_PROCESS;
 /// Chunks of all processes together.
-pub const MAX_CHUNKS: usize = 4096;
+pub const MAX_CHUNKS: usize = 6144;
 /// Processes that the kernel side can hold.
 pub const MAX_PROCESSES: usize = 8192;
-/// Unwind tables that can be loaded at a time.
-pub const MAX_TABLES: usize = 4096;
+/// Segments of table memory that can be loaded at a time.
+pub const MAX_SEGMENTS: usize = 1024;
 /// `MappingEntry::table` of a mapping whose table is not there (yet).
 pub const NO_TABLE: u32 = u32::MAX;
+
+/// Where a table is: a segment of table memory, and the first of its blocks in it. Segments hold
+/// many small tables or one large one: putting a map into an array of maps makes the kernel wait
+/// for an RCU grace period, so it must not happen for every table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TablePlace(pub u32);
+
+impl TablePlace {
+    /// The place at `block` of `segment`.
+    #[must_use]
+    pub const fn new(segment: u16, block: u16) -> Self {
+        Self((segment as u32) << 16 | block as u32)
+    }
+    /// The segment's index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn segment(self) -> u32 {
+        self.0 >> 16
+    }
+    /// The first block in the segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn block(self) -> u32 {
+        self.0 & 0xffff
+    }
+}
 
 /// One file-backed executable mapping.
 #[repr(C)]
@@ -28,25 +54,60 @@ pub const NO_TABLE: u32 = u32::MAX;
 pub struct MappingEntry {
     /// First address.
     pub start: u64,
-    /// First address behind the mapping; 0 in an unused entry.
+    /// First address behind the mapping.
     pub end: u64,
     /// Added (wrapping) to a pc it gives the offset into the table's text range.
     pub bias: u64,
-    /// Index into the array of tables, or [`NO_TABLE`].
+    /// Where the table is ([`TablePlace`]), or [`NO_TABLE`].
     pub table: u32,
     /// Length of the table's index in buckets: a bound for the look-up.
     pub buckets: u32,
 }
 const _: () = assert!(size_of::<MappingEntry>() == 32);
 
-/// A sorted run of mappings; unused entries (all zero) come last.
+/// A sorted run of mappings; unused entries come last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingChunk {
     /// The mappings.
     pub mappings: [MappingEntry; MAPPINGS_PER_CHUNK],
 }
-const _: () = assert!(size_of::<MappingChunk>() == 768);
+const _: () = assert!(size_of::<MappingChunk>() == 512);
+
+impl MappingEntry {
+    /// An unused entry: behind every pc.
+    pub const UNUSED: Self = Self {
+        start: u64::MAX,
+        end: 0,
+        bias: 0,
+        table: NO_TABLE,
+        buckets: 0,
+    };
+}
+
+// The two searches take a fixed number of steps, and each index goes through `opaque`: the identity
+// to the machine, but in the kernel a way to make the verifier forget where the index came from, so
+// that it does not follow every path through the search. Indices are masked: in bounds whatever
+// `opaque` does.
+
+impl MappingChunk {
+    /// The mapping that `pc` lies in.
+    #[inline(always)]
+    #[must_use]
+    pub fn mapping_of(&self, pc: u64, opaque: impl Fn(u32) -> u32) -> Option<&MappingEntry> {
+        const MASK: usize = MAPPINGS_PER_CHUNK - 1;
+        let mut low = 0;
+        let mut half = MAPPINGS_PER_CHUNK as u32 / 2;
+        while half > 0 {
+            if self.mappings[opaque(low + half) as usize & MASK].start <= pc {
+                low += half;
+            }
+            half /= 2;
+        }
+        let entry = &self.mappings[opaque(low) as usize & MASK];
+        (entry.start <= pc && pc < entry.end).then_some(entry)
+    }
+}
 
 /// Where a process's chunks are.
 #[repr(C)]
@@ -57,6 +118,27 @@ pub struct ChunkTable {
     /// Slot of each chunk in the array of chunks.
     pub slot: [u32; CHUNKS_PER_PROCESS],
 }
+
+impl ChunkTable {
+    /// The slot of the chunk that `pc` can lie in.
+    #[inline(always)]
+    #[must_use]
+    pub fn chunk_of(&self, pc: u64, opaque: impl Fn(u32) -> u32) -> Option<u32> {
+        const MASK: usize = CHUNKS_PER_PROCESS - 1;
+        let mut low = 0;
+        let mut half = CHUNKS_PER_PROCESS as u32 / 2;
+        while half > 0 {
+            if self.first[opaque(low + half) as usize & MASK] <= pc {
+                low += half;
+            }
+            half /= 2;
+        }
+        let index = opaque(low) as usize & MASK;
+        (self.first[index] <= pc).then_some(self.slot[index])
+    }
+}
+
+const _: () = assert!(MAPPINGS_PER_CHUNK.is_power_of_two() && CHUNKS_PER_PROCESS.is_power_of_two());
 
 /// The kernel side's view of one process.
 #[repr(C)]

@@ -15,6 +15,9 @@ pub trait Architecture {
     const RETURN_ADDRESS: u8;
     /// Is the return address of an interrupted leaf function in a link register?
     const LINK_REGISTER: bool;
+    /// Where a signal frame keeps the link register, from where it keeps the pc on. Only asked for
+    /// on machines with a link register.
+    const LINK_REGISTER_FROM_PC: i32;
     /// Bits of a return address that are address; the others are pointer authentication.
     const ADDRESS_MASK: u64;
 }
@@ -29,6 +32,7 @@ impl Architecture for X86_64 {
     const BASE_REGISTER: u8 = 3;
     const RETURN_ADDRESS: u8 = 16;
     const LINK_REGISTER: bool = false;
+    const LINK_REGISTER_FROM_PC: i32 = 0;
     const ADDRESS_MASK: u64 = (1 << 57) - 1;
 }
 
@@ -42,5 +46,7 @@ impl Architecture for Aarch64 {
     const BASE_REGISTER: u8 = 19;
     const RETURN_ADDRESS: u8 = 30;
     const LINK_REGISTER: bool = true;
+    // `struct sigcontext` (arch/arm64/include/uapi/asm/sigcontext.h): regs[31], sp, pc.
+    const LINK_REGISTER_FROM_PC: i32 = -16;
     const ADDRESS_MASK: u64 = (1 << 52) - 1;
 }

@@ -30,6 +30,9 @@ pub enum SavedKind {
     AtStackPointer = 2,
     /// Not recoverable.
     Undefined = 3,
+    /// In memory at this frame's frame pointer + offset: realigned stacks. Not for the return
+    /// address.
+    AtFramePointer = 4,
 }
 
 /// A rule, as the kernel side holds it: rows of unwind tables refer to rules by their index in one

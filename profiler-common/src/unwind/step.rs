@@ -69,7 +69,8 @@ pub struct Registers {
     pub frame_pointer: Slot,
     /// The base register (`Architecture::BASE_REGISTER`).
     pub base_register: Slot,
-    /// Link register; 0 on machines without one, and in frames that called.
+    /// Link register; 0 on machines without one, and in frames that called. A signal frame
+    /// recovers that of the frame it interrupted.
     pub link_register: u64,
     /// Was the pc interrupted, and by what: [`Registers::CALLED`], [`Registers::LEAF`] or
     /// [`Registers::BY_SIGNAL`].
@@ -152,23 +153,40 @@ fn advance<A: Architecture, M: Memory>(
         return Err(Outcome::NotAdvancing);
     }
 
-    registers.frame_pointer = saved(
+    let by_frame_pointer = SavedKind::AtFramePointer as u8;
+    let frame_pointer =
+        if rule.frame_pointer == by_frame_pointer || rule.base_register == by_frame_pointer {
+            registers.frame_pointer.load(memory)?
+        } else {
+            0
+        };
+    let places = Places {
+        cfa,
+        stack_pointer: frame_stack_pointer,
+        frame_pointer,
+    };
+    // An interrupted leaf may return by its link register.
+    registers.link_register =
+        if A::LINK_REGISTER && signal && rule.return_address == SavedKind::AtStackPointer as u8 {
+            let place = at(frame_stack_pointer, rule.return_address_offset);
+            memory
+                .read_word(at(place, A::LINK_REGISTER_FROM_PC))
+                .unwrap_or(0)
+        } else {
+            0
+        };
+    registers.frame_pointer = places.saved(
         registers.frame_pointer,
         rule.frame_pointer,
         rule.frame_pointer_offset,
-        cfa,
-        frame_stack_pointer,
     );
-    registers.base_register = saved(
+    registers.base_register = places.saved(
         registers.base_register,
         rule.base_register,
         rule.base_register_offset,
-        cfa,
-        frame_stack_pointer,
     );
     registers.pc = return_address;
     registers.stack_pointer = cfa;
-    registers.link_register = 0;
     registers.interrupted = if signal {
         Registers::BY_SIGNAL
     } else {
@@ -219,16 +237,27 @@ fn canonical_frame_address<A: Architecture, M: Memory>(
     Err(Outcome::NoRule)
 }
 
-#[inline(always)]
-fn saved(now: Slot, kind: u8, offset: i32, cfa: u64, stack_pointer: u64) -> Slot {
-    if kind == SavedKind::Same as u8 {
-        now
-    } else if kind == SavedKind::AtCfa as u8 {
-        Slot::saved_at(at(cfa, offset))
-    } else if kind == SavedKind::AtStackPointer as u8 {
-        Slot::saved_at(at(stack_pointer, offset))
-    } else {
-        Slot::lost()
+/// What saved registers are found by.
+struct Places {
+    cfa: u64,
+    stack_pointer: u64,
+    frame_pointer: u64,
+}
+
+impl Places {
+    #[inline(always)]
+    fn saved(&self, now: Slot, kind: u8, offset: i32) -> Slot {
+        if kind == SavedKind::Same as u8 {
+            now
+        } else if kind == SavedKind::AtCfa as u8 {
+            Slot::saved_at(at(self.cfa, offset))
+        } else if kind == SavedKind::AtStackPointer as u8 {
+            Slot::saved_at(at(self.stack_pointer, offset))
+        } else if kind == SavedKind::AtFramePointer as u8 {
+            Slot::saved_at(at(self.frame_pointer, offset))
+        } else {
+            Slot::lost()
+        }
     }
 }
 

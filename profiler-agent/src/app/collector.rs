@@ -1,0 +1,148 @@
+//! The thread that everything begins in.
+//!
+//! Here is its outside: what it is told, how it is started and stopped, what it tells of itself.
+//! `turns` is what it does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::tables::CachePlace;
+use super::turns::Running;
+use super::wake::Wake;
+use crate::collect::sideband::SidebandError;
+use crate::collect::{CollectError, Selection};
+use crate::profile::{LocatedFrame, SamplePeriod, Window};
+
+/// What the collector is to do.
+#[derive(Clone, Debug)]
+pub struct CollectorConfig {
+    /// CPU time between two samples of a CPU.
+    pub period: SamplePeriod,
+    /// Which processes.
+    pub selection: Selection,
+    /// The processes selected from the start.
+    pub selected: Vec<u32>,
+    /// Length of a window.
+    pub window: Duration,
+    /// Bytes of unwind tables in the kernel.
+    pub table_budget: u64,
+    /// Where tables are kept between runs.
+    pub table_cache: Option<CachePlace>,
+}
+
+/// Why the collector cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// The kernel boundary.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    /// The side-band.
+    #[error(transparent)]
+    Sideband(#[from] SidebandError),
+    /// Another system call.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl CollectorError {
+    /// Is it a missing privilege?
+    #[must_use]
+    pub const fn is_privilege(&self) -> bool {
+        match self {
+            Self::Collect(error) => error.is_privilege(),
+            Self::Sideband(_) | Self::System { .. } => false,
+        }
+    }
+}
+
+/// What the collector tells of itself while it runs.
+#[derive(Debug, Default)]
+pub struct CollectorGauges {
+    /// Samples located so far.
+    pub samples: AtomicU64,
+    /// Live processes.
+    pub processes: AtomicU64,
+    /// Bytes of unwind tables in the kernel.
+    pub table_bytes: AtomicU64,
+    /// Tables that are being built.
+    pub tables_outstanding: AtomicU64,
+    /// Boot-clock nanoseconds of the last turn.
+    pub last_turn: AtomicU64,
+    /// Times that the sampling program ran, where the kernel counts.
+    pub runs: AtomicU64,
+    /// Nanoseconds that took.
+    pub run_nanoseconds: AtomicU64,
+}
+
+/// A running collector.
+pub struct Collector {
+    thread: Option<JoinHandle<Result<(), CollectorError>>>,
+    stop: Arc<AtomicBool>,
+    wake: Wake,
+    /// What it tells of itself.
+    pub gauges: Arc<CollectorGauges>,
+}
+
+/// Where windows go.
+pub struct WindowSink {
+    /// Closed windows.
+    pub windows: SyncSender<Window>,
+    /// Locations that were seen for the first time in the open window.
+    pub new_locations: Box<dyn FnMut(Vec<LocatedFrame>) + Send>,
+}
+
+impl Collector {
+    /// Loads the kernel side, reads the processes, and samples from when this returns.
+    pub fn start(config: CollectorConfig, sink: WindowSink) -> Result<Self, CollectorError> {
+        let wake = Wake::new().map_err(|source| CollectorError::System {
+            what: "eventfd",
+            source,
+        })?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let gauges = Arc::new(CollectorGauges::default());
+        let mut running = Running::start(config, sink, wake.clone(), Arc::clone(&gauges))?;
+        let stop_seen = Arc::clone(&stop);
+        let thread = Builder::new()
+            .name("collector".to_owned())
+            .spawn(move || running.run(&stop_seen))
+            .map_err(|source| CollectorError::System {
+                what: "starting a thread",
+                source,
+            })?;
+        Ok(Self {
+            thread: Some(thread),
+            stop,
+            wake,
+            gauges,
+        })
+    }
+
+    /// Stops sampling, reads what is in the rings, closes the last window.
+    pub fn stop(mut self) -> Result<(), CollectorError> {
+        self.stop.store(true, Ordering::Release);
+        self.wake.wake();
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(CollectorError::System {
+                what: "the collector thread panicked",
+                source: io::ErrorKind::Other.into(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the thread ended by itself (with an error)?
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}

@@ -1,0 +1,213 @@
+//! A recording, from start to profile.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::clock;
+use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
+use super::launch::Launched;
+use crate::collect::Selection;
+use crate::profile::{Profile, SamplePeriod, Window, merge};
+use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
+
+/// What to record.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Samples a second and CPU.
+    pub frequency: u32,
+    /// Processes; none means the whole machine, unless there is a command.
+    pub pids: Vec<u32>,
+    /// The children of `pids` and of the command too.
+    pub children: bool,
+    /// How long; `None`: until the command ends or a signal comes.
+    pub duration: Option<Duration>,
+    /// A command to start and follow.
+    pub command: Vec<OsString>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The profile.
+    pub profile: Profile,
+    /// How the command ended.
+    pub status: Option<ExitStatus>,
+    /// CPU time that the agent itself used.
+    pub own_cpu: Duration,
+}
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The collector.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
+    /// The command could not be started.
+    #[error("cannot start {command:?}: {source}")]
+    Command {
+        /// The command.
+        command: OsString,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A thread, a signal handler or the runtime.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A stage's thread ended before its time.
+    #[error("the {0} thread ended unexpectedly")]
+    ThreadGone(&'static str),
+}
+
+impl From<SymbolizerGone> for RecordError {
+    fn from(_: SymbolizerGone) -> Self {
+        Self::ThreadGone("symbolizer")
+    }
+}
+
+/// Windows of a recording: a long one is named while it goes on.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Windows that may wait to be named.
+const WINDOW_QUEUE: usize = 16;
+/// Profiles that are merged at a time.
+const MERGE_AT: usize = 8;
+/// Bytes of unwind tables in the kernel.
+const TABLE_BUDGET: u64 = 64 << 20;
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> RecordError {
+    move |source| RecordError::System { what, source }
+}
+
+/// Records. `progress` is called about once a second with the time that has passed and the number
+/// of samples.
+pub fn record(
+    recording: &Recording,
+    progress: &mut dyn FnMut(Duration, u64),
+) -> Result<Recorded, RecordError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the runtime"))?;
+    runtime.block_on(run(recording, progress))
+}
+
+async fn run(
+    recording: &Recording,
+    progress: &mut dyn FnMut(Duration, u64),
+) -> Result<Recorded, RecordError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("handling SIGTERM"))?;
+    let mut launched = match recording.command.split_first() {
+        Some((program, arguments)) => Some(Launched::prepare(program, arguments).map_err(
+            |source| RecordError::Command {
+                command: program.clone(),
+                source,
+            },
+        )?),
+        None => None,
+    };
+    let mut selected = recording.pids.clone();
+    selected.extend(launched.as_ref().map(Launched::pid));
+    let selection = if selected.is_empty() {
+        Selection::All
+    } else {
+        Selection::Processes {
+            children: recording.children,
+        }
+    };
+    let (symbolizer, handle) =
+        SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
+    let (windows, incoming) = sync_channel(WINDOW_QUEUE);
+    let naming = spawn_naming(incoming, handle.clone()).map_err(system("starting a thread"))?;
+    let config = CollectorConfig {
+        period: SamplePeriod::from_hertz(recording.frequency),
+        selection,
+        selected,
+        window: WINDOW,
+        table_budget: TABLE_BUDGET,
+        table_cache: None,
+    };
+    let sink = WindowSink {
+        windows,
+        new_locations: Box::new(move |frames| handle.prefetch(frames)),
+    };
+    let collector = Collector::start(config, sink)?;
+    let start = clock::boot_now();
+    if let Some(launched) = &mut launched {
+        launched.release().map_err(|source| RecordError::Command {
+            command: recording.command[0].clone(),
+            source,
+        })?;
+    }
+
+    let deadline = recording.duration.map(|duration| start.plus(duration));
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut ticks = 0u32;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = tick.tick() => {}
+        }
+        let now = clock::boot_now();
+        ticks += 1;
+        if ticks.is_multiple_of(10) {
+            progress(
+                now.since(start),
+                collector.gauges.samples.load(Ordering::Relaxed),
+            );
+        }
+        if collector.ended() || deadline.is_some_and(|deadline| now >= deadline) {
+            break;
+        }
+        if let Some(launched) = &mut launched
+            && launched
+                .ended()
+                .map_err(system("waiting for the command"))?
+        {
+            break;
+        }
+    }
+    collector.stop()?;
+    let profile = naming
+        .join()
+        .map_err(|_| RecordError::ThreadGone("naming"))??;
+    symbolizer.join()?;
+    let own_cpu = clock::own_cpu();
+    let status = match launched {
+        Some(launched) => Some(launched.wait().map_err(system("waiting for the command"))?),
+        None => None,
+    };
+    Ok(Recorded {
+        profile,
+        status,
+        own_cpu,
+    })
+}
+
+type Naming = JoinHandle<Result<Profile, RecordError>>;
+
+/// Names windows as they come, and merges them when there are no more.
+fn spawn_naming(incoming: Receiver<Window>, handle: SymbolizerHandle) -> io::Result<Naming> {
+    Builder::new().name("naming".to_owned()).spawn(move || {
+        let mut profiles: Vec<Profile> = Vec::new();
+        for window in incoming {
+            profiles.push(handle.resolve(window, clock::pair())?.wait()?);
+            if profiles.len() == MERGE_AT {
+                profiles = vec![merge::merge(&profiles)];
+            }
+        }
+        Ok(merge::merge(&profiles))
+    })
+}

@@ -1,0 +1,150 @@
+//! The thread that builds unwind tables: off the way of samples.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::wake::Wake;
+use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
+use crate::unwind::{Absent, TableCache, TableKey, build};
+
+/// A table, or why there is none.
+pub struct BuiltTable {
+    /// Whose.
+    pub executable: ExecutableId,
+    /// The table.
+    pub table: Result<UnwindTable, Option<LossCause>>,
+}
+
+/// Where tables are kept between runs.
+#[derive(Clone, Debug)]
+pub struct CachePlace {
+    /// A directory of this user's.
+    pub directory: PathBuf,
+    /// Bytes that it may hold.
+    pub max_bytes: u64,
+}
+
+/// Asks for tables and takes them.
+pub struct TableBuilder {
+    requests: Option<Sender<Arc<Executable>>>,
+    results: Receiver<BuiltTable>,
+    thread: Option<JoinHandle<()>>,
+    outstanding: usize,
+}
+
+impl TableBuilder {
+    /// Starts the thread. `wake` is woken when a table is there.
+    pub(super) fn spawn(cache: Option<CachePlace>, wake: Wake) -> io::Result<Self> {
+        let (requests, incoming) = channel::<Arc<Executable>>();
+        let (outgoing, results) = channel();
+        let thread = Builder::new().name("tables".to_owned()).spawn(move || {
+            let mut cache = cache.and_then(|place| {
+                TableCache::open(&place.directory, place.max_bytes)
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "unwind tables are not kept on disk"),
+                    )
+                    .ok()
+            });
+            for executable in incoming {
+                let built = BuiltTable {
+                    executable: executable.id,
+                    table: table_of(&executable, cache.as_mut()),
+                };
+                if outgoing.send(built).is_err() {
+                    return;
+                }
+                wake.wake();
+            }
+        })?;
+        Ok(Self {
+            requests: Some(requests),
+            results,
+            thread: Some(thread),
+            outstanding: 0,
+        })
+    }
+
+    /// Asks for a file's table.
+    pub fn request(&mut self, executable: Arc<Executable>) {
+        if let Some(requests) = &self.requests
+            && requests.send(executable).is_ok()
+        {
+            self.outstanding += 1;
+        }
+    }
+
+    /// A table that is there.
+    pub fn take(&mut self) -> Option<BuiltTable> {
+        let built = self.results.try_recv().ok()?;
+        self.outstanding -= 1;
+        Some(built)
+    }
+
+    /// Tables that were asked for and are not there.
+    #[must_use]
+    pub const fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+}
+
+impl Drop for TableBuilder {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn table_of(
+    executable: &Executable,
+    cache: Option<&mut TableCache>,
+) -> Result<UnwindTable, Option<LossCause>> {
+    let key = match cache {
+        Some(_) => key_of(executable),
+        None => None,
+    };
+    let (Some(cache), Some(key)) = (cache, key) else {
+        return built(executable);
+    };
+    if let Some(table) = cache.get(&key) {
+        return Ok(table);
+    }
+    let table = built(executable)?;
+    if let Err(error) = cache.put(&key, &table) {
+        tracing::warn!(%error, path = %executable.path.escape_debug(), "an unwind table is not kept on disk");
+    }
+    Ok(table)
+}
+
+fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {
+    let result = match (&executable.image, &executable.file) {
+        (Some(image), _) => build(&**image),
+        (None, Some(file)) => build(file),
+        (None, None) => return Err(None),
+    };
+    result.map(|built| built.table).map_err(|absent: Absent| {
+        tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");
+        absent.loss()
+    })
+}
+
+/// Small tables are built faster than they are read.
+const SMALLEST_KEPT: u64 = 256 << 10;
+
+fn key_of(executable: &Executable) -> Option<TableKey> {
+    if executable.length < SMALLEST_KEPT {
+        return None;
+    }
+    if let Some(build_id) = &executable.build_id {
+        return Some(TableKey::build_id(build_id, executable.length));
+    }
+    let hash: &Option<HtlHash> = executable.htl_hash.get_or_init(|| {
+        crate::process::elf::htl_hash(executable.file.as_ref()?, executable.length)
+    });
+    hash.as_ref().map(TableKey::htl_hash)
+}

@@ -1,0 +1,343 @@
+//! What the collector thread does.
+//!
+//! It waits for side-band records, filled rings, built tables and the next turn. A turn (a few a
+//! second) reads the rings; a sample is located once the side-band has been read up to its time, so
+//! the mappings that it is looked up in are those that were valid then. A window whose time is
+//! over is closed and handed on; the thread never waits for the stages behind it.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::TrySendError;
+use std::time::Duration;
+
+use profiler_common::layout::SampleFlags;
+
+use super::clock::boot_now;
+use super::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
+use super::demand::Demand;
+use super::tables::TableBuilder;
+use super::wake::{Kind, Waiter, Wake};
+use crate::aggregate::{self, Aggregator};
+use crate::collect::sideband::Sideband;
+use crate::collect::{Kernel, LoadOptions, Selection};
+use crate::process::{self, ProcFs, ProcessTable};
+use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample};
+
+/// Time between two readings of the rings.
+const TURN: Duration = Duration::from_millis(200);
+/// Time between two readings of the rings while tables of sampled processes are missing.
+const FIRST_TURNS: Duration = Duration::from_millis(25);
+/// Time between two readings of the side-band while it is busy.
+const BREATH: Duration = Duration::from_millis(1);
+/// Records that are read of one ring at a time.
+const RECORDS_AT_ONCE: usize = 20_000;
+/// Samples that may wait for the side-band.
+const MAX_HELD: usize = 500_000;
+/// How long sampling waits at the start for the tables of the selected processes.
+const PATIENCE: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+pub(super) struct Running {
+    kernel: Kernel,
+    sideband: Sideband,
+    processes: ProcessTable<ProcFs>,
+    demand: Demand,
+    aggregator: Aggregator,
+    sink: WindowSink,
+    waiter: Waiter,
+    wake: Wake,
+    gauges: Arc<CollectorGauges>,
+    window: Duration,
+    window_end: BootTime,
+    next_turn: BootTime,
+    next_second: BootTime,
+    /// Up to when the side-band has been read.
+    known_until: BootTime,
+    events: Vec<ProcessEvent>,
+    /// Samples whose time the side-band has not been read up to.
+    held: Vec<RawSample>,
+    losses: Losses,
+    everything: bool,
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
+    move |source| CollectorError::System { what, source }
+}
+
+impl Running {
+    /// Loads the kernel side, reads the processes, starts sampling.
+    pub(super) fn start(
+        config: CollectorConfig,
+        sink: WindowSink,
+        wake: Wake,
+        gauges: Arc<CollectorGauges>,
+    ) -> Result<Self, CollectorError> {
+        let options = LoadOptions {
+            period: config.period,
+            selection: config.selection.clone(),
+            table_budget: config.table_budget,
+        };
+        let (mut kernel, costs) = Kernel::load(&options)?;
+        for cost in costs {
+            tracing::debug!(
+                program = cost.name,
+                instructions = cost.verified_instructions,
+                load_time = ?cost.load_time,
+                "loaded"
+            );
+        }
+        let online: Vec<u32> = crate::collect::cpus::online()
+            .map_err(system("reading the CPUs that are online"))?
+            .into_iter()
+            .collect();
+        let sideband = Sideband::open(&online)?;
+        let builder = TableBuilder::spawn(config.table_cache, wake.clone())
+            .map_err(system("starting a thread"))?;
+        let demand = Demand::new(builder, &mut kernel.publisher)?;
+        let waiter = Waiter::new().map_err(system("epoll"))?;
+        waiter
+            .add(wake.as_fd(), Kind::Wake)
+            .map_err(system("epoll"))?;
+        let now = boot_now();
+        let aggregation = aggregate::Config {
+            period: config.period,
+            limits: aggregate::Limits::default(),
+        };
+        let mut running = Self {
+            kernel,
+            sideband,
+            processes: ProcessTable::new(ProcFs::new(process::Limits::default())),
+            demand,
+            aggregator: Aggregator::new(aggregation, now),
+            sink,
+            waiter,
+            wake,
+            gauges,
+            window: config.window,
+            window_end: now,
+            next_turn: now,
+            next_second: now,
+            known_until: now,
+            events: Vec::new(),
+            held: Vec::new(),
+            losses: Losses::default(),
+            everything: config.selection == Selection::All,
+        };
+        running.prepare(&config.selected)?;
+        Ok(running)
+    }
+
+    /// Reads the processes, publishes them, waits a little for the tables of those that were
+    /// selected, starts sampling.
+    fn prepare(&mut self, selected: &[u32]) -> Result<(), CollectorError> {
+        self.watch_descriptors()?;
+        self.processes.scan(boot_now());
+        self.read_sideband()?;
+        for pid in selected {
+            self.kernel.select(*pid)?;
+            self.demand
+                .want(self.processes.mappings(*pid), &self.kernel.publisher);
+        }
+        let start = boot_now();
+        while self.demand.outstanding() > 0 && boot_now().since(start) < PATIENCE {
+            self.waiter
+                .wait(Duration::from_millis(50))
+                .map_err(system("epoll"))?;
+            self.wake.clear();
+            self.demand.load(&mut self.kernel.publisher, boot_now())?;
+            self.read_sideband()?;
+        }
+        self.kernel.follow_cpus()?;
+        self.watch_descriptors()?;
+        let now = boot_now();
+        // The window begins when sampling does.
+        drop(self.aggregator.close(now, Losses::default()));
+        self.window_end = now.plus(self.window);
+        self.next_turn = now.plus(FIRST_TURNS);
+        self.next_second = now.plus(SECOND);
+        Ok(())
+    }
+
+    /// Waits for the descriptors of all CPUs, new ones included.
+    fn watch_descriptors(&self) -> Result<(), CollectorError> {
+        let rings = self.kernel.rings.descriptors().map(|fd| (fd, Kind::Ring));
+        let sideband = self.sideband.fds().map(|(_, fd)| (fd, Kind::Sideband));
+        for (descriptor, kind) in rings.chain(sideband) {
+            self.waiter.add(descriptor, kind).map_err(system("epoll"))?;
+        }
+        Ok(())
+    }
+
+    /// Runs until `stop`, then reads what is left and closes the last window.
+    pub(super) fn run(&mut self, stop: &AtomicBool) -> Result<(), CollectorError> {
+        while !stop.load(Ordering::Acquire) {
+            let until_turn = self.next_turn.since(boot_now());
+            let woken = self.waiter.wait(until_turn).map_err(system("epoll"))?;
+            self.wake.clear();
+            self.demand.load(&mut self.kernel.publisher, boot_now())?;
+            if woken.sideband || self.sideband.holds() {
+                self.read_sideband()?;
+                // What follows at once is read together.
+                std::thread::sleep(BREATH);
+            }
+            let now = boot_now();
+            if now >= self.next_turn || woken.ring {
+                self.turn(now)?;
+            }
+        }
+        self.finish()
+    }
+
+    /// Reads the side-band and tells the kernel side what changed.
+    fn read_sideband(&mut self) -> Result<(), CollectorError> {
+        self.known_until = self.sideband.drain(&mut self.events);
+        for event in &self.events {
+            self.processes.apply(event);
+        }
+        if self.processes.scan_wanted() {
+            self.processes.scan(boot_now());
+        }
+        for pid in self.processes.take_changed() {
+            match self.processes.image(pid) {
+                Some(image) => self.kernel.publisher.publish(
+                    pid,
+                    image,
+                    self.processes.mappings(pid),
+                    self.known_until,
+                )?,
+                None => self.kernel.publisher.forget(pid, self.known_until)?,
+            }
+        }
+        // A process that maps code now is about to run it.
+        for event in &self.events {
+            if let ProcessEventKind::Map { pid, .. } = event.kind
+                && (self.everything || self.kernel.is_selected(pid))
+            {
+                self.demand
+                    .want(self.processes.mappings(pid), &self.kernel.publisher);
+            }
+        }
+        self.events.clear();
+        Ok(())
+    }
+
+    /// Reads the rings, locates the samples, closes the window when its time is over.
+    fn turn(&mut self, now: BootTime) -> Result<(), CollectorError> {
+        // First the rings, then the side-band: so it is read up to the time of every sample.
+        self.read_rings();
+        self.read_sideband()?;
+        self.locate(self.known_until);
+        if now >= self.next_second {
+            self.next_second = now.plus(SECOND);
+            self.kernel.follow_cpus()?;
+            let online: Vec<u32> = self.kernel.sampler.cpus().collect();
+            for cpu in online {
+                self.sideband.add_cpu(cpu)?;
+            }
+            self.watch_descriptors()?;
+            self.processes.prune(now);
+            self.kernel.publisher.unload_idle(now)?;
+        }
+        if now >= self.window_end {
+            self.close(self.window_end)?;
+            self.window_end = self.window_end.plus(self.window).max(now);
+        }
+        let missing = self.demand.outstanding() > 0;
+        self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
+        self.tell(now);
+        Ok(())
+    }
+
+    fn read_rings(&mut self) {
+        let held = &mut self.held;
+        let mut overflow = 0;
+        let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
+            if held.len() < MAX_HELD {
+                held.push(sample);
+            } else {
+                overflow += 1;
+            }
+        });
+        self.losses.add(LossCause::WindowFull, overflow);
+        self.losses
+            .add(LossCause::RecordMalformed, drained.malformed);
+    }
+
+    /// Locates the samples up to `until` and adds them to the window.
+    fn locate(&mut self, until: BootTime) {
+        let held = std::mem::take(&mut self.held);
+        for sample in held {
+            if sample.time > until {
+                self.held.push(sample);
+                continue;
+            }
+            if sample.flags.has(SampleFlags::TABLE_PENDING) {
+                self.demand
+                    .want(self.processes.mappings(sample.pid), &self.kernel.publisher);
+            }
+            match self.processes.locate(&sample) {
+                Ok(located) => {
+                    for frame in &located.frames {
+                        if let Some(executable) = &frame.executable {
+                            self.kernel.publisher.used(executable.id, sample.time);
+                        }
+                    }
+                    self.aggregator.add(&located);
+                    self.gauges.samples.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(cause) => self.losses.add(cause, 1),
+            }
+        }
+        let new = self.aggregator.take_new_locations();
+        if !new.is_empty() {
+            (self.sink.new_locations)(new);
+        }
+    }
+
+    /// Closes the window at `end` and hands it on.
+    fn close(&mut self, end: BootTime) -> Result<(), CollectorError> {
+        let mut losses = self.losses.take();
+        losses.merge(&self.kernel.counters.new_losses()?);
+        losses.merge(&self.kernel.publisher.take_losses());
+        losses.merge(&self.processes.take_losses());
+        losses.merge(&self.sideband.take_losses());
+        losses.merge(&self.demand.take_losses());
+        let window = self.aggregator.close(end, losses);
+        if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {
+            // Counted in the next window that finds room.
+            self.losses.merge(&window.losses);
+            self.losses
+                .add(LossCause::PipelineBehind, window.sample_count());
+        }
+        Ok(())
+    }
+
+    /// Stops sampling, reads what is left, closes the last window.
+    fn finish(&mut self) -> Result<(), CollectorError> {
+        self.kernel.sampler.stop();
+        let now = boot_now();
+        self.read_rings();
+        self.read_sideband()?;
+        self.locate(BootTime(u64::MAX));
+        self.tell(now);
+        self.close(now)
+    }
+
+    fn tell(&self, now: BootTime) {
+        let gauges = &self.gauges;
+        let set = |gauge: &std::sync::atomic::AtomicU64, value: u64| {
+            gauge.store(value, Ordering::Relaxed);
+        };
+        set(&gauges.processes, self.processes.len() as u64);
+        set(&gauges.table_bytes, self.kernel.publisher.table_bytes());
+        set(&gauges.tables_outstanding, self.demand.outstanding() as u64);
+        set(&gauges.last_turn, now.0);
+        if let Some((runs, nanoseconds)) = self.kernel.sample_cost() {
+            set(&gauges.runs, runs);
+            set(&gauges.run_nanoseconds, nanoseconds);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `profiler-agent record`.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{duration, exit};
+use crate::app::record::{RecordError, Recorded, Recording, record};
+use crate::app::report;
+use crate::export::{Format, file};
+use crate::telemetry::log;
+
+/// The command line of `record`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A process to record; can be given several times. Without it and without a command: the whole machine.
+    #[arg(short, long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+    /// Samples a second on each CPU.
+    #[arg(short = 'F', long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    frequency: u32,
+    /// How long: 10, 2.5, 500ms, 5m [default: 10 s, or the command's life].
+    #[arg(short, long, value_parser = duration::parse)]
+    duration: Option<Duration>,
+    /// The file to write.
+    #[arg(short, long, default_value = "profile.pb.gz", value_name = "FILE")]
+    output: PathBuf,
+    /// pprof, otlp, collapsed or svg [default: by the file's ending].
+    #[arg(long)]
+    format: Option<String>,
+    /// Leave out the children of the processes.
+    #[arg(long)]
+    no_children: bool,
+    /// A command to start and record; its exit status is passed on.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Length of a recording that has no command.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    log::to_terminal("warn");
+    let format = match &arguments.format {
+        Some(name) => Format::from_name(name),
+        None => Format::from_path(&arguments.output),
+    };
+    let format = match format {
+        Ok(format) => format,
+        Err(error) => return fail(exit::USAGE, &error),
+    };
+    if !arguments.pid.is_empty() && !arguments.command.is_empty() {
+        return fail(exit::USAGE, &"give either processes or a command, not both");
+    }
+    if let Err(problem) = check(arguments) {
+        return fail(exit::FAILED, &problem);
+    }
+    let recording = Recording {
+        frequency: arguments.frequency,
+        pids: arguments.pid.clone(),
+        children: !arguments.no_children,
+        duration: arguments
+            .duration
+            .or_else(|| arguments.command.is_empty().then_some(DEFAULT_DURATION)),
+        command: arguments.command.clone(),
+    };
+    let terminal = std::io::stderr().is_terminal();
+    let mut progress = |passed: Duration, samples: u64| {
+        if terminal {
+            let seconds = passed.as_secs();
+            eprint!("\rrecording: {seconds} s, {samples} samples (Ctrl-C ends it) ");
+            // A terminal that is gone does not matter.
+            let _ = std::io::stderr().flush();
+        }
+    };
+    let recorded = record(&recording, &mut progress);
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    match recorded {
+        Ok(recorded) => write(&recorded, format, &arguments.output),
+        Err(error) => fail(code_of(&error), &error),
+    }
+}
+
+/// What can be known to fail before anything is recorded.
+fn check(arguments: &Arguments) -> Result<(), String> {
+    for pid in &arguments.pid {
+        if !Path::new(&format!("/proc/{pid}/stat")).exists() {
+            return Err(format!("there is no process {pid}"));
+        }
+    }
+    let output = &arguments.output;
+    if output.is_dir() {
+        return Err(format!(
+            "cannot write {}: it is a directory",
+            output.display()
+        ));
+    }
+    let directory = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    rustix::fs::access(
+        directory,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .map_err(|error| format!("cannot write {}: {error}", output.display()))
+}
+
+fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
+    let encoded = match format.encode(&recorded.profile) {
+        Ok(encoded) => encoded,
+        Err(error) => return fail(exit::FAILED, &error),
+    };
+    if let Err(error) = file::write(output, &encoded) {
+        return fail(
+            exit::FAILED,
+            &format!("cannot write {}: {error}", output.display()),
+        );
+    }
+    eprintln!(
+        "{}; {}",
+        report::line(&recorded.profile, recorded.own_cpu),
+        output.display()
+    );
+    match recorded.status {
+        Some(status) => exit::of_status(status).into(),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn code_of(error: &RecordError) -> u8 {
+    match error {
+        RecordError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
+        RecordError::Command { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            exit::NOT_FOUND
+        }
+        RecordError::Command { .. } => exit::NOT_EXECUTABLE,
+        _ => exit::FAILED,
+    }
+}
+
+fn fail(code: u8, problem: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("profiler-agent: {problem}");
+    code.into()
+}

@@ -1,0 +1,204 @@
+//! Offsets of fields in the running kernel's structures, from its type information
+//! (`Documentation/bpf/btf.rst`). Pure: bytes in, offsets out.
+
+/// The type information is not what it should be, or lacks what was asked for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    /// Not BTF, or cut short.
+    #[error("the kernel's type information is malformed")]
+    Malformed,
+    /// There is no such field.
+    #[error("the kernel's type information has no {structure}.{field}")]
+    Missing {
+        /// The structure.
+        structure: String,
+        /// The field.
+        field: String,
+    },
+}
+
+const MAGIC: u16 = 0xeb9f;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+/// Nested anonymous structures deeper than this do not occur.
+const MAX_NESTING: u32 = 8;
+
+/// Type information of a kernel.
+pub struct KernelTypes<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Position of each type; type ids start at 1.
+    positions: Vec<u32>,
+}
+
+struct Type {
+    name: u32,
+    kind: u32,
+    members: u32,
+    bit_fields: bool,
+}
+
+impl<'a> KernelTypes<'a> {
+    /// Indexes the types in `btf`, the content of `/sys/kernel/btf/vmlinux`.
+    pub fn parse(btf: &'a [u8]) -> Result<Self, BtfError> {
+        let word = |at: usize| word(btf, at).ok_or(BtfError::Malformed);
+        if word(0)? & 0xffff != u32::from(MAGIC) {
+            return Err(BtfError::Malformed);
+        }
+        let header = word(4)? as usize;
+        let part = |offset: u32, length: u32| {
+            let start = header.checked_add(offset as usize)?;
+            btf.get(start..start.checked_add(length as usize)?)
+        };
+        let types = part(word(8)?, word(12)?).ok_or(BtfError::Malformed)?;
+        let strings = part(word(16)?, word(20)?).ok_or(BtfError::Malformed)?;
+        let mut found = Self {
+            types,
+            strings,
+            positions: Vec::with_capacity(types.len() / 24),
+        };
+        let mut position = 0;
+        while position < types.len() {
+            let kind = found.type_at(position).ok_or(BtfError::Malformed)?;
+            found.positions.push(position as u32);
+            let extra = extra_bytes(&kind).ok_or(BtfError::Malformed)?;
+            position += 12 + extra;
+        }
+        Ok(found)
+    }
+
+    /// Byte offset of `field` in `structure`, in nested anonymous structures too.
+    pub fn offset(&self, structure: &str, field: &str) -> Result<u32, BtfError> {
+        self.positions
+            .iter()
+            .filter_map(|position| Some((*position as usize, self.type_at(*position as usize)?)))
+            .filter(|(_, found)| found.kind == KIND_STRUCT && self.name_is(found.name, structure))
+            .find_map(|(position, found)| self.member(position, &found, field, MAX_NESTING))
+            .map(|bits| bits / 8)
+            .ok_or_else(|| BtfError::Missing {
+                structure: structure.to_owned(),
+                field: field.to_owned(),
+            })
+    }
+
+    /// Bit offset of `field` in the structure at `position`.
+    fn member(&self, position: usize, structure: &Type, field: &str, nesting: u32) -> Option<u32> {
+        for index in 0..structure.members as usize {
+            let at = position + 12 + 12 * index;
+            let name = word(self.types, at)?;
+            let offset = word(self.types, at + 8)?;
+            let bits = if structure.bit_fields {
+                offset & 0x00ff_ffff
+            } else {
+                offset
+            };
+            if self.name_is(name, field) {
+                return Some(bits);
+            }
+            if name == 0 && nesting > 0 {
+                let id = word(self.types, at + 4)? as usize;
+                let inner = *self.positions.get(id.checked_sub(1)?)? as usize;
+                let kind = self.type_at(inner)?;
+                if matches!(kind.kind, KIND_STRUCT | KIND_UNION)
+                    && let Some(within) = self.member(inner, &kind, field, nesting - 1)
+                {
+                    return bits.checked_add(within);
+                }
+            }
+        }
+        None
+    }
+
+    fn type_at(&self, position: usize) -> Option<Type> {
+        let info = word(self.types, position.checked_add(4)?)?;
+        Some(Type {
+            name: word(self.types, position)?,
+            kind: (info >> 24) & 0x1f,
+            members: info & 0xffff,
+            bit_fields: info >> 31 == 1,
+        })
+    }
+
+    fn name_is(&self, offset: u32, name: &str) -> bool {
+        let Some(rest) = self.strings.get(offset as usize..) else {
+            return false;
+        };
+        rest.strip_prefix(name.as_bytes())
+            .is_some_and(|after| after.first() == Some(&0))
+    }
+}
+
+/// Bytes that follow a type's 12: by its kind and number of members.
+fn extra_bytes(found: &Type) -> Option<usize> {
+    let members = found.members as usize;
+    Some(match found.kind {
+        1 | 14 | 17 => 4,
+        2 | 7..=12 | 16 | 18 => 0,
+        3 => 12,
+        KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * members,
+        6 | 13 => 8 * members,
+        _ => return None,
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(word.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Bytes<'a>(&'a [u8]);
+
+    impl btfparse::Readable for Bytes<'_> {
+        fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
+            let start = offset as usize;
+            buffer.copy_from_slice(&self.0[start..start + buffer.len()]);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn offsets_of_the_running_kernel_equal_those_of_an_independent_reader() {
+        let bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+        let types = KernelTypes::parse(&bytes).unwrap();
+        let oracle = btfparse::TypeInformation::new(&Bytes(&bytes))
+            .expect("the independent reader reads this kernel");
+        let task = oracle.id_of("task_struct").unwrap();
+        for field in ["flags", "tgid", "pid", "comm", "mm", "self_exec_id"] {
+            let expected = match oracle.offset_of(task, field).unwrap().1 {
+                btfparse::Offset::ByteOffset(bytes) => bytes,
+                btfparse::Offset::BitOffsetAndSize(bits, _) => bits / 8,
+            };
+            assert_eq!(
+                types.offset("task_struct", field).unwrap(),
+                expected,
+                "{field}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+        let types = KernelTypes::parse(&bytes).unwrap();
+        let error = types.offset("task_struct", "no_such_field").unwrap_err();
+        assert!(error.to_string().contains("task_struct.no_such_field"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if bytes.len() > 24 {
+                bytes[..2].copy_from_slice(&MAGIC.to_ne_bytes());
+                bytes[4..8].copy_from_slice(&24u32.to_ne_bytes());
+            }
+            if let Ok(types) = KernelTypes::parse(&bytes) {
+                let _ = types.offset("task_struct", "flags");
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Ring records to samples: the layout of `profiler_common::layout::sample`. Pure.
+
+use profiler_common::layout::sample::{
+    MAX_KERNEL_FRAMES, MAX_USER_FRAMES, RECORD_ON_CPU, SampleHeader,
+};
+use profiler_common::layout::{RawFrame, SampleFlags};
+use profiler_common::unwind::Outcome;
+
+use crate::profile::{BootTime, KernelAddress, RawSample, ThreadName};
+
+/// Why a record is not a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Shorter than a header, or than the frames that its header announces.
+    #[error("the record is cut short")]
+    Short,
+    /// More frames than a record can have.
+    #[error("the record announces more frames than there can be")]
+    TooManyFrames,
+    /// A kind of record that is not known.
+    #[error("the record is of an unknown kind")]
+    Kind,
+    /// An outcome that is not known.
+    #[error("the record has an unknown outcome")]
+    Outcome,
+}
+
+/// Decodes one record. Bytes behind the announced frames are ignored: later kernel sides append.
+pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
+    let (header, rest) = record
+        .split_at_checked(size_of::<SampleHeader>())
+        .ok_or(Malformed::Short)?;
+    let header = read_header(header).ok_or(Malformed::Short)?;
+    if header.kind != RECORD_ON_CPU {
+        return Err(Malformed::Kind);
+    }
+    let (kernel, user) = (
+        usize::from(header.kernel_frames),
+        usize::from(header.user_frames),
+    );
+    if kernel > MAX_KERNEL_FRAMES || user > MAX_USER_FRAMES {
+        return Err(Malformed::TooManyFrames);
+    }
+    let frames = rest.get(..8 * (kernel + user)).ok_or(Malformed::Short)?;
+    let (kernel, user) = frames.split_at(8 * kernel);
+    Ok(RawSample {
+        time: BootTime(header.time),
+        image: BootTime(header.image),
+        cgroup: header.cgroup,
+        pid: header.pid,
+        tid: header.tid,
+        cpu: header.cpu,
+        thread_name: ThreadName(header.comm),
+        outcome: Outcome::from_number(header.outcome).ok_or(Malformed::Outcome)?,
+        flags: SampleFlags(header.flags),
+        kernel: words(kernel).map(KernelAddress).collect(),
+        user: words(user).map(RawFrame).collect(),
+    })
+}
+
+fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
+    let mut reader = Reader { bytes };
+    let header = SampleHeader {
+        time: u64::from_ne_bytes(reader.take()?),
+        image: u64::from_ne_bytes(reader.take()?),
+        cgroup: u64::from_ne_bytes(reader.take()?),
+        pid: u32::from_ne_bytes(reader.take()?),
+        tid: u32::from_ne_bytes(reader.take()?),
+        cpu: u32::from_ne_bytes(reader.take()?),
+        kernel_frames: u16::from_ne_bytes(reader.take()?),
+        user_frames: u16::from_ne_bytes(reader.take()?),
+        comm: reader.take()?,
+        kind: u8::from_ne_bytes(reader.take()?),
+        outcome: u8::from_ne_bytes(reader.take()?),
+        flags: u16::from_ne_bytes(reader.take()?),
+        reserved: u32::from_ne_bytes(reader.take()?),
+    };
+    Some(header)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.bytes.split_first_chunk()?;
+        self.bytes = rest;
+        Some(*taken)
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|word| u64::from_ne_bytes(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(header: SampleHeader, frames: &[u64]) -> Vec<u8> {
+        // SAFETY: `SampleHeader` is repr(C), without padding, and plain data.
+        let header: [u8; size_of::<SampleHeader>()] = unsafe { std::mem::transmute(header) };
+        let mut bytes = header.to_vec();
+        bytes.extend(frames.iter().flat_map(|frame| frame.to_ne_bytes()));
+        bytes
+    }
+
+    fn header() -> SampleHeader {
+        SampleHeader {
+            time: 1,
+            image: 2,
+            cgroup: 3,
+            pid: 4,
+            tid: 5,
+            cpu: 6,
+            kernel_frames: 1,
+            user_frames: 2,
+            comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+            kind: RECORD_ON_CPU,
+            outcome: Outcome::Root as u8,
+            flags: SampleFlags::IN_KERNEL,
+            reserved: 0,
+        }
+    }
+
+    #[test]
+    fn every_field_is_where_the_kernel_side_puts_it() {
+        let sample = decode(&record(
+            header(),
+            &[0xffff_8000_0000_0001, 0x1000 | 1 << 63, 0x2000],
+        ))
+        .unwrap();
+        assert_eq!(sample.time, BootTime(1));
+        assert_eq!(sample.image, BootTime(2));
+        assert_eq!(
+            (sample.cgroup, sample.pid, sample.tid, sample.cpu),
+            (3, 4, 5, 6)
+        );
+        assert_eq!(sample.thread_name.to_text(), "worker");
+        assert_eq!(sample.outcome, Outcome::Root);
+        assert!(sample.flags.has(SampleFlags::IN_KERNEL));
+        assert_eq!(sample.kernel, [KernelAddress(0xffff_8000_0000_0001)]);
+        assert_eq!(sample.user.len(), 2);
+        assert!(sample.user[0].interrupted() && sample.user[0].pc() == 0x1000);
+        assert!(!sample.user[1].interrupted() && sample.user[1].pc() == 0x2000);
+    }
+
+    #[test]
+    fn what_is_malformed_has_a_reason() {
+        let whole = record(header(), &[1, 2, 3]);
+        for length in 0..whole.len() {
+            assert_eq!(decode(&whole[..length]), Err(Malformed::Short));
+        }
+        let many = SampleHeader {
+            user_frames: 1025,
+            ..header()
+        };
+        assert_eq!(
+            decode(&record(many, &[0; 1026])),
+            Err(Malformed::TooManyFrames)
+        );
+        assert_eq!(
+            decode(&record(
+                SampleHeader {
+                    kind: 9,
+                    ..header()
+                },
+                &[1, 2, 3]
+            )),
+            Err(Malformed::Kind)
+        );
+        assert_eq!(
+            decode(&record(
+                SampleHeader {
+                    outcome: 99,
+                    ..header()
+                },
+                &[1, 2, 3]
+            )),
+            Err(Malformed::Outcome)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(sample) = decode(&bytes) {
+                prop_assert!(64 + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+            }
+        }
+    }
+}

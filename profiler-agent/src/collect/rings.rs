@@ -1,0 +1,93 @@
+//! The rings: one per CPU.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
+
+use super::{CollectError, decode};
+use crate::profile::RawSample;
+
+/// The rings of the CPUs that are online.
+pub struct Rings {
+    outer: ArrayOfMaps<MapData, MapData>,
+    rings: BTreeMap<u32, Ring>,
+    bytes: u32,
+}
+
+struct Ring {
+    reader: RingBuf<MapData>,
+}
+
+/// What reading the rings came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records that were samples.
+    pub samples: u64,
+    /// Records that were not.
+    pub malformed: u64,
+}
+
+fn map_error(source: aya::maps::MapError) -> CollectError {
+    CollectError::Map {
+        map: "RINGS",
+        source,
+    }
+}
+
+impl Rings {
+    pub(super) const fn new(outer: ArrayOfMaps<MapData, MapData>, bytes: u32) -> Self {
+        Self {
+            outer,
+            rings: BTreeMap::new(),
+            bytes,
+        }
+    }
+
+    /// Gives `cpu` a ring, if it has none. A CPU that goes offline keeps its ring: what is in it
+    /// is still read, and it is there when the CPU comes back.
+    pub fn add(&mut self, cpu: u32) -> Result<(), CollectError> {
+        if self.rings.contains_key(&cpu) {
+            return Ok(());
+        }
+        let definition =
+            aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, self.bytes, 0);
+        let map = MapData::create(definition, "sample_ring", None).map_err(map_error)?;
+        self.outer.set(cpu, &map, 0).map_err(map_error)?;
+        let reader = RingBuf::try_from(Map::RingBuf(map)).map_err(map_error)?;
+        self.rings.insert(cpu, Ring { reader });
+        Ok(())
+    }
+
+    /// Bytes of all rings.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.bytes) * self.rings.len() as u64
+    }
+
+    /// Descriptors that become readable when a ring fills up.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.values().map(|ring| ring.reader.as_fd())
+    }
+
+    /// Reads all rings until they are empty, at most `limit` records each.
+    pub fn drain(&mut self, limit: usize, mut sample: impl FnMut(RawSample)) -> Drained {
+        let mut drained = Drained::default();
+        for ring in self.rings.values_mut() {
+            for _ in 0..limit {
+                let Some(record) = ring.reader.next() else {
+                    break;
+                };
+                match decode::decode(&record) {
+                    Ok(decoded) => {
+                        drained.samples += 1;
+                        sample(decoded);
+                    }
+                    Err(_) => drained.malformed += 1,
+                }
+            }
+        }
+        drained
+    }
+}

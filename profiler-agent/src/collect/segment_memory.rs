@@ -1,0 +1,145 @@
+//! The memory of segments: arrays under one outer map, written through a mapping.
+//!
+//! A segment is mapped only while a table is written: its pages would count as the agent's own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::ptr::NonNull;
+
+use aya::maps::{ArrayOfMaps, MapData};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use profiler_common::layout::TablePlace;
+use profiler_common::unwind::table::{BLOCK_WORDS, TableBlock};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::CollectError;
+
+/// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`, as the kernel side's type of segments has them.
+const FLAGS: u32 = 1 << 10 | 1 << 12;
+
+/// The segments that exist.
+pub struct SegmentMemory {
+    outer: ArrayOfMaps<MapData, MapData>,
+    segments: BTreeMap<u32, (MapData, u32)>,
+    /// Stands in an unused place: a map cannot be taken out through this interface.
+    nothing: MapData,
+}
+
+impl SegmentMemory {
+    pub(super) fn new(outer: ArrayOfMaps<MapData, MapData>) -> Result<Self, CollectError> {
+        Ok(Self {
+            outer,
+            segments: BTreeMap::new(),
+            nothing: array(1)?,
+        })
+    }
+
+    /// Creates segment `index` with this many blocks.
+    pub(super) fn create(&mut self, index: u32, blocks: u32) -> Result<(), CollectError> {
+        let map = array(blocks)?;
+        self.outer.set(index, &map, 0).map_err(map_error)?;
+        self.segments.insert(index, (map, blocks));
+        Ok(())
+    }
+
+    /// Gives segment `index` back to the kernel.
+    pub(super) fn remove(&mut self, index: u32) -> Result<(), CollectError> {
+        self.outer.set(index, &self.nothing, 0).map_err(map_error)?;
+        self.segments.remove(&index);
+        Ok(())
+    }
+
+    /// Writes a table's words to its place.
+    pub(super) fn write(&mut self, place: TablePlace, words: &[u32]) -> Result<(), CollectError> {
+        let outside = || {
+            system(
+                "writing an unwind table",
+                io::ErrorKind::InvalidInput.into(),
+            )
+        };
+        let (map, blocks) = self.segments.get(&place.segment()).ok_or_else(outside)?;
+        let first = place.block() as usize * BLOCK_WORDS;
+        let length = *blocks as usize * BLOCK_WORDS;
+        if first
+            .checked_add(words.len())
+            .is_none_or(|end| end > length)
+        {
+            return Err(outside());
+        }
+        let memory = Mapped::new(map.fd().as_fd(), length * 4)?;
+        // SAFETY: the range lies within the mapping (checked above) and is aligned to words; the
+        // kernel side reads it only once a mapping refers to it.
+        unsafe {
+            memory
+                .start
+                .cast::<u32>()
+                .add(first)
+                .copy_from_nonoverlapping(NonNull::from(words).cast(), words.len());
+        }
+        Ok(())
+    }
+}
+
+fn array(blocks: u32) -> Result<MapData, CollectError> {
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY as u32,
+        4,
+        size_of::<TableBlock>() as u32,
+        blocks,
+        FLAGS,
+    );
+    MapData::create(definition, "unwind_tables", None).map_err(map_error)
+}
+
+struct Mapped {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapped {
+    fn new(map: BorrowedFd<'_>, length: usize) -> Result<Self, CollectError> {
+        let length = length.next_multiple_of(rustix::param::page_size());
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                length,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                map,
+                0,
+            )
+        }
+        .map_err(|error| system("mapping a segment of unwind tables", error.into()))?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| {
+            system(
+                "mapping a segment of unwind tables",
+                io::ErrorKind::Other.into(),
+            )
+        })?;
+        Ok(Self { start, length })
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `new` and nothing refers to it any more. A failure would
+        // leave it mapped, which is harmless.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+const fn map_error(source: aya::maps::MapError) -> CollectError {
+    CollectError::Map {
+        map: "SEGMENTS",
+        source,
+    }
+}
+
+fn system(call: &str, source: io::Error) -> CollectError {
+    CollectError::System {
+        call: call.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,83 @@
+//! What attributes say of a process and its thread.
+
+use std::sync::Arc;
+
+use super::{
+    CONTAINER_ID, KERNEL_EXECUTABLE, PROCESS_CGROUP, PROCESS_COMM, PROCESS_EXECUTABLE_NAME,
+    PROCESS_EXECUTABLE_PATH, PROCESS_PID, SERVICE_NAME, THREAD_ID, THREAD_NAME,
+};
+use crate::profile::{BootTime, ContainerId, Process, ProcessKey, Thread};
+
+/// Facts from a resource, and from a sample's own attributes, which come last.
+#[derive(Clone, Default)]
+pub(super) struct Facts {
+    pid: u32,
+    tid: u32,
+    thread: Arc<str>,
+    service: Arc<str>,
+    comm: Arc<str>,
+    executable_name: Arc<str>,
+    executable_path: Arc<str>,
+    cgroup: Arc<str>,
+    container: Arc<str>,
+}
+
+impl Facts {
+    pub(super) fn text(&mut self, key: &str, text: &str) {
+        let fact = match key {
+            SERVICE_NAME => &mut self.service,
+            CONTAINER_ID => &mut self.container,
+            PROCESS_COMM => &mut self.comm,
+            PROCESS_CGROUP => &mut self.cgroup,
+            PROCESS_EXECUTABLE_NAME => &mut self.executable_name,
+            PROCESS_EXECUTABLE_PATH => &mut self.executable_path,
+            THREAD_NAME => &mut self.thread,
+            _ => return,
+        };
+        *fact = text.into();
+    }
+
+    pub(super) fn number(&mut self, key: &str, number: i64) {
+        let number = u32::try_from(number).unwrap_or(0);
+        match key {
+            PROCESS_PID => self.pid = number,
+            THREAD_ID => self.tid = number,
+            _ => {}
+        }
+    }
+
+    pub(super) fn process(&self) -> Process {
+        let kernel = &*self.executable_name == KERNEL_EXECUTABLE;
+        // Without a path the name still tells what runs; without both, the service.
+        let names = [&self.executable_path, &self.executable_name, &self.service];
+        let executable = names.into_iter().find(|name| !name.is_empty());
+        let executable = match executable {
+            Some(name) if !kernel => name,
+            _ => "",
+        };
+        let comm = match &*self.comm {
+            "" => executable.rsplit('/').next().unwrap_or(""),
+            comm => comm,
+        };
+        Process {
+            key: ProcessKey {
+                pid: self.pid,
+                started: BootTime(0),
+            },
+            parent: 0,
+            comm: comm.into(),
+            executable: executable.into(),
+            cgroup: (*self.cgroup).into(),
+            container: (!self.container.is_empty()).then(|| ContainerId((*self.container).into())),
+            kernel,
+        }
+    }
+
+    pub(super) fn thread(&self, process: u32) -> Thread {
+        Thread {
+            process,
+            tid: self.tid,
+            name: Arc::clone(&self.thread),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Reading profiles back: what pprof and OTLP have in common. Whatever is read is a stranger's.
+
+mod infer;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub(super) use infer::{bytes_of, frame_type_of, is_made_up, made_up_name};
+pub(super) use wire::{Fields, Value, fixed64s, message, numbers};
+
+/// Most of each thing that a profile that is read back may hold. A reader refuses more with an error
+/// that names the limit; its memory stays within a small multiple of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Bytes after decompression.
+    pub bytes: usize,
+    /// Entries of all tables together (strings, functions, locations, ..), and samples.
+    pub entries: usize,
+    /// Frames of all samples together, lines of all locations together, timestamps.
+    pub elements: usize,
+}
+
+impl Default for ReadLimits {
+    /// 512 MiB, 5 million, 50 million.
+    fn default() -> Self {
+        Self {
+            bytes: 512 << 20,
+            entries: 5_000_000,
+            elements: 50_000_000,
+        }
+    }
+}
+
+/// Most that one sample of a file counts: the sum of any file's samples stays a `u64`.
+pub(super) const MAX_COUNT: u64 = 1 << 40;
+
+/// A file that cannot be read as a profile.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The gzip stream is damaged.
+    #[error("decompress: {0}")]
+    Compressed(#[from] std::io::Error),
+    /// It holds more than is read.
+    #[error("more than {limit} {what}")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// It is no such message, or damaged.
+    #[error("malformed {what}")]
+    Malformed {
+        /// The part that is.
+        what: &'static str,
+    },
+    /// It refers to what is not there.
+    #[error("no {what} {id}")]
+    Dangling {
+        /// The table.
+        what: &'static str,
+        /// The index or id.
+        id: i128,
+    },
+    /// It is a profile of something else.
+    #[error("not a CPU profile: its samples count {types}")]
+    NotCpu {
+        /// What it counts.
+        types: String,
+    },
+}
+
+impl ReadError {
+    pub(super) fn malformed(what: &'static str) -> Self {
+        Self::Malformed { what }
+    }
+    pub(super) fn dangling(what: &'static str, id: impl Into<i128>) -> Self {
+        let id = id.into();
+        Self::Dangling { what, id }
+    }
+}
+
+/// Counts towards a limit.
+pub(super) struct Budget {
+    what: &'static str,
+    limit: usize,
+    left: usize,
+}
+
+impl Budget {
+    pub(super) fn new(what: &'static str, limit: usize) -> Self {
+        Self {
+            what,
+            limit,
+            left: limit,
+        }
+    }
+    /// Takes `count` of what is left.
+    pub(super) fn take(&mut self, count: usize) -> Result<(), ReadError> {
+        self.left = self.left.checked_sub(count).ok_or(ReadError::TooLarge {
+            what: self.what,
+            limit: self.limit,
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! A tree as a table of functions.
+
+use serde::Serialize;
+
+use super::kind::Kind;
+use super::names::FrameIndex;
+use super::tree::{NodeIndex, Tree};
+
+/// By what the table is sorted, the largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Samples in the function itself.
+    Own,
+    /// Samples in it and what it calls.
+    Total,
+    /// Growth of its own share over the base's, in a comparison.
+    Change,
+}
+
+/// The table. Numbers are samples.
+#[derive(Debug, Serialize)]
+pub(super) struct FunctionTable {
+    /// CPU time that one sample stands for, in ns.
+    pub(super) period_ns: u64,
+    /// All samples.
+    pub(super) samples: u64,
+    /// All samples of the base, in a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) base_samples: Option<u64>,
+    /// How many functions there are that the search finds.
+    pub(super) found: usize,
+    /// The first of them.
+    pub(super) functions: Vec<FunctionRow>,
+}
+
+/// A function.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FunctionRow {
+    name: String,
+    module: String,
+    file: String,
+    kind: &'static str,
+    #[serde(rename = "self")]
+    own: u64,
+    total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_self: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_total: Option<u64>,
+}
+
+/// The `limit` first functions whose name or module contains `search` (without regard to case).
+pub(super) fn function_table(
+    tree: &Tree,
+    compared: bool,
+    search: &str,
+    order: Order,
+    limit: usize,
+) -> FunctionTable {
+    let counts = count(tree);
+    let search = search.to_lowercase();
+    let contains = |text: &str| text.to_lowercase().contains(&search);
+    let mut rows: Vec<(FrameIndex, &Counts)> = counts
+        .iter()
+        .enumerate()
+        .map(|(frame, counts)| (frame as u32, counts))
+        .filter(|(frame, counts)| {
+            let found = tree.names.of_frame(*frame);
+            counts.total != [0; 2]
+                && found.kind != Kind::Group
+                && (search.is_empty()
+                    || contains(tree.names.of_text(found.name))
+                    || contains(tree.names.of_text(found.module)))
+        })
+        .collect();
+    let [samples, base] = tree.totals[0];
+    let key = |counts: &Counts| -> u128 {
+        match order {
+            Order::Own => u128::from(counts.own[0].max(counts.own[1])),
+            Order::Total => u128::from(counts.total[0].max(counts.total[1])),
+            Order::Change => {
+                let shown = u128::from(counts.own[0]) * u128::from(base.max(1));
+                shown.abs_diff(u128::from(counts.own[1]) * u128::from(samples.max(1)))
+            }
+        }
+    };
+    rows.sort_by(|a, b| {
+        let name = |frame: FrameIndex| tree.names.name_of(frame);
+        (key(b.1), b.1.total)
+            .cmp(&(key(a.1), a.1.total))
+            .then_with(|| name(a.0).cmp(name(b.0)))
+    });
+    FunctionTable {
+        period_ns: tree.period.nanoseconds(),
+        samples,
+        base_samples: compared.then_some(base),
+        found: rows.len(),
+        functions: rows
+            .into_iter()
+            .take(limit)
+            .map(|(frame, counts)| {
+                let found = tree.names.of_frame(frame);
+                FunctionRow {
+                    name: tree.names.of_text(found.name).to_owned(),
+                    module: tree.names.of_text(found.module).to_owned(),
+                    file: tree.names.of_text(found.file).to_owned(),
+                    kind: found.kind.name(),
+                    own: counts.own[0],
+                    total: counts.total[0],
+                    base_self: compared.then_some(counts.own[1]),
+                    base_total: compared.then_some(counts.total[1]),
+                }
+            })
+            .collect(),
+    }
+}
+
+/// Samples of a function, per side.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    own: [u64; 2],
+    total: [u64; 2],
+    /// How many times it is on the path that is being walked: a recursive function counts once.
+    on_path: u32,
+}
+
+enum Step {
+    Enter(NodeIndex),
+    Leave(FrameIndex),
+}
+
+fn count(tree: &Tree) -> Vec<Counts> {
+    let mut counts = vec![Counts::default(); tree.names.frame_count()];
+    let mut steps = vec![Step::Enter(0)];
+    while let Some(step) = steps.pop() {
+        let node = match step {
+            Step::Leave(frame) => {
+                counts[frame as usize].on_path -= 1;
+                continue;
+            }
+            Step::Enter(node) => node,
+        };
+        let found = &tree.nodes[node as usize];
+        let entry = &mut counts[found.frame as usize];
+        for side in 0..2 {
+            entry.own[side] = entry.own[side].saturating_add(found.own[side]);
+            if entry.on_path == 0 {
+                let total = tree.totals[node as usize][side];
+                entry.total[side] = entry.total[side].saturating_add(total);
+            }
+        }
+        entry.on_path += 1;
+        steps.push(Step::Leave(found.frame));
+        steps.extend(tree.children(node).iter().map(|child| Step::Enter(*child)));
+    }
+    counts
+}

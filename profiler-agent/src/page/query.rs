@@ -1,0 +1,369 @@
+//! What a request asks for: its parameters, understood. Pure: the time and the default range are given.
+
+use std::fmt;
+
+use crate::profile::{Process, UnixTime, WindowId};
+
+/// What is wrong with a request, and the fix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Misunderstood(pub(super) String);
+
+impl fmt::Display for Misunderstood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The parameters of a request, in order.
+pub(super) type Parameters = Vec<(String, String)>;
+
+/// Which samples.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Selection {
+    /// Windows that end after this.
+    pub(super) from: UnixTime,
+    /// Windows that start before this.
+    pub(super) until: UnixTime,
+    /// Only this window.
+    pub(super) window: Option<WindowId>,
+    /// Only these processes.
+    pub(super) filter: Filter,
+}
+
+/// Which processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Filter {
+    /// With this `Process::service`.
+    pub(super) service: Option<String>,
+    /// With this pid.
+    pub(super) pid: Option<u32>,
+    /// With this name.
+    pub(super) comm: Option<String>,
+}
+
+impl Filter {
+    /// Is the process wanted?
+    #[must_use]
+    pub(super) fn keeps(&self, process: &Process) -> bool {
+        self.service
+            .as_deref()
+            .is_none_or(|name| name == process.service())
+            && self.pid.is_none_or(|pid| pid == process.key.pid)
+            && self
+                .comm
+                .as_deref()
+                .is_none_or(|comm| *comm == *process.comm)
+    }
+    /// Is every process wanted?
+    #[must_use]
+    pub(super) fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What stands between the root and the stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Grouping {
+    /// Nothing.
+    None,
+    /// The service.
+    Service,
+    /// The service and the thread's name.
+    Thread,
+}
+
+/// The format of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnswerFormat {
+    /// The page's own.
+    Json,
+    /// Stacks as lines of text.
+    Collapsed,
+    /// pprof, gzip.
+    Pprof,
+    /// A picture.
+    Svg,
+}
+
+/// The times that a request is understood against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// The time of the request.
+    pub(super) now: UnixTime,
+    /// `from` where it is not given.
+    pub(super) default_from: UnixTime,
+    /// `until` where it is not given.
+    pub(super) default_until: UnixTime,
+}
+
+/// The value of a parameter; the empty text counts as not given.
+#[must_use]
+pub(super) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
+    parameters
+        .iter()
+        .rev()
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
+}
+
+/// Refuses parameters that do not exist, so that a typing error is not taken for an answer.
+///
+/// # Errors
+/// There is one that is not in `known`.
+pub(super) fn only(parameters: &Parameters, known: &[&[&str]]) -> Result<(), Misunderstood> {
+    let mut all = known.iter().flat_map(|names| names.iter());
+    match parameters
+        .iter()
+        .find(|(name, _)| !all.clone().any(|known| known == name))
+    {
+        None => Ok(()),
+        Some((name, _)) => {
+            let first = all.next().copied().unwrap_or_default();
+            let list = all.fold(first.to_owned(), |list, name| list + ", " + name);
+            Err(Misunderstood(format!(
+                "there is no parameter {name:?}; there are {list}"
+            )))
+        }
+    }
+}
+
+/// The names of a selection's parameters.
+pub(super) const SELECTION: &[&str] = &["from", "until", "window", "service", "pid", "comm"];
+/// The names of the base's parameters in a comparison.
+pub(super) const BASE: &[&str] = &[
+    "base_from",
+    "base_until",
+    "base_window",
+    "base_service",
+    "base_pid",
+    "base_comm",
+];
+
+/// The selection that the parameters with this prefix (empty or `base_`) make.
+///
+/// # Errors
+/// A value is not understood, or the range is empty.
+pub(super) fn selection(
+    parameters: &Parameters,
+    prefix: &str,
+    clock: &Clock,
+) -> Result<Selection, Misunderstood> {
+    let get = |name: &str| value(parameters, &format!("{prefix}{name}"));
+    let from = get("from").map_or(Ok(clock.default_from), |text| time(text, clock.now))?;
+    let until = get("until").map_or(Ok(clock.default_until), |text| time(text, clock.now))?;
+    if until <= from {
+        return Err(Misunderstood(format!(
+            "{prefix}from is not before {prefix}until: exchange them"
+        )));
+    }
+    let number = |name: &str| {
+        get(name)
+            .map(|text| {
+                text.parse::<u64>().map_err(|_| {
+                    Misunderstood(format!("{prefix}{name} is {text:?}: give it a number"))
+                })
+            })
+            .transpose()
+    };
+    let pid = number("pid")?
+        .map(|pid| {
+            u32::try_from(pid)
+                .map_err(|_| Misunderstood(format!("{prefix}pid is {pid}: no pid is as large")))
+        })
+        .transpose()?;
+    Ok(Selection {
+        from,
+        until,
+        window: number("window")?.map(WindowId),
+        filter: Filter {
+            service: get("service").map(str::to_owned),
+            pid,
+            comm: get("comm").map(str::to_owned),
+        },
+    })
+}
+
+/// A time: milliseconds since 1970, `now`, or `now-` a number and a unit (s, m, h, d).
+///
+/// # Errors
+/// It is none of those.
+pub(super) fn time(text: &str, now: UnixTime) -> Result<UnixTime, Misunderstood> {
+    let misunderstood = || {
+        Misunderstood(format!(
+            "the time {text:?} is not understood: give milliseconds since 1970, now, or now-15m (units s, m, h, d)"
+        ))
+    };
+    if text == "now" {
+        return Ok(now);
+    }
+    if let Some(ago) = text.strip_prefix("now-") {
+        let unit = ago.chars().next_back().ok_or_else(misunderstood)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(misunderstood()),
+        };
+        let count: u64 = ago[..ago.len() - 1].parse().map_err(|_| misunderstood())?;
+        let nanoseconds = count.saturating_mul(seconds).saturating_mul(1_000_000_000);
+        return Ok(UnixTime(now.0.saturating_sub(nanoseconds)));
+    }
+    let milliseconds: u64 = text.parse().map_err(|_| misunderstood())?;
+    Ok(UnixTime(milliseconds.saturating_mul(1_000_000)))
+}
+
+/// The grouping that `group` names; by service where everything is selected and nothing is named.
+///
+/// # Errors
+/// It names none.
+pub(super) fn grouping(
+    parameters: &Parameters,
+    filter: &Filter,
+) -> Result<Grouping, Misunderstood> {
+    match value(parameters, "group") {
+        None if filter.is_everything() => Ok(Grouping::Service),
+        None | Some("none") => Ok(Grouping::None),
+        Some("service") => Ok(Grouping::Service),
+        Some("thread") => Ok(Grouping::Thread),
+        Some(other) => Err(Misunderstood(format!(
+            "group is {other:?}: give service, thread or none"
+        ))),
+    }
+}
+
+/// The format that `format` names; JSON where it is not given.
+///
+/// # Errors
+/// It names none.
+pub(super) fn format(parameters: &Parameters) -> Result<AnswerFormat, Misunderstood> {
+    match value(parameters, "format") {
+        None | Some("json") => Ok(AnswerFormat::Json),
+        Some("collapsed") => Ok(AnswerFormat::Collapsed),
+        Some("pprof") => Ok(AnswerFormat::Pprof),
+        Some("svg") => Ok(AnswerFormat::Svg),
+        Some(other) => Err(Misunderstood(format!(
+            "format is {other:?}: give json, collapsed, pprof or svg"
+        ))),
+    }
+}
+
+/// The number that a parameter gives, within `range`.
+///
+/// # Errors
+/// It gives none, or one outside.
+pub(super) fn number(
+    parameters: &Parameters,
+    name: &str,
+    default: usize,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<usize, Misunderstood> {
+    let Some(text) = value(parameters, name) else {
+        return Ok(default);
+    };
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            Misunderstood(format!(
+                "{name} is {text:?}: give a number from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
+}
+
+/// The path that `focus` gives: a JSON array of frame names, outermost first.
+///
+/// # Errors
+/// It is no such array, or too deep.
+pub(super) fn focus(parameters: &Parameters) -> Result<Vec<String>, Misunderstood> {
+    let Some(text) = value(parameters, "focus") else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(text).map_err(|_| {
+        Misunderstood(
+            "focus is not understood: give a JSON array of frame names, outermost first".to_owned(),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_700_000_000_000_000_000);
+    const CLOCK: Clock = Clock {
+        now: NOW,
+        default_from: UnixTime(NOW.0 - 900_000_000_000),
+        default_until: NOW,
+    };
+
+    fn parameters(pairs: &[(&str, &str)]) -> Parameters {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn times_are_understood() {
+        assert_eq!(time("now", NOW), Ok(NOW));
+        assert_eq!(time("now-90s", NOW), Ok(UnixTime(NOW.0 - 90_000_000_000)));
+        assert_eq!(
+            time("now-2d", NOW),
+            Ok(UnixTime(NOW.0 - 172_800_000_000_000))
+        );
+        assert_eq!(
+            time("1700000000123", NOW),
+            Ok(UnixTime(1_700_000_000_123_000_000))
+        );
+        assert_eq!(time("now-99999999999999999h", NOW), Ok(UnixTime(0)));
+        for wrong in [
+            "",
+            "now-",
+            "now-5",
+            "now-5w",
+            "now-m",
+            "yesterday",
+            "-5",
+            "now-1é",
+        ] {
+            let message = time(wrong, NOW).unwrap_err().0;
+            assert!(message.contains("now-15m"), "{wrong}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_selection_has_its_defaults_and_its_base() {
+        let parameters = parameters(&[
+            ("service", "api"),
+            ("base_from", "now-1h"),
+            ("base_pid", "7"),
+        ]);
+        let selected = selection(&parameters, "", &CLOCK).unwrap();
+        assert_eq!(selected.from, CLOCK.default_from);
+        assert_eq!(selected.filter.service.as_deref(), Some("api"));
+        let base = selection(&parameters, "base_", &CLOCK).unwrap();
+        assert_eq!(base.from.0, NOW.0 - 3_600_000_000_000);
+        assert_eq!(base.filter.pid, Some(7));
+        assert_eq!(base.filter.service, None);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_the_fix() {
+        let refused =
+            |pairs: &[(&str, &str)]| selection(&parameters(pairs), "", &CLOCK).unwrap_err().0;
+        assert!(refused(&[("from", "now"), ("until", "now-5m")]).contains("exchange"));
+        assert!(refused(&[("pid", "me")]).contains("number"));
+        assert!(refused(&[("pid", "5000000000")]).contains("pid"));
+        let unknown = only(&parameters(&[("form", "now")]), &[SELECTION])
+            .unwrap_err()
+            .0;
+        assert!(
+            unknown.contains("\"form\"") && unknown.contains("from, until"),
+            "{unknown}"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Summaries of windows as a list of services with time lines.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use serde::Serialize;
+
+use super::query::Selection;
+use crate::profile::{ArchivedWindow, ProcessTotal, SamplePeriod};
+
+/// Services of an answer.
+const MAX_SERVICES: usize = 500;
+/// Processes that are listed of a service.
+const MAX_PROCESSES: usize = 100;
+/// Processes that are told apart while windows are added; later ones count as the rest.
+const MAX_DISTINCT: usize = 20_000;
+
+/// The list. Numbers are samples.
+#[derive(Debug, Serialize)]
+pub(super) struct ServiceList {
+    from: u64,
+    until: u64,
+    /// CPU time that one sample stands for, in ns.
+    period_ns: u64,
+    windows: u64,
+    /// Length of all windows together, in seconds.
+    window_seconds: f64,
+    samples: u64,
+    /// Samples per part of the range; null where no window lies.
+    timeline: Vec<Option<f64>>,
+    services: Vec<ServiceRow>,
+    /// Samples of processes that are not listed.
+    rest_samples: u64,
+    /// How stacks ended.
+    outcomes: BTreeMap<String, u64>,
+    /// What was lost.
+    losses: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceRow {
+    name: String,
+    samples: u64,
+    timeline: Vec<f64>,
+    process_count: usize,
+    processes: Vec<ProcessRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProcessRow {
+    pid: u32,
+    comm: String,
+    samples: u64,
+}
+
+/// The list while windows are added.
+pub(super) struct ServiceListBuilder<'a> {
+    selection: &'a Selection,
+    points: usize,
+    period: Option<SamplePeriod>,
+    windows: u64,
+    window_seconds: f64,
+    samples: u64,
+    timeline: Vec<Option<f64>>,
+    services: HashMap<Box<str>, Service>,
+    distinct: usize,
+    rest_samples: u64,
+    outcomes: BTreeMap<String, u64>,
+    losses: BTreeMap<String, u64>,
+}
+
+#[derive(Default)]
+struct Service {
+    samples: u64,
+    timeline: Vec<f64>,
+    processes: HashMap<(u32, Box<str>), u64>,
+}
+
+impl<'a> ServiceListBuilder<'a> {
+    /// The empty list over the selection's range, its time lines of this many points.
+    pub(super) fn new(selection: &'a Selection, points: usize) -> Self {
+        Self {
+            selection,
+            points,
+            period: None,
+            windows: 0,
+            window_seconds: 0.0,
+            samples: 0,
+            timeline: vec![None; points],
+            services: HashMap::new(),
+            distinct: 0,
+            rest_samples: 0,
+            outcomes: BTreeMap::new(),
+            losses: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a window.
+    pub(super) fn add(&mut self, window: &ArchivedWindow) {
+        let summary = &window.summary;
+        let first = *self.period.get_or_insert(summary.period);
+        let scale = summary.period.nanoseconds() as f64 / first.nanoseconds() as f64;
+        let scaled = |samples: u64| (samples as f64 * scale).round() as u64;
+        let parts = self.parts(window);
+        self.windows += 1;
+        self.window_seconds += window.end.since(window.start).as_secs_f64();
+        let mut shown = 0.0;
+        for process in &summary.processes {
+            if !self.keeps(process) {
+                continue;
+            }
+            shown += process.samples as f64 * scale;
+            self.process(process, scaled(process.samples), &parts);
+        }
+        if self.selection.filter.is_everything() {
+            shown += summary.rest_samples as f64 * scale;
+            self.rest_samples += scaled(summary.rest_samples);
+        }
+        self.samples += shown.round() as u64;
+        for (point, part) in &parts {
+            *self.timeline[*point].get_or_insert(0.0) += shown * part;
+        }
+        for (counts, sums) in [
+            (&summary.outcomes, &mut self.outcomes),
+            (&summary.losses, &mut self.losses),
+        ] {
+            for count in counts {
+                *sums.entry(count.name.to_string()).or_default() += count.count;
+            }
+        }
+    }
+
+    fn keeps(&self, process: &ProcessTotal) -> bool {
+        let filter = &self.selection.filter;
+        filter
+            .service
+            .as_deref()
+            .is_none_or(|name| *name == *process.service)
+            && filter.pid.is_none_or(|pid| pid == process.pid)
+            && filter
+                .comm
+                .as_deref()
+                .is_none_or(|comm| *comm == *process.comm)
+    }
+
+    fn process(&mut self, process: &ProcessTotal, samples: u64, parts: &[(usize, f64)]) {
+        if self.distinct >= MAX_DISTINCT && !self.services.contains_key(&process.service) {
+            self.rest_samples += samples;
+            return;
+        }
+        let service = self.services.entry(process.service.clone()).or_default();
+        service.timeline.resize(self.points, 0.0);
+        service.samples += samples;
+        for (point, part) in parts {
+            service.timeline[*point] += samples as f64 * part;
+        }
+        let key = (process.pid, process.comm.clone());
+        if let Some(sum) = service.processes.get_mut(&key) {
+            *sum += samples;
+        } else if self.distinct < MAX_DISTINCT {
+            self.distinct += 1;
+            service.processes.insert(key, samples);
+        }
+    }
+
+    /// The points of the time line that a window lies in, each with the part of the window that does.
+    fn parts(&self, window: &ArchivedWindow) -> Vec<(usize, f64)> {
+        let from = self.selection.from.0;
+        let width = (self.selection.until.0 - from) as f64 / self.points as f64;
+        let place = |time: u64| (i128::from(time) - i128::from(from)) as f64 / width;
+        let (start, end) = (place(window.start.0), place(window.end.0));
+        let last = self.points - 1;
+        let first = (start.max(0.0) as usize).min(last);
+        if end - start < 1e-9 {
+            return vec![(first, 1.0)];
+        }
+        (first..=(end.max(0.0) as usize).min(last))
+            .filter_map(|point| {
+                let overlap = end.min(point as f64 + 1.0) - start.max(point as f64);
+                (overlap > 0.0).then_some((point, overlap / (end - start)))
+            })
+            .collect()
+    }
+
+    /// The list: most samples first.
+    pub(super) fn finish(self) -> ServiceList {
+        let rounded = |value: f64| (value * 100.0).round() / 100.0;
+        let mut services: Vec<ServiceRow> = self
+            .services
+            .into_iter()
+            .map(|(name, service)| {
+                let mut processes: Vec<ProcessRow> = service
+                    .processes
+                    .into_iter()
+                    .map(|((pid, comm), samples)| ProcessRow {
+                        pid,
+                        comm: comm.into(),
+                        samples,
+                    })
+                    .collect();
+                processes.sort_by(|a, b| b.samples.cmp(&a.samples).then(a.pid.cmp(&b.pid)));
+                let process_count = processes.len();
+                processes.truncate(MAX_PROCESSES);
+                ServiceRow {
+                    name: name.into(),
+                    samples: service.samples,
+                    timeline: service.timeline.into_iter().map(rounded).collect(),
+                    process_count,
+                    processes,
+                }
+            })
+            .collect();
+        services.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.name.cmp(&b.name)));
+        let cut = services.split_off(services.len().min(MAX_SERVICES));
+        let rest: u64 = cut.iter().map(|service| service.samples).sum();
+        ServiceList {
+            from: self.selection.from.0 / 1_000_000,
+            until: self.selection.until.0 / 1_000_000,
+            period_ns: self
+                .period
+                .unwrap_or(SamplePeriod::from_hertz(1))
+                .nanoseconds(),
+            windows: self.windows,
+            window_seconds: rounded(self.window_seconds),
+            samples: self.samples,
+            timeline: self
+                .timeline
+                .into_iter()
+                .map(|point| point.map(rounded))
+                .collect(),
+            services,
+            rest_samples: self.rest_samples + rest,
+            outcomes: self.outcomes,
+            losses: self.losses,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Where the page's profiles come from: the live store, or saved files.
+
+use std::sync::Arc;
+
+use crate::profile::{
+    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowArchive, WindowId, WindowSummary,
+};
+
+/// Decodes the bytes that an archive holds.
+pub type Decode = dyn Fn(&[u8]) -> Result<Profile, ArchiveError> + Send + Sync;
+
+/// Windows with their profiles.
+pub trait Source: Send + Sync {
+    /// Do new windows keep coming?
+    fn live(&self) -> bool;
+    /// From the earliest start to the latest end; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError>;
+    /// Visits the windows that overlap `from .. until` by time of start.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn windows(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<(), ArchiveError>;
+    /// The profile of a window; `None` when it is gone by now.
+    ///
+    /// # Errors
+    /// It could not be read or decoded.
+    fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError>;
+    /// What a person calls the window: its file's name.
+    fn label(&self, id: WindowId) -> Option<&str>;
+}
+
+/// The windows of an archive that is being written to.
+pub struct LiveSource {
+    archive: Arc<dyn WindowArchive>,
+    decode: Arc<Decode>,
+}
+
+impl LiveSource {
+    /// The source over `archive`, whose bytes `decode` understands.
+    #[must_use]
+    pub fn new(archive: Arc<dyn WindowArchive>, decode: Arc<Decode>) -> Self {
+        Self { archive, decode }
+    }
+}
+
+impl Source for LiveSource {
+    fn live(&self) -> bool {
+        true
+    }
+    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
+        self.archive.extent()
+    }
+    fn windows(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<(), ArchiveError> {
+        self.archive.visit(from, until, visit)
+    }
+    fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
+        let Some(bytes) = self.archive.read(id)? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new((self.decode)(&bytes)?)))
+    }
+    fn label(&self, _: WindowId) -> Option<&str> {
+        None
+    }
+}
+
+/// Saved files: each is a window, numbered in the order given.
+pub struct SavedSource {
+    files: Vec<SavedFile>,
+    /// Indices into `files` by start.
+    by_start: Vec<usize>,
+}
+
+struct SavedFile {
+    label: String,
+    bytes: u64,
+    profile: Arc<Profile>,
+    summary: WindowSummary,
+}
+
+/// The shortest time that a saved profile is taken to span, in ns: one without times still has a
+/// place on the time line.
+const SHORTEST: u64 = 1_000_000_000;
+
+impl SavedSource {
+    /// The source over decoded files: what to call each, its length in bytes, its profile.
+    #[must_use]
+    pub fn new(files: impl IntoIterator<Item = (String, u64, Profile)>) -> Self {
+        let files: Vec<SavedFile> = files
+            .into_iter()
+            .map(|(label, bytes, mut profile)| {
+                profile.end = profile
+                    .end
+                    .max(UnixTime(profile.start.0.saturating_add(SHORTEST)));
+                SavedFile {
+                    label,
+                    bytes,
+                    summary: WindowSummary::of(&profile),
+                    profile: Arc::new(profile),
+                }
+            })
+            .collect();
+        let mut by_start: Vec<usize> = (0..files.len()).collect();
+        by_start.sort_by_key(|index| files[*index].profile.start);
+        Self { files, by_start }
+    }
+
+    fn file(&self, id: WindowId) -> Option<&SavedFile> {
+        self.files.get(usize::try_from(id.0).ok()?)
+    }
+}
+
+impl Source for SavedSource {
+    fn live(&self) -> bool {
+        false
+    }
+    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
+        let start = self.files.iter().map(|file| file.profile.start).min();
+        let end = self.files.iter().map(|file| file.profile.end).max();
+        Ok(start.zip(end))
+    }
+    fn windows(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<(), ArchiveError> {
+        for index in &self.by_start {
+            let file = &self.files[*index];
+            if file.profile.start < until && file.profile.end > from {
+                visit(ArchivedWindow {
+                    id: WindowId(*index as u64),
+                    start: file.profile.start,
+                    end: file.profile.end,
+                    bytes: file.bytes,
+                    summary: file.summary.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+    fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
+        Ok(self.file(id).map(|file| Arc::clone(&file.profile)))
+    }
+    fn label(&self, id: WindowId) -> Option<&str> {
+        self.file(id).map(|file| file.label.as_str())
+    }
+}

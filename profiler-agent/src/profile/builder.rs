@@ -1,0 +1,156 @@
+//! Makes a [`Profile`] from parts that repeat.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::distinct::{Distinct, DistinctStacks};
+use super::window::OutcomeCounts;
+use super::{
+    Function, FunctionIndex, Link, Location, LocationIndex, Losses, Mapping, MappingIndex, Process,
+    Profile, ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+};
+
+/// Interns processes, threads, mappings, functions, locations and stacks, and adds up samples of the
+/// same thread, stack and link. Indices that it is given must be its own.
+#[derive(Debug, Default)]
+pub struct ProfileBuilder {
+    processes: Distinct<OneProcess>,
+    outcomes: Vec<OutcomeCounts>,
+    threads: Distinct<Thread>,
+    functions: Distinct<Function>,
+    mappings: Distinct<Mapping>,
+    locations: Distinct<Location>,
+    stacks: DistinctStacks,
+    sample_indices: HashMap<(ThreadIndex, StackIndex, Option<Link>), u32>,
+    samples: Vec<ProfileSample>,
+    losses: Losses,
+}
+
+/// A process by what never changes of it; pid and start alone do not tell apart processes of
+/// different machines or of files that know no start.
+#[derive(Debug)]
+struct OneProcess(Arc<Process>);
+
+impl OneProcess {
+    fn identity(&self) -> impl Eq + Hash + '_ {
+        let Process {
+            key,
+            executable,
+            container,
+            ..
+        } = &*self.0;
+        (key, executable, container)
+    }
+}
+
+impl PartialEq for OneProcess {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.identity() == other.identity()
+    }
+}
+
+impl Eq for OneProcess {}
+
+impl Hash for OneProcess {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl ProfileBuilder {
+    /// The index of a process (same pid, start, executable and container). The facts of the value that
+    /// came last stay.
+    pub fn process(&mut self, process: Arc<Process>) -> u32 {
+        let latest = Arc::clone(&process);
+        let index = self.processes.intern(OneProcess(process));
+        self.processes.get_mut(index).0 = latest;
+        if index as usize == self.outcomes.len() {
+            self.outcomes.push(OutcomeCounts::default());
+        }
+        index
+    }
+    /// The index of a thread.
+    pub fn thread(&mut self, thread: Thread) -> ThreadIndex {
+        ThreadIndex(self.threads.intern(thread))
+    }
+    /// The index of a mapping.
+    pub fn mapping(&mut self, mapping: Mapping) -> MappingIndex {
+        MappingIndex(self.mappings.intern(mapping))
+    }
+    /// The index of a function.
+    pub fn function(&mut self, function: Function) -> FunctionIndex {
+        FunctionIndex(self.functions.intern(function))
+    }
+    /// The index of a location.
+    pub fn location(&mut self, location: Location) -> LocationIndex {
+        LocationIndex(self.locations.intern(location))
+    }
+    /// The index of a stack, leaf first.
+    pub fn stack(&mut self, stack: &[LocationIndex]) -> StackIndex {
+        self.stacks.intern(stack)
+    }
+    /// Adds `count` samples, taken at `times` (empty where not known: then the sum has no times).
+    pub fn sample(
+        &mut self,
+        thread: ThreadIndex,
+        stack: StackIndex,
+        link: Option<Link>,
+        count: u64,
+        times: &[UnixTime],
+    ) {
+        let next = self.samples.len() as u32;
+        let key = (thread, stack, link);
+        let index = *self.sample_indices.entry(key).or_insert(next);
+        if index == next {
+            self.samples.push(ProfileSample {
+                thread,
+                stack,
+                link,
+                count,
+                times: times.to_vec(),
+            });
+            return;
+        }
+        let sample = &mut self.samples[index as usize];
+        if times.is_empty() || sample.times.is_empty() {
+            sample.times = Vec::new();
+        } else {
+            sample.times.extend_from_slice(times);
+        }
+        sample.count = sample.count.saturating_add(count);
+    }
+    /// Counts how stacks of a process ended.
+    pub fn outcomes(&mut self, process: u32, outcomes: &OutcomeCounts) {
+        self.outcomes[process as usize].merge(outcomes);
+    }
+    /// Counts losses.
+    pub fn losses(&mut self, losses: &Losses) {
+        self.losses.merge(losses);
+    }
+    /// The locations so far, in order of index.
+    #[must_use]
+    pub fn locations(&self) -> &[Location] {
+        self.locations.as_slice()
+    }
+    /// The profile.
+    #[must_use]
+    pub fn finish(self, start: UnixTime, end: UnixTime, period: SamplePeriod) -> Profile {
+        let processes = self.processes.into_values();
+        Profile {
+            start,
+            end,
+            period,
+            processes: processes.into_iter().map(|process| process.0).collect(),
+            threads: self.threads.into_values(),
+            functions: self.functions.into_values(),
+            mappings: self.mappings.into_values(),
+            locations: self.locations.into_values(),
+            stacks: self.stacks.into_stacks(),
+            samples: self.samples,
+            outcomes: self.outcomes,
+            losses: self.losses,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Several profiles as one, and a part of a profile.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::builder::ProfileBuilder;
+use super::{
+    FunctionIndex, LineEntry, Location, LocationIndex, MappingIndex, Process, Profile,
+    ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+};
+
+/// All samples of all `profiles`, from the earliest start to the latest end; what is equal in several
+/// of them is there once. Only what a sample refers to is kept.
+///
+/// The period is that of the first profile. A profile with another period is converted so that its CPU
+/// time stays: its counts are scaled (the rounding error of one sample goes into the next, so that
+/// the sum is off by less than one) and its times are dropped. No profiles make an empty profile with
+/// a period of one second.
+#[must_use]
+pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
+    let mut builder = ProfileBuilder::default();
+    let mut bounds: Option<(UnixTime, UnixTime, SamplePeriod)> = None;
+    for profile in profiles {
+        let (start, end, period) =
+            *bounds.get_or_insert((profile.start, profile.end, profile.period));
+        bounds = Some((start.min(profile.start), end.max(profile.end), period));
+        let mut scale = Scale::new(profile.period, period);
+        let mut source = Source::new(profile);
+        for sample in &profile.samples {
+            let (thread, stack) = source.add(&mut builder, sample);
+            if scale.is_one() {
+                builder.sample(thread, stack, sample.link, sample.count, &sample.times);
+            } else {
+                let count = scale.apply(sample.count);
+                if count > 0 {
+                    builder.sample(thread, stack, sample.link, count, &[]);
+                }
+            }
+        }
+        source.outcomes(&mut builder);
+        builder.losses(&profile.losses);
+    }
+    let none = (UnixTime(0), UnixTime(0), SamplePeriod::from_hertz(1));
+    let (start, end, period) = bounds.unwrap_or(none);
+    builder.finish(start, end, period)
+}
+
+/// The samples of those threads that `keep` wants, taken within `range` (`None`: at any time). A
+/// sample without times counts as taken at the profile's start. Losses, which belong to no thread, and
+/// the outcomes of the processes that are left stay whole.
+#[must_use]
+pub fn filter(
+    profile: &Profile,
+    range: Option<&Range<UnixTime>>,
+    keep: impl Fn(&Process, &Thread) -> bool,
+) -> Profile {
+    let mut builder = ProfileBuilder::default();
+    let mut source = Source::new(profile);
+    let kept: Vec<bool> = profile
+        .threads
+        .iter()
+        .map(|thread| keep(&profile.processes[thread.process as usize], thread))
+        .collect();
+    let mut times = Vec::new();
+    for sample in &profile.samples {
+        if !kept[sample.thread.0 as usize] {
+            continue;
+        }
+        let count = match range {
+            None => {
+                times.clone_from(&sample.times);
+                sample.count
+            }
+            Some(range) if sample.times.is_empty() => {
+                times.clear();
+                if range.contains(&profile.start) {
+                    sample.count
+                } else {
+                    0
+                }
+            }
+            Some(range) => {
+                times.clear();
+                times.extend(sample.times.iter().filter(|time| range.contains(time)));
+                times.len() as u64
+            }
+        };
+        if count > 0 {
+            let (thread, stack) = source.add(&mut builder, sample);
+            builder.sample(thread, stack, sample.link, count, &times);
+        }
+    }
+    source.outcomes(&mut builder);
+    builder.losses(&profile.losses);
+    let (start, end) = match range {
+        None => (profile.start, profile.end),
+        Some(range) => {
+            let start = profile.start.max(range.start).min(profile.end);
+            (start, profile.end.min(range.end).max(start))
+        }
+    };
+    builder.finish(start, end, profile.period)
+}
+
+/// Converts counts of one period into counts of another.
+struct Scale {
+    from: u128,
+    to: u128,
+    remainder: u128,
+}
+
+impl Scale {
+    fn new(from: SamplePeriod, to: SamplePeriod) -> Self {
+        Self {
+            from: u128::from(from.nanoseconds()),
+            to: u128::from(to.nanoseconds()),
+            remainder: 0,
+        }
+    }
+    fn is_one(&self) -> bool {
+        self.from == self.to
+    }
+    fn apply(&mut self, count: u64) -> u64 {
+        let nanoseconds = u128::from(count) * self.from + self.remainder;
+        self.remainder = nanoseconds % self.to;
+        u64::try_from(nanoseconds / self.to).unwrap_or(u64::MAX)
+    }
+}
+
+/// A profile that is being added to a builder, and what of it is there already.
+struct Source<'a> {
+    profile: &'a Profile,
+    processes: Vec<Option<u32>>,
+    threads: Vec<Option<ThreadIndex>>,
+    functions: Vec<Option<FunctionIndex>>,
+    mappings: Vec<Option<MappingIndex>>,
+    locations: Vec<Option<LocationIndex>>,
+    stacks: Vec<Option<StackIndex>>,
+    scratch: Vec<LocationIndex>,
+}
+
+impl<'a> Source<'a> {
+    fn new(profile: &'a Profile) -> Self {
+        Self {
+            profile,
+            processes: vec![None; profile.processes.len()],
+            threads: vec![None; profile.threads.len()],
+            functions: vec![None; profile.functions.len()],
+            mappings: vec![None; profile.mappings.len()],
+            locations: vec![None; profile.locations.len()],
+            stacks: vec![None; profile.stacks.len()],
+            scratch: Vec::new(),
+        }
+    }
+
+    fn add(
+        &mut self,
+        builder: &mut ProfileBuilder,
+        sample: &ProfileSample,
+    ) -> (ThreadIndex, StackIndex) {
+        (
+            self.thread(builder, sample.thread),
+            self.stack(builder, sample.stack),
+        )
+    }
+
+    fn thread(&mut self, builder: &mut ProfileBuilder, index: ThreadIndex) -> ThreadIndex {
+        if let Some(known) = self.threads[index.0 as usize] {
+            return known;
+        }
+        let thread = &self.profile.threads[index.0 as usize];
+        let process = *self.processes[thread.process as usize].get_or_insert_with(|| {
+            builder.process(Arc::clone(&self.profile.processes[thread.process as usize]))
+        });
+        let new = builder.thread(Thread {
+            process,
+            ..thread.clone()
+        });
+        self.threads[index.0 as usize] = Some(new);
+        new
+    }
+
+    fn stack(&mut self, builder: &mut ProfileBuilder, index: StackIndex) -> StackIndex {
+        if let Some(known) = self.stacks[index.0 as usize] {
+            return known;
+        }
+        let mut stack = std::mem::take(&mut self.scratch);
+        stack.clear();
+        for location in self.profile.stacks.get(index) {
+            stack.push(self.location(builder, *location));
+        }
+        let new = builder.stack(&stack);
+        self.scratch = stack;
+        self.stacks[index.0 as usize] = Some(new);
+        new
+    }
+
+    fn location(&mut self, builder: &mut ProfileBuilder, index: LocationIndex) -> LocationIndex {
+        if let Some(known) = self.locations[index.0 as usize] {
+            return known;
+        }
+        let location = &self.profile.locations[index.0 as usize];
+        let mapping = location.mapping.map(|index| {
+            *self.mappings[index.0 as usize].get_or_insert_with(|| {
+                builder.mapping(self.profile.mappings[index.0 as usize].clone())
+            })
+        });
+        let lines = location.lines.iter().map(|line| LineEntry {
+            function: *self.functions[line.function.0 as usize].get_or_insert_with(|| {
+                builder.function(self.profile.functions[line.function.0 as usize].clone())
+            }),
+            ..*line
+        });
+        let lines = lines.collect();
+        let new = builder.location(Location {
+            mapping,
+            lines,
+            ..*location
+        });
+        self.locations[index.0 as usize] = Some(new);
+        new
+    }
+
+    /// Adds how the stacks of those processes ended that were added.
+    fn outcomes(&self, builder: &mut ProfileBuilder) {
+        for (outcomes, process) in self.profile.outcomes.iter().zip(&self.processes) {
+            if let Some(process) = process {
+                builder.outcomes(*process, outcomes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::example::{Flat, any_profile, example, flatten};
+    use super::*;
+
+    fn sum(flats: &[Flat]) -> Flat {
+        let mut sum = Flat::new();
+        for (key, (count, times)) in flats.iter().flatten() {
+            let entry = sum.entry(key.clone()).or_default();
+            entry.0 += count;
+            entry.1.extend(times);
+            entry.1.sort_unstable();
+        }
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn a_merged_profile_has_the_samples_of_all(
+            mut profiles in prop::collection::vec(any_profile(5_000, true), 0..4),
+        ) {
+            for profile in &mut profiles {
+                profile.period = SamplePeriod::from_hertz(99);
+            }
+            let flats: Vec<_> = profiles.iter().map(flatten).collect();
+            prop_assert_eq!(flatten(&merge(&profiles)), sum(&flats));
+        }
+
+        #[test]
+        fn parts_of_a_profile_make_the_whole(
+            profile in any_profile(5_000, true), split in 4_000u64..7_000, pid in 0u32..6,
+        ) {
+            let start = UnixTime(0)..UnixTime(split);
+            let end = UnixTime(split)..UnixTime(u64::MAX);
+            let parts = [
+                filter(&profile, Some(&start), |process, _| process.key.pid == pid),
+                filter(&profile, Some(&end), |process, _| process.key.pid == pid),
+                filter(&profile, None, |process, _| process.key.pid != pid),
+            ];
+            for (part, range) in parts.iter().zip([&start, &end]) {
+                prop_assert!(part.samples.iter().flat_map(|s| &s.times).all(|t| range.contains(t)));
+                prop_assert!(part.processes.iter().all(|process| process.key.pid == pid));
+                prop_assert!(part.start <= part.end);
+            }
+            let whole = flatten(&profile);
+            prop_assert_eq!(sum(&parts.each_ref().map(flatten)), whole.clone());
+            prop_assert_eq!(flatten(&merge(&parts)), whole);
+        }
+
+        #[test]
+        fn another_period_keeps_the_cpu_time(
+            first in any_profile(5_000, true), second in any_profile(6_000, false),
+        ) {
+            let merged = merge([&first, &second]);
+            let nanoseconds = |profile: &Profile| {
+                i128::from(profile.sample_count()) * i128::from(profile.period.nanoseconds())
+            };
+            let lost = nanoseconds(&first) + nanoseconds(&second) - nanoseconds(&merged);
+            prop_assert!((0..i128::from(merged.period.nanoseconds())).contains(&lost));
+            prop_assert_eq!(merged.period, first.period);
+        }
+    }
+
+    #[test]
+    fn bounds_losses_and_outcomes_are_added_up() {
+        let first = example();
+        let mut second = example();
+        second.start = UnixTime(1_500);
+        second.end = UnixTime(3_000);
+        let merged = merge([&first, &second]);
+        assert_eq!(
+            (merged.start, merged.end),
+            (UnixTime(1_000), UnixTime(3_000))
+        );
+        assert_eq!(merged.losses.of(crate::profile::LossCause::RingFull), 6);
+        assert_eq!(merged.outcomes[0].total(), 10);
+        assert_eq!(merged.processes.len(), 3);
+        assert_eq!(merged.samples.len(), first.samples.len());
+    }
+
+    #[test]
+    fn samples_without_times_belong_to_the_start() {
+        let mut profile = example();
+        profile
+            .samples
+            .iter_mut()
+            .for_each(|sample| sample.times.clear());
+        let before = UnixTime(0)..UnixTime(1_001);
+        let after = UnixTime(1_001)..UnixTime(5_000);
+        assert_eq!(
+            filter(&profile, Some(&before), |_, _| true).sample_count(),
+            8
+        );
+        assert_eq!(
+            filter(&profile, Some(&after), |_, _| true).sample_count(),
+            0
+        );
+    }
+
+    #[test]
+    fn nothing_merges_to_nothing() {
+        assert_eq!(merge([]).sample_count(), 0);
+    }
+}

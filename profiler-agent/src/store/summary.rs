@@ -1,0 +1,199 @@
+//! A [`WindowSummary`] as bytes.
+//!
+//! One version byte (1), then LEB128 numbers and texts (length in bytes, UTF-8):
+//! period in ns, samples, number of processes, per process (pid, service, comm, samples), further
+//! processes, their samples, number of outcomes, per outcome (name, count), number of losses, per
+//! loss (name, count). A comm that equals its service is stored as an empty text.
+
+use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
+
+const VERSION: u8 = 1;
+/// Outcomes and loss causes that are read: more than there are.
+const MAX_COUNTS: u64 = 256;
+
+/// The summary as bytes.
+pub(super) fn encode(summary: &WindowSummary) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    number(&mut out, summary.period.nanoseconds());
+    number(&mut out, summary.samples);
+    number(&mut out, summary.processes.len() as u64);
+    for process in &summary.processes {
+        number(&mut out, u64::from(process.pid));
+        text(&mut out, &process.service);
+        let comm = if process.comm == process.service {
+            ""
+        } else {
+            &process.comm
+        };
+        text(&mut out, comm);
+        number(&mut out, process.samples);
+    }
+    number(&mut out, summary.rest_processes);
+    number(&mut out, summary.rest_samples);
+    for counts in [&summary.outcomes, &summary.losses] {
+        number(&mut out, counts.len() as u64);
+        for count in counts {
+            text(&mut out, &count.name);
+            number(&mut out, count.count);
+        }
+    }
+    out
+}
+
+/// The summary that `bytes` hold; `None` when they hold none of this version.
+pub(super) fn decode(bytes: &[u8]) -> Option<WindowSummary> {
+    let mut reader = Reader(bytes);
+    if reader.byte()? != VERSION {
+        return None;
+    }
+    let period = SamplePeriod::from_nanoseconds(reader.number()?);
+    let samples = reader.number()?;
+    let mut processes = Vec::new();
+    for _ in 0..reader.count(WindowSummary::MAX_PROCESSES as u64)? {
+        let pid = u32::try_from(reader.number()?).ok()?;
+        let service: Box<str> = reader.text()?.into();
+        let comm = match reader.text()? {
+            "" => service.clone(),
+            comm => comm.into(),
+        };
+        processes.push(ProcessTotal {
+            pid,
+            service,
+            comm,
+            samples: reader.number()?,
+        });
+    }
+    let summary = WindowSummary {
+        period,
+        samples,
+        processes,
+        rest_processes: reader.number()?,
+        rest_samples: reader.number()?,
+        outcomes: reader.counts()?,
+        losses: reader.counts()?,
+    };
+    reader.0.is_empty().then_some(summary)
+}
+
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    fn number(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return None;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+    fn count(&mut self, most: u64) -> Option<u64> {
+        self.number().filter(|count| *count <= most)
+    }
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+    fn counts(&mut self) -> Option<Vec<NamedCount>> {
+        (0..self.count(MAX_COUNTS)?)
+            .map(|_| {
+                Some(NamedCount {
+                    name: self.text()?.into(),
+                    count: self.number()?,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{decode, encode};
+    use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
+
+    fn counts() -> impl Strategy<Value = Vec<NamedCount>> {
+        prop::collection::vec(
+            ("[a-z_]{1,20}", any::<u64>()).prop_map(|(name, count)| NamedCount {
+                name: name.into(),
+                count,
+            }),
+            0..5,
+        )
+    }
+
+    prop_compose! {
+        fn summaries()(
+            period in 1u64..,
+            samples: u64,
+            processes in prop::collection::vec((any::<u32>(), ".{1,9}", ".{1,9}", any::<u64>()), 0..20),
+            rest_processes: u64,
+            rest_samples: u64,
+            outcomes in counts(),
+            losses in counts(),
+        ) -> WindowSummary {
+            WindowSummary {
+                period: SamplePeriod::from_nanoseconds(period),
+                samples,
+                processes: processes
+                    .into_iter()
+                    .map(|(pid, service, comm, samples)| ProcessTotal {
+                        pid,
+                        service: service.into(),
+                        comm: comm.into(),
+                        samples,
+                    })
+                    .collect(),
+                rest_processes,
+                rest_samples,
+                outcomes,
+                losses,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(summary in summaries()) {
+            prop_assert_eq!(decode(&encode(&summary)), Some(summary));
+        }
+
+        #[test]
+        fn a_cut_summary_is_none(summary in summaries(), cut in any::<prop::sample::Index>()) {
+            let bytes = encode(&summary);
+            prop_assert_eq!(decode(&bytes[..cut.index(bytes.len())]), None);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What an entry says of its function, itself or through the entries that it refers to.
+
+use std::rc::Rc;
+
+use gimli::constants as dw;
+use gimli::{AttributeValue, DebugInfoOffset, UnitOffset};
+
+use super::sections::{Dwarf, Slice, Unit};
+
+/// References that are followed from an entry to the one with the name.
+const MAX_HOPS: usize = 16;
+
+/// Name and declaration of a function.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FunctionFacts<'data> {
+    /// Mangled name (`DW_AT_linkage_name`).
+    pub(super) linkage_name: Option<Slice<'data>>,
+    /// Name in the source.
+    pub(super) name: Option<Slice<'data>>,
+    /// Line of its declaration; 0 where unknown.
+    pub(super) start_line: u32,
+}
+
+/// A reference from one entry to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryReference {
+    /// In the same unit.
+    Unit(UnitOffset),
+    /// Anywhere in `.debug_info`.
+    Info(DebugInfoOffset),
+}
+
+impl EntryReference {
+    /// The reference that an attribute holds.
+    pub(super) fn of(value: &AttributeValue<Slice<'_>>) -> Option<Self> {
+        match value {
+            AttributeValue::UnitRef(offset) => Some(Self::Unit(*offset)),
+            AttributeValue::DebugInfoRef(offset) => Some(Self::Info(*offset)),
+            _ => None,
+        }
+    }
+}
+
+impl<'data> FunctionFacts<'data> {
+    /// Adds what the entry at `offset` says and was not known: an entry comes before those that it
+    /// refers to. Returns the reference to follow while the mangled name is missing.
+    fn add(
+        &mut self,
+        dwarf: &Dwarf<'data>,
+        unit: &Unit<'data>,
+        offset: UnitOffset,
+    ) -> Option<EntryReference> {
+        let mut entries = unit.entries_raw(Some(offset)).ok()?;
+        let abbreviation = entries.read_abbreviation().ok()??;
+        let mut next = None;
+        for specification in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*specification).ok()?;
+            let text = || dwarf.attr_string(unit, attribute.value()).ok();
+            match attribute.name() {
+                dw::DW_AT_linkage_name | dw::DW_AT_MIPS_linkage_name => {
+                    self.linkage_name = self.linkage_name.or_else(text);
+                }
+                dw::DW_AT_name => self.name = self.name.or_else(text),
+                dw::DW_AT_decl_line if self.start_line == 0 => {
+                    let line = attribute
+                        .udata_value()
+                        .and_then(|line| u32::try_from(line).ok());
+                    self.start_line = line.unwrap_or(0);
+                }
+                dw::DW_AT_abstract_origin | dw::DW_AT_specification => {
+                    next = EntryReference::of(&attribute.value());
+                }
+                _ => {}
+            }
+        }
+        next
+    }
+
+    /// Reads the facts of the entry at `offset` of `unit`, following its references; `unit_of` finds the
+    /// unit of an entry elsewhere and the entry's place in it.
+    pub(super) fn read(
+        dwarf: &Dwarf<'data>,
+        mut unit: Rc<Unit<'data>>,
+        mut offset: UnitOffset,
+        mut unit_of: impl FnMut(DebugInfoOffset) -> Option<(Rc<Unit<'data>>, UnitOffset)>,
+    ) -> Self {
+        let mut facts = Self::default();
+        for _ in 0..MAX_HOPS {
+            match facts.add(dwarf, &unit, offset) {
+                Some(EntryReference::Unit(next)) => offset = next,
+                Some(EntryReference::Info(next)) => match unit_of(next) {
+                    Some((other, next)) => (unit, offset) = (other, next),
+                    None => break,
+                },
+                None => break,
+            }
+        }
+        facts
+    }
+}

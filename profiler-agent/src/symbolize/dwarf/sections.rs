@@ -1,0 +1,53 @@
+//! The sections of DWARF that functions, inlined calls and lines are read from.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use gimli::{EndianSlice, RunTimeEndian, SectionId};
+
+/// Bytes of a section.
+pub(in crate::symbolize) enum SectionBytes<'data> {
+    /// As the file has them.
+    Mapped(&'data [u8]),
+    /// Decompressed.
+    Kept(Arc<[u8]>),
+}
+
+impl Deref for SectionBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Kept(bytes) => bytes,
+        }
+    }
+}
+
+/// A file's sections.
+pub(in crate::symbolize) type Sections<'data> = gimli::DwarfSections<SectionBytes<'data>>;
+/// A reader of bytes of them.
+pub(super) type Slice<'data> = EndianSlice<'data, RunTimeEndian>;
+/// A file's debug information.
+pub(super) type Dwarf<'data> = gimli::Dwarf<Slice<'data>>;
+/// One compilation unit of it.
+pub(super) type Unit<'data> = gimli::Unit<Slice<'data>>;
+
+/// The sections that are read. Types, locations of variables, macros and indices by name are not.
+pub(in crate::symbolize) const NEEDED: [SectionId; 10] = [
+    SectionId::DebugInfo,
+    SectionId::DebugAbbrev,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+    SectionId::DebugLine,
+    SectionId::DebugLineStr,
+    SectionId::DebugAddr,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugAranges,
+];
+
+/// Readers of `sections`.
+pub(super) fn borrow<'data>(sections: &'data Sections<'_>, endian: RunTimeEndian) -> Dwarf<'data> {
+    sections.borrow(|bytes| EndianSlice::new(bytes, endian))
+}

@@ -1,0 +1,125 @@
+//! Debug information that lies in a file of its own.
+//!
+//! Looked for where gdb does ("Debugging Information in Separate Files"): by build id in
+//! `/usr/lib/debug/.build-id`, then by the name that `.gnu_debuglink` states, beside the executable, in
+//! `.debug` beside it, and below `/usr/lib/debug`. All of it within the process's root, without leaving
+//! it; by build id also in the agent's own root, since a build id names one content wherever it lies.
+//! A file is taken when its build id is the executable's; where that has none, when its CRC-32 is the one
+//! that the link states.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use super::image::ElfImage;
+use super::mapped::MappedFile;
+use crate::confine;
+use crate::profile::{BuildId, Executable};
+
+/// Where distributions put debug information.
+const DEBUG_DIRECTORY: &str = "usr/lib/debug";
+/// Bytes of the name in a debug link.
+const MAX_LINK: usize = 255;
+/// Bytes of a file whose CRC is computed.
+const MAX_CRC: usize = 1 << 30;
+
+/// What a file must be.
+#[derive(Clone, Copy)]
+enum Proof {
+    BuildId(BuildId),
+    Crc(u32),
+}
+
+/// The file with the executable's debug information, if there is one.
+pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File> {
+    let own_root = confine::own_root().ok()?;
+    let root = executable
+        .root
+        .as_ref()
+        .map_or(own_root.as_fd(), |root| root.as_fd());
+    let build_id = image.build_id();
+    let link = image.debug_link();
+    if let Some(id) = build_id {
+        let path = build_id_path(id);
+        let proof = Proof::BuildId(id);
+        let found = open(root, &path, proof).or_else(|| {
+            executable.root.as_ref()?;
+            open(own_root.as_fd(), &path, proof)
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    let (name, crc) = link?;
+    let proof = build_id.map_or(Proof::Crc(crc), Proof::BuildId);
+    link_paths(&executable.path, name)
+        .iter()
+        .find_map(|path| open(root, path, proof))
+}
+
+/// `usr/lib/debug/.build-id/ab/cdef.debug`.
+fn build_id_path(id: BuildId) -> PathBuf {
+    let text = id.to_string();
+    let (first, rest) = text.split_at(2.min(text.len()));
+    Path::new(DEBUG_DIRECTORY)
+        .join(".build-id")
+        .join(first)
+        .join(format!("{rest}.debug"))
+}
+
+/// Where the file that a link names may be, in order.
+fn link_paths(executable: &str, name: &[u8]) -> Vec<PathBuf> {
+    let Ok(name) = std::str::from_utf8(name) else {
+        return Vec::new();
+    };
+    if name.is_empty() || name.len() > MAX_LINK || name.contains('/') || name == ".." {
+        return Vec::new();
+    }
+    let executable = executable.strip_suffix(" (deleted)").unwrap_or(executable);
+    let Some(directory) = Path::new(executable).parent() else {
+        return Vec::new();
+    };
+    let relative = directory.strip_prefix("/").unwrap_or(directory);
+    vec![
+        relative.join(name),
+        relative.join(".debug").join(name),
+        Path::new(DEBUG_DIRECTORY).join(relative).join(name),
+    ]
+}
+
+fn open(root: BorrowedFd<'_>, path: &Path, proof: Proof) -> Option<File> {
+    let file = confine::open_in_root(root, path).ok()?.file;
+    let mapped = MappedFile::new(&file).ok()?;
+    let image = ElfImage::parse(&mapped)?;
+    let right = match proof {
+        Proof::BuildId(id) => image.build_id() == Some(id),
+        Proof::Crc(crc) => mapped.len() <= MAX_CRC && crc32(&mapped) == crc,
+    };
+    right.then_some(file)
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    bytes.chunks(1 << 20).for_each(|chunk| crc.update(chunk));
+    crc.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_s_name_cannot_leave_its_directories() {
+        assert!(link_paths("/bin/x", b"../../etc/passwd").is_empty());
+        assert!(link_paths("/bin/x", b"..").is_empty());
+        assert!(link_paths("/bin/x", b"").is_empty());
+        assert_eq!(
+            link_paths("/opt/a/x (deleted)", b"x.debug"),
+            [
+                PathBuf::from("opt/a/x.debug"),
+                PathBuf::from("opt/a/.debug/x.debug"),
+                PathBuf::from("usr/lib/debug/opt/a/x.debug"),
+            ]
+        );
+    }
+}

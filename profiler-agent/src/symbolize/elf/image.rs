@@ -1,0 +1,130 @@
+//! The parts of an ELF file that symbols are read from.
+
+use std::io::Read as _;
+
+use object::elf::{self, FileHeader64};
+use object::read::elf::{
+    CompressionHeader as _, FileHeader as _, SectionHeader as _, SectionTable,
+};
+use object::{Endianness, pod};
+use ruzstd::decoding::StreamingDecoder;
+
+use crate::profile::BuildId;
+use crate::symbolize::kernel::notes;
+
+/// A 64-bit ELF file in memory.
+#[derive(Debug)]
+pub(super) struct ElfImage<'data> {
+    pub(super) data: &'data [u8],
+    pub(super) endian: Endianness,
+    pub(super) machine: elf::Machine,
+    pub(super) sections: SectionTable<'data, FileHeader64<Endianness>>,
+}
+
+/// A section's bytes, and the size that they have without compression.
+#[derive(Debug)]
+pub(super) struct SectionBytes<'data> {
+    /// As they are in the file.
+    pub(super) stored: &'data [u8],
+    compression: Option<elf::CompressionType>,
+    /// Bytes when decompressed.
+    pub(super) size: u64,
+}
+
+impl<'data> ElfImage<'data> {
+    /// Parses the file's and the sections' headers; `None` when it is no 64-bit ELF file or malformed.
+    pub(super) fn parse(data: &'data [u8]) -> Option<Self> {
+        let header = FileHeader64::<Endianness>::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        Some(Self {
+            data,
+            endian,
+            machine: header.e_machine(endian),
+            sections,
+        })
+    }
+
+    /// The section with this name, if it has bytes in the file.
+    pub(super) fn section(&self, name: &str) -> Option<SectionBytes<'data>> {
+        let (_, header) = self
+            .sections
+            .section_by_name(self.endian, name.as_bytes())?;
+        if header.sh_type(self.endian) == elf::SHT_NOBITS {
+            return None;
+        }
+        let bytes = header.data(self.endian, self.data).ok()?;
+        if elf::SHF_COMPRESSED.0 & header.sh_flags(self.endian).0 == 0 {
+            return Some(SectionBytes {
+                stored: bytes,
+                compression: None,
+                size: bytes.len() as u64,
+            });
+        }
+        let (compression, stored) =
+            pod::from_bytes::<elf::CompressionHeader64<Endianness>>(bytes).ok()?;
+        Some(SectionBytes {
+            stored,
+            compression: Some(compression.ch_type(self.endian)),
+            size: compression.ch_size(self.endian),
+        })
+    }
+
+    /// The file's GNU build id.
+    pub(super) fn build_id(&self) -> Option<BuildId> {
+        notes::build_id(self.section(".note.gnu.build-id")?.stored)
+    }
+
+    /// The name and the CRC-32 of the file with its debug information (`.gnu_debuglink`: a name that ends
+    /// with a zero, padded to 4 bytes, and the sum).
+    pub(super) fn debug_link(&self) -> Option<(&'data [u8], u32)> {
+        let bytes = self.section(".gnu_debuglink")?.stored;
+        let length = bytes.iter().position(|byte| *byte == 0)?;
+        let crc = bytes
+            .get((length + 1).next_multiple_of(4)..)?
+            .first_chunk()?;
+        let crc = match self.endian {
+            Endianness::Little => u32::from_le_bytes(*crc),
+            Endianness::Big => u32::from_be_bytes(*crc),
+        };
+        Some((&bytes[..length], crc))
+    }
+
+    /// Does it carry debug information itself?
+    pub(super) fn has_debug_info(&self) -> bool {
+        self.section(".debug_info")
+            .is_some_and(|section| section.size > 0)
+    }
+}
+
+impl<'data> SectionBytes<'data> {
+    /// Its bytes without compression; `None` when they are not what the header says, would be more than
+    /// `limit`, or are compressed in a way that is not known.
+    pub(super) fn decompress(&self, limit: u64) -> Option<Vec<u8>> {
+        if self.size > limit {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(usize::try_from(self.size).ok()?)
+            .ok()?;
+        match self.compression? {
+            elf::ELFCOMPRESS_ZLIB => flate2::read::ZlibDecoder::new(self.stored)
+                .take(self.size)
+                .read_to_end(&mut bytes)
+                .ok()?,
+            elf::ELFCOMPRESS_ZSTD => StreamingDecoder::new_with_max_window_size(self.stored, limit)
+                .ok()?
+                .take(self.size)
+                .read_to_end(&mut bytes)
+                .ok()?,
+            _ => return None,
+        };
+        (bytes.len() as u64 == self.size).then_some(bytes)
+    }
+
+    /// Is it compressed?
+    pub(super) const fn compressed(&self) -> bool {
+        self.compression.is_some()
+    }
+}

@@ -1,0 +1,175 @@
+//! Function symbols of an ELF file (`.symtab`, `.dynsym`).
+//!
+//! Nothing is indexed or kept: a batch asks for a few addresses, the table is streamed over once,
+//! and each symbol looks for the addresses that it covers (a binary search among the few). That
+//! is some nanoseconds a symbol, and no memory; a sorted index of libLLVM alone would take megabytes.
+
+use object::elf;
+use object::read::elf::{SectionHeader as _, Sym as _};
+use object::{Endianness, SectionIndex};
+
+use super::image::ElfImage;
+use crate::symbolize::demangle::MAX_RAW;
+
+/// Symbols of a table that are looked at.
+const MAX_SYMBOLS: usize = 16 << 20;
+
+/// Pairs of a symbol and an address that it covers that are compared: a file whose every symbol covers
+/// everything costs no more.
+const MAX_COVERED: usize = 32 << 20;
+
+/// A symbol that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbol<'data> {
+    /// Its address, as the file states it.
+    pub(super) start: u64,
+    /// Its name.
+    pub(super) name: &'data [u8],
+}
+
+/// The best symbol so far for an address.
+#[derive(Clone, Copy)]
+struct Candidate {
+    start: u64,
+    size: u64,
+    rank: u8,
+    name: u32,
+    section: u16,
+}
+
+impl Candidate {
+    /// Is this one better for the address that both cover? The one that starts later (nested), then
+    /// global before weak before local, then the one that was there.
+    fn beats(&self, other: &Self) -> bool {
+        (self.start, std::cmp::Reverse(self.rank)) > (other.start, std::cmp::Reverse(other.rank))
+    }
+}
+
+/// The symbols of `addresses` (sorted, each once) in the table of this type (`SHT_SYMTAB`, `SHT_DYNSYM`).
+pub(super) fn find<'data>(
+    image: &ElfImage<'data>,
+    table: elf::SectionType,
+    addresses: &[u64],
+) -> Vec<Option<Symbol<'data>>> {
+    let endian = image.endian;
+    let mut covering: Vec<Option<Candidate>> = vec![None; addresses.len()];
+    // The nearest symbol at or before the address: hand-written assembly states no size.
+    let mut nearest: Vec<Option<Candidate>> = vec![None; addresses.len()];
+    let section = image
+        .sections
+        .iter()
+        .find(|section| section.sh_type(endian) == table);
+    let symbols = section.and_then(|section| {
+        section
+            .data_as_array::<elf::Sym64<Endianness>, _>(endian, image.data)
+            .ok()
+    });
+    let mut covered = 0;
+    for symbol in symbols.unwrap_or_default().iter().take(MAX_SYMBOLS) {
+        let Some(candidate) = candidate(symbol, endian) else {
+            continue;
+        };
+        let first = addresses.partition_point(|address| *address < candidate.start);
+        if first == addresses.len() {
+            continue;
+        }
+        let end = candidate.start.saturating_add(candidate.size);
+        for (address, best) in addresses[first..].iter().zip(&mut covering[first..]) {
+            if *address >= end || covered >= MAX_COVERED {
+                break;
+            }
+            covered += 1;
+            if best.is_none_or(|best| candidate.beats(&best)) {
+                *best = Some(candidate);
+            }
+        }
+        // Only the first address behind the symbol needs to hear of it: `inherit` passes it on.
+        let best = &mut nearest[first];
+        if best.is_none_or(|best| candidate.beats(&best)) {
+            *best = Some(candidate);
+        }
+    }
+    inherit(&mut nearest);
+    let strings = section
+        .and_then(|section| {
+            image
+                .sections
+                .section(SectionIndex(section.sh_link(endian) as usize))
+                .ok()
+        })
+        .and_then(|section| section.data(endian, image.data).ok())
+        .unwrap_or_default();
+    addresses
+        .iter()
+        .zip(covering.into_iter().zip(nearest))
+        .map(|(address, (covering, nearest))| {
+            let found = covering.or_else(|| nearest.filter(|n| reaches(image, n, *address)))?;
+            let name = name_at(strings, found.name)?;
+            Some(Symbol {
+                start: found.start,
+                name,
+            })
+        })
+        .collect()
+}
+
+fn candidate(symbol: &elf::Sym64<Endianness>, endian: Endianness) -> Option<Candidate> {
+    let section = symbol.st_shndx(endian);
+    let kind = symbol.st_type();
+    if section == elf::SHN_UNDEF
+        || !matches!(kind, elf::STT_FUNC | elf::STT_GNU_IFUNC | elf::STT_NOTYPE)
+    {
+        return None;
+    }
+    let start = symbol.st_value(endian);
+    let typed = kind != elf::STT_NOTYPE;
+    // An untyped symbol may be a label within a function or data: only where nothing better is.
+    let size = if typed { symbol.st_size(endian) } else { 0 };
+    let rank = match symbol.st_bind() {
+        elf::STB_GLOBAL => 0,
+        elf::STB_WEAK => 1,
+        _ => 2,
+    } + if typed { 0 } else { 3 };
+    (start != 0 && section.0 < elf::SHN_LORESERVE).then_some(Candidate {
+        start,
+        size,
+        rank,
+        name: symbol.st_name(endian),
+        section: section.0,
+    })
+}
+
+fn inherit(nearest: &mut [Option<Candidate>]) {
+    let mut before: Option<Candidate> = None;
+    for slot in nearest {
+        match (&before, &slot) {
+            (Some(known), Some(own)) if !own.beats(known) => *slot = before,
+            (Some(_), None) => *slot = before,
+            _ => before = *slot,
+        }
+    }
+}
+
+/// Does a symbol without size reach to the address: is it code of the same section?
+fn reaches(image: &ElfImage<'_>, candidate: &Candidate, address: u64) -> bool {
+    if candidate.size != 0 {
+        return false;
+    }
+    let Ok(section) = image
+        .sections
+        .section(SectionIndex(usize::from(candidate.section)))
+    else {
+        return false;
+    };
+    let start = section.sh_addr(image.endian);
+    section.sh_flags(image.endian).0 & elf::SHF_EXECINSTR.0 != 0
+        && (start..start.saturating_add(section.sh_size(image.endian))).contains(&address)
+}
+
+fn name_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
+    let rest = strings.get(offset as usize..)?;
+    let rest = &rest[..rest.len().min(MAX_RAW)];
+    let name = rest.split(|byte| *byte == 0).next()?;
+    // `$x` and `$d` mark code and data within functions (ELF for the Arm 64-bit architecture).
+    (!name.is_empty() && !name.starts_with(b"$")).then_some(name)
+}

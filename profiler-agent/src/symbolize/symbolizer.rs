@@ -1,0 +1,268 @@
+//! Names the locations of a window, each once, in batches.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::cache::Cache;
+use super::config::SymbolizeConfig;
+use super::elf::ElfSymbols;
+use super::jit::{self, PerfMaps};
+use super::kernel::KernelSymbols;
+use super::names::Names;
+use super::placeholder;
+use super::tables;
+use crate::profile::{
+    ClockPair, Executable, ExecutableId, FileOffset, FrameName, FrameType, KernelAddress,
+    LocatedFrame, LocationKey, Losses, ProcessKey, Profile, ResolvedFrames, SourceLine,
+    VirtualAddress, Window,
+};
+
+/// The stage from [`Window`] to [`Profile`].
+#[derive(Debug)]
+pub struct Symbolizer {
+    cache: Cache,
+    names: Names,
+    kernel: KernelSymbols,
+    elf: ElfSymbols,
+    perf_maps: PerfMaps,
+    losses: Losses,
+}
+
+/// The new locations of a window, by where their names come from.
+#[derive(Default)]
+struct Misses {
+    kernel: Vec<KernelAddress>,
+    files: HashMap<ExecutableId, Vec<FileOffset>>,
+}
+
+/// What is known of the memory usage of a [`Symbolizer`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SymbolizerUsage {
+    /// Locations whose names are kept.
+    pub locations: usize,
+    /// Bytes of kept names.
+    pub name_bytes: usize,
+    /// Bytes of kept indices into debug information.
+    pub index_bytes: usize,
+}
+
+impl Symbolizer {
+    /// A symbolizer that knows no names yet.
+    #[must_use]
+    pub fn new(config: &SymbolizeConfig) -> Self {
+        Self {
+            cache: Cache::new(config.cache_bytes),
+            names: Names::default(),
+            kernel: KernelSymbols::default(),
+            elf: ElfSymbols::new(config),
+            perf_maps: PerfMaps::new(config.perf_map_bytes),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Does what cannot wait for the window's end: opens the perf maps of processes that may be
+    /// gone by then. The files of other locations are open already.
+    pub fn prefetch(&mut self, frames: &[LocatedFrame]) {
+        for frame in frames {
+            if let LocationKey::Anonymous(process, _) = frame.key {
+                self.perf_maps.open(process, &mut self.losses);
+            }
+        }
+    }
+
+    /// Names every location of the window. Losses of this stage are added to the window's.
+    #[must_use]
+    pub fn resolve(&mut self, window: &Window, clocks: &ClockPair) -> Profile {
+        let java = java_processes(window);
+        self.anonymous(&window.locations, &java);
+        let mut frames: Vec<Option<ResolvedFrames>> = window
+            .locations
+            .iter()
+            .map(|key| self.cache.get(key))
+            .collect();
+
+        let mut misses = Misses::default();
+        for (key, _) in window
+            .locations
+            .iter()
+            .zip(&frames)
+            .filter(|(_, found)| found.is_none())
+        {
+            match *key {
+                LocationKey::Kernel(address) => misses.kernel.push(address),
+                LocationKey::File(id, offset) => misses.files.entry(id).or_default().push(offset),
+                _ => {}
+            }
+        }
+        self.kernel(&misses.kernel);
+        for (id, offsets) in misses.files {
+            self.file(window.executables.get(&id), id, offsets);
+        }
+        for (slot, key) in frames.iter_mut().zip(&window.locations) {
+            if slot.is_none() {
+                *slot = Some(self.named_or_placeholder(key));
+            }
+        }
+        let frames: Vec<ResolvedFrames> = frames.into_iter().flatten().collect();
+
+        let profile = tables::build(
+            window,
+            clocks,
+            &frames,
+            &mut self.kernel,
+            self.losses.take(),
+        );
+        self.end_window();
+        profile
+    }
+
+    /// What it holds between windows.
+    #[must_use]
+    pub fn usage(&self) -> SymbolizerUsage {
+        SymbolizerUsage {
+            locations: self.cache.len(),
+            name_bytes: self.cache.bytes() + self.names.strings.bytes(),
+            index_bytes: self.elf.bytes(),
+        }
+    }
+
+    fn end_window(&mut self) {
+        self.names.end_window();
+        self.cache.end_window(&mut self.names.strings);
+        self.kernel.end_window();
+        self.elf.end_window();
+        self.perf_maps.end_window();
+    }
+
+    /// What the batches put into the cache; else a name made of what the key states.
+    fn named_or_placeholder(&mut self, key: &LocationKey) -> ResolvedFrames {
+        if let Some(found) = self.cache.get(key) {
+            return found;
+        }
+        match key {
+            LocationKey::Broken(outcome) => self
+                .names
+                .unnamed(&placeholder::broken(*outcome), FrameType::Native),
+            LocationKey::Anonymous(..) => self.names.unnamed(placeholder::JIT, FrameType::Native),
+            LocationKey::Kernel(address) => self
+                .names
+                .unnamed(&placeholder::kernel(*address), FrameType::Kernel),
+            LocationKey::Unmapped(..) | LocationKey::File(..) => {
+                self.names.unnamed(placeholder::UNKNOWN, FrameType::Native)
+            }
+        }
+    }
+
+    fn kernel(&mut self, addresses: &[KernelAddress]) {
+        self.kernel.prepare(addresses, &mut self.losses);
+        for address in addresses {
+            let frames = match self.kernel.name(*address) {
+                Some(name) => self.names.single(name, FrameType::Kernel),
+                None => self
+                    .names
+                    .unnamed(&placeholder::kernel(*address), FrameType::Kernel),
+            };
+            self.cache.insert(LocationKey::Kernel(*address), frames);
+        }
+    }
+
+    fn file(
+        &mut self,
+        executable: Option<&Arc<Executable>>,
+        id: ExecutableId,
+        mut offsets: Vec<FileOffset>,
+    ) {
+        let Some(executable) = executable else {
+            return;
+        };
+        offsets.sort_unstable();
+        let mut places: Vec<(u64, FileOffset)> = offsets
+            .iter()
+            .filter_map(|offset| Some((executable.elf_address(*offset)?.0, *offset)))
+            .collect();
+        places.sort_unstable();
+        places.dedup_by_key(|(address, _)| *address);
+        let addresses: Vec<u64> = places.iter().map(|(address, _)| *address).collect();
+        let resolved = self
+            .elf
+            .resolve(executable, &addresses, &mut self.names, &mut self.losses);
+        let mut named: HashMap<FileOffset, ResolvedFrames> = places
+            .into_iter()
+            .zip(resolved)
+            .filter_map(|((_, offset), frames)| Some((offset, frames?)))
+            .collect();
+        for offset in offsets {
+            let frames = named.remove(&offset).unwrap_or_else(|| {
+                let name = placeholder::file(executable, offset);
+                self.names.unnamed(&name, FrameType::Native)
+            });
+            self.cache.insert(LocationKey::File(id, offset), frames);
+        }
+    }
+
+    /// Reads the perf maps of the processes with anonymous code in the window: all its addresses
+    /// where the map changed, else the new ones.
+    fn anonymous(&mut self, locations: &[LocationKey], java: &HashSet<ProcessKey>) {
+        let mut processes: HashMap<ProcessKey, Vec<VirtualAddress>> = HashMap::new();
+        for location in locations {
+            if let LocationKey::Anonymous(process, address) = *location {
+                processes.entry(process).or_default().push(address);
+            }
+        }
+        for (process, mut addresses) in processes {
+            self.perf_maps.open(process, &mut self.losses);
+            if !self.perf_maps.changed(process) {
+                addresses.retain(|address| {
+                    self.cache
+                        .get(&LocationKey::Anonymous(process, *address))
+                        .is_none()
+                });
+            }
+            if addresses.is_empty() {
+                continue;
+            }
+            let names = self.perf_maps.read(process, &addresses, &mut self.losses);
+            for address in addresses {
+                let raw = names.as_ref().and_then(|names| names.get(address));
+                let frames = match raw {
+                    Some(raw) => {
+                        self.jit_function(&String::from_utf8_lossy(raw), java.contains(&process))
+                    }
+                    None => self.names.unnamed(placeholder::JIT, FrameType::Native),
+                };
+                self.cache
+                    .insert(LocationKey::Anonymous(process, address), frames);
+            }
+        }
+    }
+
+    fn jit_function(&mut self, raw: &str, java: bool) -> ResolvedFrames {
+        let parsed = jit::parse_name(raw, java);
+        let source = (!parsed.file.is_empty()).then(|| SourceLine {
+            file: self.names.text(&parsed.file),
+            line: 0,
+            column: 0,
+        });
+        ResolvedFrames {
+            frames: Arc::from([FrameName {
+                name: self.names.text(&parsed.name),
+                system_name: self.names.text(raw),
+                source,
+                start_line: parsed.start_line,
+            }]),
+            frame_type: parsed.frame_type,
+            named: true,
+        }
+    }
+}
+
+/// The processes whose executable is called `java`: their perf maps name methods.
+fn java_processes(window: &Window) -> HashSet<ProcessKey> {
+    window
+        .processes
+        .iter()
+        .filter(|process| process.executable.rsplit('/').next() == Some("java"))
+        .map(|process| process.key)
+        .collect()
+}

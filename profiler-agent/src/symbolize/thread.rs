@@ -1,0 +1,123 @@
+//! The symbolizer on a thread of its own, off the sampling path.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::config::SymbolizeConfig;
+use super::symbolizer::Symbolizer;
+use crate::profile::{ClockPair, LocatedFrame, LossCause, Profile, Window};
+
+/// Windows that may wait.
+const WINDOW_QUEUE: usize = 2;
+
+enum Request {
+    Prefetch(Vec<LocatedFrame>),
+    Resolve(Box<Window>, ClockPair, SyncSender<Profile>),
+}
+
+/// Asks a symbolizer thread; the thread ends when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct SymbolizerHandle {
+    requests: SyncSender<Request>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// A profile that is being made.
+#[derive(Debug)]
+pub struct PendingProfile(Receiver<Profile>);
+
+/// The symbolizer's thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the symbolizer's thread has ended")]
+pub struct SymbolizerGone;
+
+/// Starts symbolizer threads.
+#[derive(Debug)]
+pub struct SymbolizerThread {
+    thread: JoinHandle<()>,
+}
+
+impl SymbolizerThread {
+    /// Starts a thread, called `symbolizer`.
+    ///
+    /// # Errors
+    /// When the system has no room for a thread.
+    pub fn spawn(config: SymbolizeConfig) -> io::Result<(Self, SymbolizerHandle)> {
+        let (sender, requests) = sync_channel(config.prefetch_queue + WINDOW_QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let handle = SymbolizerHandle {
+            requests: sender,
+            dropped: Arc::clone(&dropped),
+        };
+        let thread = Builder::new()
+            .name("symbolizer".to_owned())
+            .spawn(move || serve(&config, &requests, &dropped))?;
+        Ok((Self { thread }, handle))
+    }
+
+    /// Waits for the thread to end, after every handle was dropped.
+    ///
+    /// # Errors
+    /// [`SymbolizerGone`] when it panicked.
+    pub fn join(self) -> Result<(), SymbolizerGone> {
+        self.thread.join().map_err(|_| SymbolizerGone)
+    }
+}
+
+fn serve(config: &SymbolizeConfig, requests: &Receiver<Request>, dropped: &AtomicU64) {
+    let mut symbolizer = Symbolizer::new(config);
+    for request in requests {
+        match request {
+            Request::Prefetch(frames) => symbolizer.prefetch(&frames),
+            Request::Resolve(window, clocks, reply) => {
+                let mut profile = symbolizer.resolve(&window, &clocks);
+                profile.losses.add(
+                    LossCause::SymbolizerBehind,
+                    dropped.swap(0, Ordering::Relaxed),
+                );
+                // Nobody waits for it any more: the agent is stopping.
+                drop(reply.send(profile));
+            }
+        }
+    }
+}
+
+impl SymbolizerHandle {
+    /// Announces locations that were seen for the first time. Never waits: when the queue is full
+    /// they are counted ([`LossCause::SymbolizerBehind`] of the next profile) and named at the window's end.
+    pub fn prefetch(&self, frames: Vec<LocatedFrame>) {
+        let count = frames.len() as u64;
+        if let Err(TrySendError::Full(_)) = self.requests.try_send(Request::Prefetch(frames)) {
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands a window over; waits only while the queue is full.
+    ///
+    /// # Errors
+    /// [`SymbolizerGone`] when the thread has ended.
+    pub fn resolve(
+        &self,
+        window: Window,
+        clocks: ClockPair,
+    ) -> Result<PendingProfile, SymbolizerGone> {
+        let (reply, profile) = sync_channel(1);
+        self.requests
+            .send(Request::Resolve(Box::new(window), clocks, reply))
+            .map_err(|_| SymbolizerGone)?;
+        Ok(PendingProfile(profile))
+    }
+}
+
+impl PendingProfile {
+    /// Waits for the profile.
+    ///
+    /// # Errors
+    /// [`SymbolizerGone`] when the thread ended before it was made.
+    pub fn wait(self) -> Result<Profile, SymbolizerGone> {
+        self.0.recv().map_err(|_| SymbolizerGone)
+    }
+}

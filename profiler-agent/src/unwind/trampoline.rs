@@ -1,0 +1,220 @@
+//! Signal trampolines without call frame information: musl's and Go's on x86_64, the vDSO's on
+//! aarch64. They are recognised by their instructions, as debuggers do. (glibc's has
+//! information of its own.)
+//!
+//! The kernel calls a signal handler with the trampoline's address as return address, so no call
+//! precedes it, and the look-up of the return address minus one must find the rule as well:
+//! it holds from one byte before.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use profiler_common::unwind::table::{BUCKET_BITS, PAGE_BITS, Row};
+use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X86_64};
+
+use super::elf::{Image, Machine};
+use super::interner::RuleInterner;
+use super::source::Source;
+use super::supplement::Supplement;
+use crate::profile::UnwindTable;
+
+/// `mov $15, %rax; syscall`: `rt_sigreturn` is 15.
+const X86_64_INSTRUCTIONS: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// `mov x8, #139; svc #0`: `rt_sigreturn` is 139.
+const AARCH64_INSTRUCTIONS: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4];
+
+/// Most bytes that are searched in one file.
+const MAX_SEARCHED: u64 = 64 << 20;
+/// Most trampolines of one file.
+const MAX_FOUND: usize = 64;
+/// Bytes that are read at a time.
+const WINDOW: u64 = 1 << 16;
+/// In files with more code than this, gaps that are no longer than the padding of aligned functions
+/// are not searched: every page of the file would be read for them.
+const SMALL_FILE: u64 = 4 << 20;
+const ALIGNMENT: u64 = 16;
+
+const fn instructions(machine: Machine) -> &'static [u8] {
+    match machine {
+        Machine::X86_64 => X86_64_INSTRUCTIONS,
+        Machine::Aarch64 => AARCH64_INSTRUCTIONS,
+    }
+}
+
+/// The rule of a trampoline, by the offsets of the saved registers from the stack pointer.
+///
+/// x86_64: the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
+/// r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip (`struct sigcontext_64`,
+/// arch/x86/include/uapi/asm/sigcontext.h). aarch64: it points to the `siginfo` of 128
+/// bytes, the `ucontext` behind it has `uc_mcontext` at 176: fault address, x0 to x30, sp, pc
+/// (arch/arm64/include/uapi/asm/{ucontext,sigcontext}.h).
+const fn rule(machine: Machine) -> Rule {
+    const AARCH64_REGISTERS: i32 = 128 + 176 + 8;
+    let (stack_pointer, return_address, frame_pointer, base_register, register) = match machine {
+        Machine::X86_64 => (160, 168, 120, 128, X86_64::STACK_POINTER),
+        Machine::Aarch64 => (
+            AARCH64_REGISTERS + 8 * 31,
+            AARCH64_REGISTERS + 8 * 32,
+            AARCH64_REGISTERS + 8 * Aarch64::FRAME_POINTER as i32,
+            AARCH64_REGISTERS + 8 * Aarch64::BASE_REGISTER as i32,
+            Aarch64::STACK_POINTER,
+        ),
+    };
+    Rule {
+        cfa_register: register,
+        cfa_offset: stack_pointer,
+        return_address: SavedKind::AtStackPointer as u8,
+        return_address_offset: return_address,
+        frame_pointer: SavedKind::AtStackPointer as u8,
+        frame_pointer_offset: frame_pointer,
+        base_register: SavedKind::AtStackPointer as u8,
+        base_register_offset: base_register,
+        signal: 1,
+        ..Rule::of(CfaKind::Dereference)
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub(super) struct Searched {
+    /// The trampolines.
+    pub(super) found: Vec<Supplement>,
+    /// Bytes that were not searched because of a bound.
+    pub(super) skipped: u64,
+}
+
+/// Searches the code that `table` has no rule for.
+pub(super) fn search<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    table: &UnwindTable,
+) -> Searched {
+    let wanted = instructions(image.machine);
+    let mut searched = Searched::default();
+    let mut window = Window {
+        source,
+        start: 0,
+        bytes: Cow::Borrowed(&[]),
+    };
+    let mut left = MAX_SEARCHED;
+    for load in image.loads.iter().filter(|load| load.executable) {
+        for gap in Gaps::new(table) {
+            let start = (table.start.0 + gap.start).max(load.address);
+            let end = (table.start.0 + gap.end).min(load.end());
+            let mut length = end.saturating_sub(start);
+            if length < wanted.len() as u64 {
+                continue;
+            }
+            if load.length > SMALL_FILE && length < ALIGNMENT && end % ALIGNMENT == 0 {
+                continue;
+            }
+            if length > left {
+                searched.skipped += length - left;
+                length = left;
+            }
+            left -= length;
+            let file = start - load.address + load.offset;
+            window.search(file..file + length, wanted, |position| {
+                let address = position - load.offset + load.address;
+                if searched.found.len() < MAX_FOUND {
+                    searched.found.push(Supplement {
+                        address: address.saturating_sub(1),
+                        length: wanted.len() as u32 + 1,
+                        rule: rule(image.machine),
+                    });
+                }
+            });
+        }
+    }
+    searched
+}
+
+/// A piece of the file, kept because the next gap mostly is in the same one.
+struct Window<'s, S: ?Sized> {
+    source: &'s S,
+    start: u64,
+    bytes: Cow<'s, [u8]>,
+}
+
+impl<S: Source + ?Sized> Window<'_, S> {
+    /// Calls `found` with the position of each occurrence of `wanted` in `range` of the file.
+    fn search(&mut self, range: Range<u64>, wanted: &[u8], mut found: impl FnMut(u64)) {
+        let overlap = wanted.len() as u64 - 1;
+        let mut at = range.start;
+        while at + overlap < range.end {
+            let held = self.start + self.bytes.len() as u64;
+            if at < self.start || at + overlap >= held {
+                let end = at.saturating_add(WINDOW).min(self.source.length());
+                let Some(bytes) = self.source.bytes(at..end) else {
+                    return;
+                };
+                (self.start, self.bytes) = (at, bytes);
+                if at + overlap >= end {
+                    return;
+                }
+                continue;
+            }
+            let end = held.min(range.end);
+            let part = &self.bytes[(at - self.start) as usize..(end - self.start) as usize];
+            for (index, candidate) in part.windows(wanted.len()).enumerate() {
+                if candidate == wanted {
+                    found(at + index as u64);
+                }
+            }
+            at = end - overlap;
+        }
+    }
+}
+
+/// The ranges of a table (offsets from its start) without a rule.
+struct Gaps<'t> {
+    table: &'t UnwindTable,
+    bucket: u32,
+    row: usize,
+}
+
+impl<'t> Gaps<'t> {
+    const fn new(table: &'t UnwindTable) -> Self {
+        Self {
+            table,
+            bucket: 0,
+            row: table.buckets as usize + 1,
+        }
+    }
+
+    /// The next row: where it starts, and its rule.
+    fn next_row(&mut self) -> Option<(u64, u16)> {
+        let row = Row(*self.table.words.get(self.row)?);
+        while self.bucket + 1 < self.table.buckets
+            && self.table.words[self.bucket as usize + 1] as usize <= self.row
+        {
+            self.bucket += 1;
+        }
+        self.row += 1;
+        let page = u64::from(self.bucket) << BUCKET_BITS >> PAGE_BITS << PAGE_BITS;
+        Some((page + u64::from(row.low()), row.rule()))
+    }
+}
+
+impl Iterator for Gaps<'_> {
+    type Item = Range<u64>;
+
+    fn next(&mut self) -> Option<Range<u64>> {
+        let start = loop {
+            let (start, rule) = self.next_row()?;
+            if rule == RuleInterner::NONE {
+                break start;
+            }
+        };
+        loop {
+            match self.next_row() {
+                Some((_, RuleInterner::NONE)) => {}
+                Some((end, _)) => return Some(start..end),
+                None => {
+                    let end = u64::from(self.table.buckets) << BUCKET_BITS;
+                    return Some(start..end);
+                }
+            }
+        }
+    }
+}

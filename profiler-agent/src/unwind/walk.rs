@@ -1,0 +1,142 @@
+//! A whole stack on the host, by the policy of the kernel side:
+//!
+//! | where the pc is | step | outcome when that leads nowhere |
+//! |---|---|---|
+//! | in no mapping of a file | frame pointer | `UnknownCode` |
+//! | in a file whose table is not there | frame pointer | `TablePending` |
+//! | where the table has no rule | frame pointer | `NoRule` |
+//! | elsewhere | the rule | as the step says |
+//!
+//! An interrupted pc is looked up as it is, a return address at the byte before.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use profiler_common::layout::{RawFrame, sample::MAX_USER_FRAMES};
+use profiler_common::unwind::table::rule_index;
+use profiler_common::unwind::{
+    Architecture, CfaKind, Memory, Outcome, Registers, Rule, Step, frame_pointer_step, step,
+};
+
+use crate::profile::UnwindTable;
+
+/// What is known about the code at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// It lies in no mapping of a file.
+    UnknownCode,
+    /// It lies in a file whose table is not there.
+    TablePending,
+    /// Its rule; `Rule::NONE` where the table has none.
+    Rule(Rule),
+    /// Its table is inconsistent.
+    TableCorrupt,
+}
+
+/// Finds rules by address.
+pub trait Code {
+    /// What is known about the code at `address`.
+    fn lookup(&self, address: u64) -> Lookup;
+}
+
+/// A walked stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The frames, leaf first; at most `MAX_USER_FRAMES`.
+    pub frames: Vec<RawFrame>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Walks from `registers` to the root, or as far as it goes.
+pub fn walk<A: Architecture, C: Code + ?Sized, M: Memory>(
+    mut registers: Registers,
+    code: &C,
+    memory: &mut M,
+) -> Walked {
+    let mut frames = Vec::new();
+    let mut found_by = 0;
+    loop {
+        let called = registers.interrupted == Registers::CALLED;
+        let interrupted = if called { 0 } else { RawFrame::INTERRUPTED };
+        if frames.len() == MAX_USER_FRAMES {
+            return Walked {
+                frames,
+                outcome: Outcome::Truncated,
+            };
+        }
+        frames.push(RawFrame::new(registers.pc, interrupted | found_by));
+        let address = registers.pc.wrapping_sub(u64::from(called));
+        let otherwise = match code.lookup(address) {
+            Lookup::UnknownCode => Outcome::UnknownCode,
+            Lookup::TablePending => Outcome::TablePending,
+            Lookup::Rule(rule) if rule.cfa == CfaKind::None as u8 => Outcome::NoRule,
+            Lookup::Rule(rule) => {
+                found_by = 0;
+                match step::<A, M>(&mut registers, &rule, memory) {
+                    Step::Caller => continue,
+                    Step::End(outcome) => return Walked { frames, outcome },
+                }
+            }
+            Lookup::TableCorrupt => {
+                return Walked {
+                    frames,
+                    outcome: Outcome::TableCorrupt,
+                };
+            }
+        };
+        found_by = RawFrame::BY_FRAME_POINTER;
+        match frame_pointer_step::<A, M>(&mut registers, otherwise, memory) {
+            Step::Caller => {}
+            Step::End(outcome) => return Walked { frames, outcome },
+        }
+    }
+}
+
+/// A mapping of a file's code.
+#[derive(Clone, Debug)]
+pub struct MappedTable {
+    /// Its addresses.
+    pub range: Range<u64>,
+    /// What [`bias`](super::bias) says.
+    pub bias: u64,
+    /// The file's table.
+    pub table: Option<Arc<UnwindTable>>,
+}
+
+/// The mappings of a process.
+#[derive(Clone, Debug, Default)]
+pub struct AddressSpace {
+    mappings: Vec<MappedTable>,
+}
+
+impl AddressSpace {
+    /// An address space of `mappings`, which do not overlap.
+    #[must_use]
+    pub fn new(mut mappings: Vec<MappedTable>) -> Self {
+        mappings.sort_by_key(|mapping| mapping.range.start);
+        Self { mappings }
+    }
+}
+
+impl Code for AddressSpace {
+    fn lookup(&self, address: u64) -> Lookup {
+        let behind = self
+            .mappings
+            .partition_point(|mapping| mapping.range.start <= address);
+        let mapping = behind
+            .checked_sub(1)
+            .and_then(|index| self.mappings.get(index))
+            .filter(|mapping| mapping.range.contains(&address));
+        let Some(mapping) = mapping else {
+            return Lookup::UnknownCode;
+        };
+        let Some(table) = &mapping.table else {
+            return Lookup::TablePending;
+        };
+        let offset = address.wrapping_add(mapping.bias);
+        rule_index(table.words.as_slice(), table.buckets, offset)
+            .and_then(|index| table.rules.get(usize::from(index)))
+            .map_or(Lookup::TableCorrupt, |rule| Lookup::Rule(*rule))
+    }
+}

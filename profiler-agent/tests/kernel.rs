@@ -1,0 +1,99 @@
+//! Loads the committed eBPF object into the running kernel and takes samples. Needs root.
+
+use std::time::{Duration, Instant};
+
+use profiler_agent::collect::loader::ProgramCost;
+use profiler_agent::collect::{Kernel, LoadOptions, Selection};
+use profiler_agent::profile::{RawSample, SamplePeriod};
+
+/// Generous: the budget is a guard against an explosion of the verifier's work, not a target.
+const MOST_VERIFIED_INSTRUCTIONS: u32 = 60_000;
+
+fn options(selection: Selection) -> LoadOptions {
+    LoadOptions {
+        period: SamplePeriod::from_hertz(999),
+        selection,
+        table_budget: 8 << 20,
+    }
+}
+
+/// The committed object, or the one that `cargo xtask build-ebpf --check` has just built with
+/// another toolchain.
+fn load(selection: Selection) -> (Kernel, Vec<ProgramCost>) {
+    let options = options(selection);
+    let loaded = match std::env::var_os("PROFILER_EBPF_OBJECT") {
+        Some(path) => Kernel::load_object(
+            &std::fs::read(path).expect("the object is readable"),
+            &options,
+        ),
+        None => Kernel::load(&options),
+    };
+    loaded.expect("the programs load")
+}
+
+fn burn(for_: Duration) -> u64 {
+    let start = Instant::now();
+    let mut sum = 0u64;
+    while start.elapsed() < for_ {
+        sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+    }
+    sum
+}
+
+#[test]
+fn programs_load_within_their_budget_and_samples_arrive() {
+    let (mut kernel, costs) = load(Selection::All);
+    for cost in &costs {
+        println!(
+            "{}: {:?} verified instructions, {:?}",
+            cost.name, cost.verified_instructions, cost.load_time
+        );
+        assert!(
+            cost.verified_instructions
+                .is_none_or(|count| count < MOST_VERIFIED_INSTRUCTIONS)
+        );
+    }
+    kernel.follow_cpus().expect("sampling starts");
+    burn(Duration::from_millis(300));
+    kernel.sampler.stop();
+    let mut samples: Vec<RawSample> = Vec::new();
+    let drained = kernel.rings.drain(100_000, |sample| samples.push(sample));
+    assert_eq!(drained.malformed, 0);
+    let own: Vec<&RawSample> = samples
+        .iter()
+        .filter(|sample| sample.pid == std::process::id())
+        .collect();
+    assert!(
+        own.len() > 200,
+        "{} samples of this busy process",
+        own.len()
+    );
+    assert!(own.iter().all(|sample| !sample.user.is_empty()));
+    let totals = kernel.counters.totals().expect("counters are readable");
+    println!("counters: {totals:?}, cost {:?}", kernel.sample_cost());
+    assert_eq!(
+        totals[0],
+        samples.len() as u64,
+        "every delivered sample was read"
+    );
+}
+
+#[test]
+fn only_selected_processes_are_sampled() {
+    let (mut kernel, _) = load(Selection::Processes { children: true });
+    kernel.select(std::process::id()).expect("selecting works");
+    kernel.follow_cpus().expect("sampling starts");
+    let child = std::process::Command::new("sh")
+        .args(["-c", "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done"])
+        .spawn()
+        .expect("sh runs");
+    let child_pid = child.id();
+    burn(Duration::from_millis(200));
+    child.wait_with_output().expect("sh ends");
+    kernel.sampler.stop();
+    let mut pids = std::collections::BTreeSet::new();
+    kernel.rings.drain(100_000, |sample| {
+        pids.insert(sample.pid);
+    });
+    assert_eq!(pids, [std::process::id(), child_pid].into());
+}

@@ -1,0 +1,507 @@
+//! The query API over a real socket: what is asked is what is answered.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod demo;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use demo::Builder;
+use profiler_agent::page::{AgentStatus, AnswerFormat, Codec, Limits, Page, SavedSource};
+use profiler_agent::profile::{LossCause, Process, Profile, UnixTime};
+use serde_json::{Value, json};
+
+const SECOND: u64 = 1_000_000_000;
+/// 2026-01-01T00:00:00Z in seconds.
+const EPOCH: u64 = 1_767_225_600;
+
+/// Stands for the encoders of other stages: tells what it was given.
+const CODEC: Codec = Codec {
+    encode: |profile, format| {
+        let mut services: Vec<&str> = profile.processes.iter().map(|p| p.service()).collect();
+        services.sort_unstable();
+        services.dedup();
+        Ok(format!(
+            "{format:?} {} {}",
+            profile.sample_count(),
+            services.join("+")
+        )
+        .into_bytes())
+    },
+    merge: |profiles| {
+        let mut merged = profiles[0].clone();
+        for profile in &profiles[1..] {
+            // Enough for counting: the stand-in encoder looks at nothing else.
+            merged.processes.extend(profile.processes.iter().cloned());
+            merged.samples.extend(profile.samples.iter().cloned());
+        }
+        merged
+    },
+    filter: |profile, keep| {
+        let mut kept = profile.clone();
+        let wanted: Vec<bool> = profile.processes.iter().map(|p| keep(p)).collect();
+        kept.samples
+            .retain(|sample| wanted[profile.threads[sample.thread.0 as usize].process as usize]);
+        let keep_process = |p: &Arc<Process>| keep(p);
+        kept.processes.retain(keep_process);
+        kept
+    },
+};
+
+/// A page that serves on its own thread until it is dropped.
+struct Served {
+    address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Served {
+    fn new(profiles: Vec<Profile>, limits: Limits) -> Self {
+        let files = profiles
+            .into_iter()
+            .enumerate()
+            .map(|(number, profile)| (format!("file-{number}.pb.gz"), 100, profile));
+        let page = Page {
+            source: Arc::new(SavedSource::new(files)),
+            codec: CODEC,
+            limits,
+            status: Box::new(|| {
+                Some(AgentStatus {
+                    cpu_seconds: 1.5,
+                    ..AgentStatus::default()
+                })
+            }),
+            host_names: Vec::new(),
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                let shutdown = async {
+                    // An error is the sender's drop: the same.
+                    let _ = stopped.await;
+                };
+                page.serve(listener, shutdown).await.unwrap();
+            });
+        });
+        Self {
+            address: told.recv().unwrap(),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Status, head and body of the answer to a request with these lines after the request line.
+    fn request(&self, line: &str, headers: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.request(&format!("GET {path}"), "Host: localhost\r\n");
+        (status, body)
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn refused(&self, path: &str) -> String {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 400, "{path}: {body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        body["error"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let joined = thread.join();
+            assert!(joined.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+fn at(second: u64) -> UnixTime {
+    UnixTime((EPOCH + second) * SECOND)
+}
+
+/// Two windows: in the first `api` is busy, in the second `db` as well.
+fn two_windows() -> Vec<Profile> {
+    let mut first = Builder::new(at(0), 10);
+    let api = first.process(10, "api-main", "/usr/bin/api");
+    first.add(api, "worker", &["go:api:main", "go:api:serve>parse"], 60);
+    first.add(api, "worker", &["go:api:main", "go:api:serve"], 30);
+    first.add(
+        api,
+        "gc",
+        &["go:api:main", "kernel:[kernel]:do_syscall_64"],
+        10,
+    );
+    first.lose(LossCause::RingFull, 3);
+    let mut second = Builder::new(at(10), 10);
+    let api = second.process(10, "api-main", "/usr/bin/api");
+    let db = second.process(20, "postgres", "/usr/lib/postgres");
+    second.add(api, "worker", &["go:api:main", "go:api:serve>parse"], 40);
+    second.add(
+        db,
+        "postgres",
+        &[
+            "native:postgres:main",
+            "native:postgres:exec",
+            "native:postgres:exec",
+        ],
+        50,
+    );
+    second.add(
+        db,
+        "postgres",
+        &["broken::[truncated]", "unnamed:libx.so:libx.so+0x10"],
+        10,
+    );
+    vec![first.finish(), second.finish()]
+}
+
+/// Path of names -> (self, total, kind, inlined), read from an answer as `API.md` describes it.
+fn paths(graph: &Value, stride: usize) -> Vec<(String, Vec<u64>, String)> {
+    let numbers: Vec<u64> = graph["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_u64().unwrap())
+        .collect();
+    let mut path: Vec<&str> = Vec::new();
+    numbers
+        .chunks_exact(stride)
+        .map(|node| {
+            let frame = node[0] as usize * 4;
+            let name = &graph["strings"][graph["frames"][frame].as_u64().unwrap() as usize];
+            let kind = &graph["kinds"][graph["frames"][frame + 3].as_u64().unwrap() as usize];
+            path.truncate(node[1] as usize);
+            path.push(name.as_str().unwrap());
+            (
+                path.join("/"),
+                node[2..].to_vec(),
+                kind.as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn find<'a>(paths: &'a [(String, Vec<u64>, String)], path: &str) -> &'a [u64] {
+    &paths.iter().find(|(found, ..)| found == path).unwrap().1
+}
+
+#[test]
+fn services_come_by_cpu_with_a_time_line() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let list = served.json("/api/services?points=4");
+    assert_eq!(list["samples"], 200);
+    assert_eq!(list["timeline"], json!([50.0, 50.0, 50.0, 50.0]));
+    assert_eq!(list["losses"], json!({"ring_full": 3}));
+    let services = list["services"].as_array().unwrap();
+    assert_eq!(services[0]["name"], "api");
+    assert_eq!(services[0]["samples"], 140);
+    assert_eq!(services[0]["timeline"], json!([50.0, 50.0, 20.0, 20.0]));
+    assert_eq!(
+        services[0]["processes"],
+        json!([{"pid": 10, "comm": "api-main", "samples": 140}])
+    );
+    assert_eq!(services[1]["name"], "postgres");
+    let from = (EPOCH + 12) * 1000;
+    let part = served.json(&format!("/api/services?from={from}&service=postgres"));
+    assert_eq!(part["samples"], 60);
+    assert_eq!(part["windows"], 1);
+    assert_eq!(part["window_seconds"], 10.0);
+    // Two of the window's ten seconds lie before the range.
+    let sum: f64 = part["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_f64)
+        .sum();
+    assert!((sum - 48.0).abs() < 0.5, "{sum}");
+}
+
+#[test]
+fn a_flame_graph_has_every_path_with_its_sums() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let all = paths(&served.json("/api/flamegraph"), 5);
+    assert_eq!(find(&all, "all"), [0, 200, 0]);
+    assert_eq!(find(&all, "all/api/main/serve"), [30, 130, 0]);
+    assert_eq!(find(&all, "all/api/main/serve/parse"), [100, 100, 1]);
+    assert_eq!(find(&all, "all/postgres/main/exec/exec"), [50, 50, 0]);
+    let kind = |path: &str| &all.iter().find(|(found, ..)| found == path).unwrap().2;
+    assert_eq!(kind("all/api"), "group");
+    assert_eq!(kind("all/api/main/do_syscall_64"), "kernel");
+    assert_eq!(kind("all/postgres/[truncated]"), "broken");
+    assert_eq!(kind("all/postgres/[truncated]/libx.so+0x10"), "unnamed");
+
+    let one = paths(&served.json("/api/flamegraph?service=api&window=1"), 5);
+    assert_eq!(find(&one, "all/main"), [0, 40, 0]);
+    let threads = paths(&served.json("/api/flamegraph?pid=10&group=thread"), 5);
+    assert_eq!(find(&threads, "all/api/gc/main"), [0, 10, 0]);
+}
+
+#[test]
+fn a_focus_is_sent_with_its_ancestors() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let graph = served.json("/api/flamegraph?focus=%5B%22api%22%2C%22main%22%5D");
+    assert_eq!(graph["ancestors"], 2);
+    let found: Vec<String> = paths(&graph, 5)
+        .into_iter()
+        .map(|(path, ..)| path)
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "all",
+            "all/api",
+            "all/api/main",
+            "all/api/main/serve",
+            "all/api/main/serve/parse",
+            "all/api/main/do_syscall_64"
+        ]
+    );
+    let (status, body) = served.get("/api/flamegraph?focus=%5B%22nobody%22%5D");
+    assert_eq!(status, 404);
+    assert!(body.contains("focus"), "{body}");
+}
+
+/// What is too small to be seen is left out, its samples are not, and a focus brings it back.
+#[test]
+fn pruning_keeps_the_sums() {
+    let mut builder = Builder::new(at(0), 10);
+    let process = builder.process(1, "p", "/bin/p");
+    builder.add(
+        process,
+        "p",
+        &["native:p:main", "native:p:large"],
+        1_000_000,
+    );
+    let small: Vec<String> = (0..100).map(|n| format!("native:p:small{n}")).collect();
+    for leaf in &small {
+        builder.add(process, "p", &["native:p:main", "native:p:few", leaf], 10);
+    }
+    let served = Served::new(vec![builder.finish()], Limits::VIEWER);
+    let graph = served.json("/api/flamegraph?group=none");
+    assert_eq!(graph["pruned"], 100);
+    assert_eq!(find(&paths(&graph, 5), "all/main/few"), [0, 1_000, 0]);
+    let focus = served.json("/api/flamegraph?group=none&focus=%5B%22main%22%2C%22few%22%5D");
+    assert_eq!(focus["pruned"], 0);
+    assert_eq!(find(&paths(&focus, 5), "all/main/few/small42"), [10, 10, 0]);
+}
+
+#[test]
+fn more_paths_than_there_is_room_for_keep_their_samples() {
+    let mut builder = Builder::new(at(0), 10);
+    let process = builder.process(1, "p", "/bin/p");
+    let leaves: Vec<String> = (0..100).map(|n| format!("native:p:leaf{n}")).collect();
+    for leaf in &leaves {
+        builder.add(process, "p", &["native:p:main", leaf], 1);
+    }
+    let limits = Limits {
+        nodes: 40,
+        ..Limits::VIEWER
+    };
+    let served = Served::new(vec![builder.finish()], limits);
+    let all = paths(&served.json("/api/flamegraph?group=none"), 5);
+    assert_eq!(find(&all, "all/main")[1], 100);
+    assert!(find(&all, "all/main/[too many paths]")[0] >= 60);
+}
+
+#[test]
+fn two_ranges_and_two_services_are_compared() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let middle = (EPOCH + 10) * 1000;
+    let ranges = served.json(&format!(
+        "/api/diff?service=api&base_service=api&from={middle}&base_until={middle}"
+    ));
+    assert_eq!(ranges["samples"], 40);
+    assert_eq!(ranges["base_samples"], 100);
+    let all = paths(&ranges, 7);
+    assert_eq!(find(&all, "all/main/serve"), [0, 40, 0, 30, 90]);
+    assert_eq!(find(&all, "all/main/do_syscall_64"), [0, 0, 0, 10, 10]);
+    let services = paths(
+        &served.json("/api/diff?service=postgres&base_service=api"),
+        7,
+    );
+    assert_eq!(find(&services, "all"), [0, 60, 0, 0, 140]);
+    // One file, another: by window.
+    let windows = paths(&served.json("/api/diff?window=1&base_window=0"), 7);
+    assert_eq!(find(&windows, "all/api"), [0, 40, 0, 0, 100]);
+}
+
+#[test]
+fn functions_count_recursion_once() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let table = served.json("/api/functions?order=total&service=postgres");
+    assert_eq!(table["samples"], 60);
+    let row = |name: &str| -> (u64, u64) {
+        let rows = table["functions"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == name).unwrap();
+        (
+            row["self"].as_u64().unwrap(),
+            row["total"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(row("exec"), (50, 50));
+    assert_eq!(row("main"), (0, 50));
+    let found = served.json("/api/functions?search=SERV");
+    assert_eq!(found["found"], 1);
+    assert_eq!(found["functions"][0]["name"], "serve");
+    let compared = served.json("/api/functions?window=1&base_window=0&search=parse");
+    assert_eq!(compared["functions"][0]["base_self"], 60);
+    assert_eq!(compared["functions"][0]["self"], 40);
+}
+
+#[test]
+fn the_selection_is_encoded_in_other_formats() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    for (name, format) in [
+        ("pprof", AnswerFormat::Pprof),
+        ("collapsed", AnswerFormat::Collapsed),
+        ("svg", AnswerFormat::Svg),
+    ] {
+        let (status, body) = served.get(&format!("/api/flamegraph?service=api&format={name}"));
+        assert_eq!((status, body), (200, format!("{format:?} 140 api")));
+    }
+    let (_, head, _) = served.request("GET /api/flamegraph?format=pprof", "Host: localhost\r\n");
+    assert!(
+        head.contains("attachment; filename=\"profile.pb.gz\""),
+        "{head}"
+    );
+}
+
+#[test]
+fn windows_and_status_are_told() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let windows = served.json("/api/windows");
+    assert_eq!(windows["found"], 2);
+    assert_eq!(windows["windows"][1]["label"], "file-1.pb.gz");
+    assert_eq!(windows["windows"][1]["from"], (EPOCH + 10) * 1000);
+    let status = served.json("/api/status");
+    assert_eq!(status["live"], false);
+    assert_eq!(status["extent"], json!([EPOCH * 1000, (EPOCH + 20) * 1000]));
+    assert_eq!(status["agent"]["cpu_seconds"], 1.5);
+}
+
+#[test]
+fn a_wrong_query_is_refused_with_the_fix() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    assert!(
+        served
+            .refused("/api/services?from=yesterday")
+            .contains("now-15m")
+    );
+    assert!(
+        served
+            .refused("/api/flamegraph?form=now")
+            .contains("from, until")
+    );
+    assert!(
+        served
+            .refused("/api/flamegraph?format=png")
+            .contains("pprof")
+    );
+    assert!(
+        served
+            .refused("/api/flamegraph?focus=main")
+            .contains("JSON array")
+    );
+    assert!(
+        served
+            .refused("/api/functions?limit=0")
+            .contains("from 1 to")
+    );
+    assert!(
+        served
+            .refused("/api/services?from=5&until=4")
+            .contains("exchange")
+    );
+    let limits = Limits {
+        windows: 1,
+        ..Limits::VIEWER
+    };
+    let served = Served::new(two_windows(), limits);
+    assert!(served.refused("/api/flamegraph").contains("shorter range"));
+}
+
+#[test]
+fn only_this_machines_own_pages_are_answered() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    let status = |line: &str, headers: &str| served.request(line, headers).0;
+    assert_eq!(status("GET /", "Host: localhost:4099\r\n"), 200);
+    assert_eq!(status("GET /", "Host: evil.example\r\n"), 421);
+    assert_eq!(
+        status("GET http://evil.example/", "Host: localhost\r\n"),
+        421
+    );
+    assert_eq!(status("GET /", ""), 421);
+    let cross = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
+    assert_eq!(status("GET /api/status", cross), 403);
+    assert_eq!(status("GET /", cross), 200);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let line = format!("{method} /api/status");
+        assert_eq!(
+            status(&line, "Host: localhost\r\nContent-Length: 0\r\n"),
+            405
+        );
+    }
+    for path in [
+        "/assets/",
+        "/assets",
+        "/assets/..%2fmod.rs",
+        "/assets/../mod.rs",
+        "/etc/passwd",
+    ] {
+        assert_eq!(
+            status(&format!("GET {path}"), "Host: localhost\r\n"),
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn every_answer_has_its_policy() {
+    let served = Served::new(two_windows(), Limits::VIEWER);
+    for path in [
+        "/",
+        "/assets/main.js",
+        "/api/status",
+        "/api/flamegraph?form=x",
+        "/nothing",
+    ] {
+        let (_, head, _) = served.request(&format!("GET {path}"), "Host: localhost\r\n");
+        assert!(
+            head.contains("content-security-policy: default-src 'none'; script-src 'self';"),
+            "{head}"
+        );
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        assert!(!head.contains("access-control"), "{head}");
+    }
+}

@@ -1,0 +1,331 @@
+//! The local store over real files: limits, crashes, damage.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use profiler_agent::profile::{
+    ArchivedWindow, NamedCount, ProcessTotal, SamplePeriod, UnixTime, WindowArchive, WindowSummary,
+};
+use profiler_agent::store::{Limits, Store, StoreError};
+
+const SECOND: u64 = 1_000_000_000;
+/// Names the directory in which the child process of the crash test appends.
+const CHILD: &str = "PROFILER_STORE_TEST_CHILD";
+
+fn summary(samples: u64) -> WindowSummary {
+    WindowSummary {
+        period: SamplePeriod::from_hertz(99),
+        samples,
+        processes: (0..50)
+            .map(|index| ProcessTotal {
+                pid: 1000 + index,
+                service: format!("service-{index}").into(),
+                comm: format!("worker-{index}").into(),
+                samples: samples / 50,
+            })
+            .collect(),
+        rest_processes: 0,
+        rest_samples: 0,
+        outcomes: vec![NamedCount {
+            name: "root".into(),
+            count: samples,
+        }],
+        losses: Vec::new(),
+    }
+}
+
+/// Bytes that differ from window to window and can be told whole.
+fn content(number: u64, length: usize) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+fn length_of(number: u64) -> usize {
+    (number.wrapping_mul(7919) % 200_000) as usize
+}
+
+fn append(store: &Store, number: u64) -> Result<u64, StoreError> {
+    let bytes = content(number, length_of(number));
+    let start = UnixTime(number * 10 * SECOND);
+    let end = UnixTime((number + 1) * 10 * SECOND);
+    Ok(store.append(start, end, &summary(number), &bytes)?.0)
+}
+
+fn all(store: &Store) -> Vec<ArchivedWindow> {
+    let mut windows = Vec::new();
+    store
+        .visit(UnixTime(0), UnixTime(u64::MAX), &mut |window| {
+            windows.push(window);
+        })
+        .unwrap();
+    windows
+}
+
+/// Every window is whole, in order, and ends with the newest.
+fn check_whole(store: &Store) -> Option<u64> {
+    let windows = all(store);
+    for window in &windows {
+        let number = window.start.0 / (10 * SECOND);
+        assert_eq!(window.summary, summary(number));
+        let bytes = store.read(window.id).unwrap().unwrap();
+        assert!(
+            bytes == content(number, length_of(number)),
+            "window {number} is not whole"
+        );
+    }
+    let numbers: Vec<u64> = windows.iter().map(|w| w.start.0 / (10 * SECOND)).collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{numbers:?}"
+    );
+    numbers.last().copied()
+}
+
+#[test]
+fn windows_are_found_by_time_and_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    for number in 1..=20 {
+        append(&store, number).unwrap();
+    }
+    let mut found = Vec::new();
+    // From the middle of window 5 to the very start of window 8.
+    store
+        .visit(
+            UnixTime(55 * SECOND),
+            UnixTime(80 * SECOND),
+            &mut |window| {
+                found.push(window.start.0 / (10 * SECOND));
+            },
+        )
+        .unwrap();
+    assert_eq!(found, [5, 6, 7]);
+    assert_eq!(
+        store.extent().unwrap(),
+        Some((UnixTime(10 * SECOND), UnixTime(210 * SECOND)))
+    );
+    drop(store);
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    assert_eq!(check_whole(&store), Some(20));
+    assert_eq!(store.size().windows, 20);
+}
+
+#[test]
+fn the_directory_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let inner = directory.path().join("deep/store");
+    let _store = Store::open(&inner, Limits::default()).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&inner), 0o700);
+    assert_eq!(mode(&inner.join(Store::FILE)), 0o600);
+}
+
+#[test]
+fn the_file_stays_within_its_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_bytes: 40 << 20,
+        ..Limits::default()
+    };
+    let store = Store::open(directory.path(), limits).unwrap();
+    let mut kept = 0;
+    for number in 1..=1500 {
+        append(&store, number).unwrap();
+        let size = store.size();
+        assert!(
+            size.file_bytes <= limits.max_bytes,
+            "{size:?} after {number}"
+        );
+        kept = size.used_bytes;
+    }
+    // Bounded is not empty: at least what the module's header promises.
+    assert!(kept > limits.max_bytes * 3 / 8 - (1 << 20), "{kept}");
+    assert_eq!(check_whole(&store), Some(1500));
+    drop(store);
+    let store = Store::open(directory.path(), limits).unwrap();
+    assert_eq!(check_whole(&store), Some(1500));
+}
+
+#[test]
+fn old_windows_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_age: Duration::from_secs(100),
+        ..Limits::default()
+    };
+    let store = Store::open(directory.path(), limits).unwrap();
+    for number in 1..=50 {
+        append(&store, number).unwrap();
+    }
+    let numbers: Vec<u64> = all(&store)
+        .iter()
+        .map(|w| w.start.0 / (10 * SECOND))
+        .collect();
+    assert_eq!(numbers, (41..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_window_too_large_is_refused_and_the_store_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_bytes: Limits::MIN_BYTES,
+        ..Limits::default()
+    };
+    let store = Store::open(directory.path(), limits).unwrap();
+    let large = vec![7; 4 << 20];
+    let refused = store.append(UnixTime(1), UnixTime(2), &summary(1), &large);
+    assert!(
+        matches!(refused, Err(StoreError::WindowTooLarge { .. })),
+        "{refused:?}"
+    );
+    append(&store, 1).unwrap();
+    assert_eq!(check_whole(&store), Some(1));
+}
+
+#[test]
+fn a_second_agent_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let _store = Store::open(directory.path(), Limits::default()).unwrap();
+    let second = Store::open(directory.path(), Limits::default());
+    assert!(
+        matches!(second, Err(StoreError::InUse { .. })),
+        "{second:?}"
+    );
+}
+
+#[test]
+fn a_foreign_file_is_set_aside() {
+    for foreign in [
+        b"not a database".to_vec(),
+        vec![0; 9000],
+        content(3, 1 << 20),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(Store::FILE);
+        std::fs::write(&path, &foreign).unwrap();
+        let store = Store::open(directory.path(), Limits::default()).unwrap();
+        let aside = store.set_aside();
+        assert_eq!(aside.len(), 1);
+        assert_eq!(std::fs::read(&aside[0].path).unwrap(), foreign);
+        append(&store, 1).unwrap();
+        assert_eq!(check_whole(&store), Some(1));
+    }
+}
+
+/// Whatever is damaged: the store opens, appends, and what it says is right or an error.
+#[test]
+fn a_damaged_file_is_survived() {
+    let pristine = tempfile::tempdir().unwrap();
+    let store = Store::open(pristine.path(), Limits::default()).unwrap();
+    for number in 1..=10 {
+        append(&store, number).unwrap();
+    }
+    drop(store);
+    let whole = std::fs::read(pristine.path().join(Store::FILE)).unwrap();
+    let mut set_aside = 0;
+    for attempt in 0..60u64 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut damaged = whole.clone();
+        if attempt % 6 == 5 {
+            damaged.truncate(damaged.len() / 60 * attempt as usize);
+        } else {
+            let random = content(attempt + 1, 64);
+            let at = usize::from_le_bytes(random[..8].try_into().unwrap()) % damaged.len();
+            // Early pages hold the structure; damage those more often.
+            let at = if attempt % 2 == 0 { at % 40_960 } else { at };
+            let until = damaged.len().min(at + 56);
+            damaged[at..until].copy_from_slice(&random[8..8 + until - at]);
+        }
+        std::fs::write(directory.path().join(Store::FILE), damaged).unwrap();
+        let store = Store::open(directory.path(), Limits::default()).unwrap();
+        // An append may find the damage; the next ones then start afresh.
+        let appended = (11..=13)
+            .filter(|number| append(&store, *number).is_ok())
+            .count();
+        assert!(appended >= 1, "attempt {attempt}");
+        set_aside += store.set_aside().len();
+        let _ = store.visit(UnixTime(0), UnixTime(u64::MAX), &mut |window| {
+            let _ = store.read(window.id);
+        });
+    }
+    assert!(set_aside > 5, "the damage was never found: {set_aside}");
+}
+
+/// Not a test of its own: what [`every_append_survives_a_kill`] runs and kills.
+#[test]
+fn child_appends_until_killed() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let limits = Limits {
+        max_bytes: 16 << 20,
+        ..Limits::default()
+    };
+    let store = Store::open(Path::new(&directory), limits).unwrap();
+    assert_eq!(store.set_aside(), []);
+    let mut number = check_whole(&store).map_or(1, |last| last + 1);
+    loop {
+        append(&store, number).unwrap();
+        println!("appended {number}");
+        number += 1;
+    }
+}
+
+#[test]
+fn every_append_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut newest = 0;
+    for run in 0..50u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_appends_until_killed", "--nocapture"])
+            .env(CHILD, directory.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = 0;
+        // Killed at another moment each run: after some appends, then somewhere within the next.
+        let appends = 1 + run % 4;
+        while said < appends {
+            let line = lines.next().expect("the child stopped by itself").unwrap();
+            if let Some(number) = line.strip_prefix("appended ") {
+                newest = newest.max(number.parse().unwrap());
+                said += 1;
+            }
+        }
+        for _ in 0..run * 997 % 60_000 {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in lines.map_while(Result::ok) {
+            if let Some(number) = line.strip_prefix("appended ") {
+                newest = newest.max(number.parse().unwrap());
+            }
+        }
+        let store = Store::open(directory.path(), Limits::default()).unwrap();
+        assert_eq!(store.set_aside(), []);
+        let last = check_whole(&store).unwrap();
+        // What the child was told is stored is there; one more may be.
+        assert!(
+            last == newest || last == newest + 1,
+            "{last} after {newest}"
+        );
+        newest = last;
+    }
+}

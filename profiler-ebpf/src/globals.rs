@@ -1,0 +1,22 @@
+//! What the loader sets before the programs are verified: constants to the verifier.
+//!
+//! In place of CO-RE relocations, which Rust cannot emit, the offsets of kernel structures come
+//! from the running kernel's BTF.
+
+use aya_ebpf::Global;
+
+/// Byte offset of `task_struct.flags`.
+#[unsafe(no_mangle)]
+pub static TASK_FLAGS_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.tgid`.
+#[unsafe(no_mangle)]
+pub static TASK_TGID_OFFSET: Global<u32> = Global::new(0);
+/// 1: only the processes in `SELECTED` are sampled.
+#[unsafe(no_mangle)]
+pub static ONLY_SELECTED: Global<u32> = Global::new(0);
+/// 1: children of selected processes are selected too.
+#[unsafe(no_mangle)]
+pub static SELECT_CHILDREN: Global<u32> = Global::new(0);
+/// Bytes in a ring from which on its consumer is woken at once.
+#[unsafe(no_mangle)]
+pub static RING_WAKE_BYTES: Global<u64> = Global::new(u64::MAX);

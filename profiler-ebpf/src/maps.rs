@@ -1,0 +1,49 @@
+//! The maps. Sizes that depend on the machine are set by the loader.
+
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use profiler_common::layout::counter::COUNTERS;
+use profiler_common::layout::process::{MAX_CHUNKS, MAX_PROCESSES, MAX_SEGMENTS};
+use profiler_common::layout::{MappingChunk, ProcessEntry};
+use profiler_common::unwind::Rule;
+use profiler_common::unwind::table::TableBlock;
+
+use crate::sample::Scratch;
+
+/// `BPF_F_MMAPABLE`: the agent writes tables through memory, not with a system call a row.
+const MMAPABLE: usize = 1 << 10;
+/// `BPF_F_INNER_MAP`: the arrays under one outer map may differ in length.
+const INNER_MAP: usize = 1 << 12;
+
+/// A segment of table memory, in blocks of a cache line.
+pub type Segment = Array<TableBlock, 1, { MMAPABLE | INNER_MAP }>;
+/// One CPU's ring; the loader creates each with its own size.
+pub type SampleRing = RingBuf<u8, 4096>;
+
+/// The table of processes, by pid.
+#[btf_map]
+pub static PROCESSES: HashMap<u32, ProcessEntry, MAX_PROCESSES> = HashMap::new();
+/// A process entry without mappings: all zero.
+#[btf_map]
+pub static EMPTY_PROCESS: Array<ProcessEntry, 1> = Array::new();
+/// The chunks of all processes' mappings.
+#[btf_map]
+pub static CHUNKS: Array<MappingChunk, MAX_CHUNKS> = Array::new();
+/// The rules that all tables share.
+#[btf_map]
+pub static RULES: Array<Rule, { Rule::MAX }> = Array::new();
+/// The memory of all unwind tables.
+#[btf_map]
+pub static SEGMENTS: ArrayOfMaps<Segment, MAX_SEGMENTS> = ArrayOfMaps::new();
+/// The rings, by CPU.
+#[btf_map]
+pub static RINGS: ArrayOfMaps<SampleRing, 1> = ArrayOfMaps::new();
+/// Selected processes, by pid.
+#[btf_map]
+pub static SELECTED: HashMap<u32, u8, MAX_PROCESSES> = HashMap::new();
+/// `Counter`s.
+#[btf_map]
+pub static COUNTS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
+/// Where a sample is put together.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

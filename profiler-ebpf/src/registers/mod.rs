@@ -1,0 +1,15 @@
+//! User registers of the interrupted task, by their DWARF numbers.
+
+#[cfg(bpf_target_arch = "aarch64")]
+mod aarch64;
+#[cfg(bpf_target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(bpf_target_arch = "aarch64")]
+pub use aarch64::{
+    Machine, REGISTERS, UserRegisters, foreign_mode, from_context, interrupted_pc, registers,
+};
+#[cfg(bpf_target_arch = "x86_64")]
+pub use x86_64::{
+    Machine, REGISTERS, UserRegisters, foreign_mode, from_context, interrupted_pc, registers,
+};

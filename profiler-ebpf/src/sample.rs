@@ -1,0 +1,199 @@
+//! One sample: who, kernel stack, user stack, out.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
+    bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_boot_ns,
+    bpf_probe_read_kernel_buf, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
+};
+use aya_ebpf::programs::PerfEventContext;
+use profiler_common::layout::sample::{
+    MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_ON_CPU,
+};
+use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
+use profiler_common::unwind::{Outcome, Registers, Slot};
+
+use crate::counters::count;
+use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
+use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
+use crate::registers::{self, REGISTERS, UserRegisters};
+use crate::task::Task;
+use crate::unwind;
+
+/// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+const AVAILABLE_DATA: u64 = 0;
+
+/// Frames of a record.
+pub const MAX_FRAMES: usize = MAX_KERNEL_FRAMES + MAX_USER_FRAMES;
+
+/// Where one CPU puts a sample together. Only the `sample` program uses it, and the kernel does
+/// not nest it on a CPU.
+#[repr(C)]
+pub struct Scratch {
+    /// The record as it goes to the ring: header, then frames.
+    pub header: SampleHeader,
+    /// Kernel frames, then user frames.
+    pub frames: [u64; MAX_FRAMES],
+    /// The frame that is being unwound.
+    pub registers: Registers,
+    /// General registers of the interrupted frame.
+    pub general: [u64; REGISTERS],
+    /// The mapping of the frame before: the next frame is often in it too.
+    pub mapping: MappingEntry,
+    /// User registers of the interrupted task.
+    pub user: UserRegisters,
+    /// Frames so far, of both stacks.
+    pub position: u64,
+    /// How the frame that is being unwound was found: flags of `RawFrame`.
+    pub found_by: u64,
+    /// Where the verifier is made to forget a number.
+    pub cell: u32,
+}
+
+/// Takes a sample.
+#[inline(always)]
+pub fn take(context: &PerfEventContext) {
+    let id = bpf_get_current_pid_tgid();
+    let (pid, tid) = ((id >> 32) as u32, id as u32);
+    if tid == 0 {
+        return count(Counter::Idle);
+    }
+    if ONLY_SELECTED.load() != 0 && SELECTED.get_ptr(pid).is_none() {
+        return count(Counter::NotSelected);
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return count(Counter::ScratchMissing);
+    };
+    // SAFETY: this CPU's element; see `Scratch` for why nobody else uses it.
+    let scratch = unsafe { &mut *scratch };
+
+    identify(scratch, pid, tid);
+    let in_kernel = (registers::interrupted_pc(context.ctx) as i64) < 0;
+    let mut position = 0;
+    if in_kernel {
+        scratch.header.flags |= SampleFlags::IN_KERNEL;
+        position = kernel_stack(context, scratch);
+    }
+    scratch.header.kernel_frames = position as u16;
+    let end = user_stack(context, scratch, in_kernel, position);
+    scratch.header.user_frames = (end - position) as u16;
+    submit(scratch, end);
+}
+
+/// Fills in who was interrupted when.
+#[inline(always)]
+fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
+    let header = &mut scratch.header;
+    // SAFETY: helpers without arguments.
+    unsafe {
+        header.time = bpf_ktime_get_boot_ns();
+        header.cgroup = bpf_get_current_cgroup_id();
+        header.cpu = bpf_get_smp_processor_id();
+    }
+    header.image = 0;
+    header.pid = pid;
+    header.tid = tid;
+    header.comm = bpf_get_current_comm().unwrap_or_default();
+    header.kind = RECORD_ON_CPU;
+    header.flags = 0;
+    header.outcome = Outcome::NoUserStack as u8;
+    header.reserved = 0;
+}
+
+/// Writes the kernel stack to the beginning of the frames; its length.
+#[inline(always)]
+fn kernel_stack(context: &PerfEventContext, scratch: &mut Scratch) -> u64 {
+    const BYTES: u32 = (MAX_KERNEL_FRAMES * 8) as u32;
+    // SAFETY: the buffer is longer than BYTES.
+    let written = unsafe {
+        bpf_get_stack(
+            context.as_ptr(),
+            scratch.frames.as_mut_ptr().cast(),
+            BYTES,
+            0,
+        )
+    };
+    if written <= 0 || written > BYTES as i64 {
+        return 0;
+    }
+    written as u64 / 8
+}
+
+/// Writes the user stack behind the kernel stack; the number of frames of both.
+#[inline(always)]
+fn user_stack(
+    context: &PerfEventContext,
+    scratch: &mut Scratch,
+    in_kernel: bool,
+    position: u64,
+) -> u64 {
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task_btf() };
+    if Task(task.cast_const().cast()).is_kernel_thread() {
+        scratch.header.flags |= SampleFlags::KERNEL_THREAD;
+        return position;
+    }
+    if in_kernel {
+        // SAFETY: the task is the current one, as the helper asks for.
+        let user = unsafe { bpf_task_pt_regs(task) } as *const u8;
+        // SAFETY: `user` holds a register set of this length; the read cannot fault.
+        let read = unsafe {
+            bpf_probe_read_kernel_buf(
+                user,
+                core::slice::from_raw_parts_mut(
+                    (&raw mut scratch.user).cast::<u8>(),
+                    size_of::<UserRegisters>(),
+                ),
+            )
+        };
+        if read.is_err() {
+            scratch.header.outcome = Outcome::RegistersMissing as u8;
+            return position;
+        }
+    } else {
+        registers::from_context(context.ctx, &raw mut scratch.user);
+    }
+    let user = &raw const scratch.user;
+    if registers::foreign_mode(user) {
+        scratch.header.outcome = Outcome::ForeignMode as u8;
+        return position;
+    }
+    scratch.registers = registers::registers(user, &mut scratch.general);
+    scratch.mapping = MappingEntry::default();
+    let entry = PROCESSES.get_ptr(scratch.header.pid);
+    unwind::walk(scratch, entry, position)
+}
+
+/// Sends the record to this CPU's ring.
+#[inline(always)]
+fn submit(scratch: &mut Scratch, frames: u64) {
+    let Some(ring) = RINGS.get(scratch.header.cpu) else {
+        return count(Counter::RingMissing);
+    };
+    let ring = core::ptr::from_ref(ring).cast_mut().cast();
+    let bytes = size_of::<SampleHeader>() as u64 + 8 * frames;
+    if bytes > MAX_RECORD_BYTES as u64 {
+        return count(Counter::ScratchMissing);
+    }
+    // SAFETY: `ring` is a ring buffer map; header and frames are one run of memory of at least
+    // MAX_RECORD_BYTES.
+    let result = unsafe {
+        let filled = bpf_ringbuf_query(ring, AVAILABLE_DATA);
+        let wake = if filled > RING_WAKE_BYTES.load() {
+            FORCE_WAKEUP
+        } else {
+            NO_WAKEUP
+        };
+        bpf_ringbuf_output(ring, (&raw mut *scratch).cast(), bytes, wake)
+    };
+    count(if result == 0 {
+        Counter::Delivered
+    } else {
+        Counter::RingFull
+    });
+}
+
+const _: () = assert!(core::mem::offset_of!(Scratch, frames) == size_of::<SampleHeader>());
+const _: () = assert!(size_of::<Slot>() == 16);

@@ -1,0 +1,30 @@
+//! Fields of the kernel's `task_struct`.
+
+use aya_ebpf::Global;
+
+use crate::globals::{TASK_FLAGS_OFFSET, TASK_TGID_OFFSET};
+
+/// `PF_KTHREAD` of `include/linux/sched.h`.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// A pointer to a `task_struct` that the verifier knows as one.
+#[derive(Clone, Copy)]
+pub struct Task(pub *const u8);
+
+impl Task {
+    /// Is it a kernel thread?
+    #[inline(always)]
+    pub fn is_kernel_thread(self) -> bool {
+        self.word(&TASK_FLAGS_OFFSET) & KERNEL_THREAD != 0
+    }
+    /// Its process id.
+    #[inline(always)]
+    pub fn process_id(self) -> u32 {
+        self.word(&TASK_TGID_OFFSET)
+    }
+    #[inline(always)]
+    fn word(self, offset: &Global<u32>) -> u32 {
+        // SAFETY: the verifier checks the access against the type of the field at this offset.
+        unsafe { *self.0.add(offset.load() as usize).cast::<u32>() }
+    }
+}

@@ -1,0 +1,186 @@
+//! Runs the agent's commands.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, poll};
+use rustix::process::geteuid;
+use tempfile::TempDir;
+
+use crate::pprof::Profile;
+use crate::workspace;
+
+/// Samples a second in the suites: enough for narrow bounds in a few seconds.
+pub const FREQUENCY: u32 = 999;
+
+/// A recording and what the agent said about it.
+#[derive(Debug)]
+pub struct Recording {
+    /// What it saved.
+    pub profile: Profile,
+    /// What it wrote to standard error.
+    pub log: String,
+}
+
+/// The agent's executable: `PROFILER_AGENT`, or what `cargo build --release` makes.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn executable() -> &'static Path {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    EXECUTABLE.get_or_init(|| {
+        if let Some(path) = std::env::var_os("PROFILER_AGENT") {
+            return path.into();
+        }
+        let status = Command::new("cargo")
+            .args(["build", "--release", "--package", "profiler-agent"])
+            .current_dir(workspace())
+            .status()
+            .expect("cargo runs the tests");
+        assert!(status.success(), "the agent does not build");
+        workspace().join("target/release/profiler-agent")
+    })
+}
+
+/// The agent's command line, to be completed.
+///
+/// # Panics
+///
+/// Without root: the suites profile the machine.
+#[must_use]
+pub fn command(arguments: &[&str]) -> Command {
+    assert!(
+        geteuid().is_root(),
+        "the suites profile the machine: run them as root (sudo -E cargo xtask test)"
+    );
+    let mut command = Command::new(executable());
+    command.args(arguments);
+    command
+}
+
+/// Records one process for some seconds.
+///
+/// # Panics
+///
+/// When the agent fails.
+#[must_use]
+pub fn record_process(pid: u32, seconds: u32) -> Recording {
+    record(&["-p", &pid.to_string(), "-d", &seconds.to_string()])
+}
+
+/// Records with these arguments; frequency and file are given.
+///
+/// # Panics
+///
+/// When the agent fails.
+#[must_use]
+pub fn record(arguments: &[&str]) -> Recording {
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("profile.pb.gz");
+    let mut command = command(&["record", "-F", &FREQUENCY.to_string()]);
+    command.arg("-o").arg(&file).args(arguments);
+    let output = run(&mut command);
+    let log = log(&output);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{log}",
+        output.status
+    );
+    Recording {
+        profile: Profile::read(&file),
+        log,
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+///
+/// When it cannot be started.
+pub fn run(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+///
+/// When it does not within half a minute.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{what}: not within half a minute"
+        );
+        let interval = Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
+        let _nothing_polled = poll(&mut [], Some(&interval));
+    }
+}
+
+/// Does this process sample: has it perf events open?
+#[must_use]
+pub fn samples(pid: u32) -> bool {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    files.flatten().any(|file| {
+        std::fs::read_link(file.path())
+            .is_ok_and(|target| target.as_os_str() == "anon_inode:[perf_event]")
+    })
+}
+
+/// CPU time of a process so far, in seconds, as the kernel counts it.
+///
+/// # Panics
+///
+/// When there is no such process.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // Behind the name, which may hold anything: state, then the fields from number 4 on.
+    let fields = status.rsplit_once(')').expect("a name in brackets").1;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|field| field.parse::<f64>().expect("a number of ticks"))
+        .sum();
+    ticks / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// What a program wrote to standard error.
+#[must_use]
+pub fn log(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The stacks of a profile, most frequent first, for messages of failed claims.
+#[must_use]
+pub fn show(profile: &Profile, most: usize) -> String {
+    let mut samples: Vec<_> = profile.samples.iter().collect();
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.count()));
+    let mut text = String::new();
+    for sample in samples.iter().take(most) {
+        let functions = sample.functions();
+        let start = functions.len().saturating_sub(40);
+        let shown = functions[start..].join(" -> ");
+        let _infallible = writeln!(
+            text,
+            "{:>6} {} {}",
+            sample.count(),
+            sample.label("comm"),
+            shown
+        );
+    }
+    text
+}

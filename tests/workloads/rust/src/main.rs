@@ -1,0 +1,109 @@
+//! A Rust program in release with inlined functions: main -> cycle -> burn_two_thirds / burn_one_third, each of
+//! which inlines `Hash::absorb` -> `mix`.
+//!
+//! With an argument it also profiles itself by pprof-rs and writes to that file a line
+//! `function samples` for each burner when it is stopped.
+
+use std::hint::black_box;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn stop(_signal: i32) {
+    STOPPED.store(true, Ordering::Relaxed);
+}
+
+unsafe extern "C" {
+    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+}
+
+struct Hash(u64);
+
+impl Hash {
+    #[inline(always)]
+    fn absorb(&mut self, value: u64) {
+        self.0 = mix(self.0 ^ value);
+    }
+}
+
+#[inline(always)]
+fn mix(value: u64) -> u64 {
+    black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15)) ^ (value >> 29)
+}
+
+#[inline(never)]
+fn burn_two_thirds(rounds: u64) -> u64 {
+    let mut hash = Hash(1);
+    for round in 0..rounds {
+        hash.absorb(round);
+    }
+    hash.0
+}
+
+#[inline(never)]
+fn burn_one_third(rounds: u64) -> u64 {
+    let mut hash = Hash(3);
+    for round in 0..rounds {
+        hash.absorb(round);
+    }
+    hash.0
+}
+
+/// Fixed cycles beat with a sampling clock.
+fn jittered(state: &mut u64, mean: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    mean / 2 + *state % mean
+}
+
+#[inline(never)]
+fn cycle(state: &mut u64) -> [Duration; 2] {
+    let start = Instant::now();
+    black_box(burn_two_thirds(jittered(state, 1_000_000)));
+    let middle = Instant::now();
+    black_box(burn_one_third(jittered(state, 500_000)));
+    [middle - start, middle.elapsed()]
+}
+
+fn main() {
+    let inside = std::env::args().nth(1);
+    let guard = inside.as_ref().map(|_| {
+        pprof::ProfilerGuardBuilder::default()
+            .frequency(499)
+            .build()
+            .expect("a profiler on the inside")
+    });
+    // SAFETY: the handler stores to an atomic and nothing else.
+    unsafe { signal(15, stop) };
+    println!("ready");
+    std::io::stdout().flush().expect("standard output");
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    let mut spent = [Duration::ZERO; 2];
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !STOPPED.load(Ordering::Relaxed) && Instant::now() < deadline {
+        let cycle = cycle(&mut state);
+        spent[0] += cycle[0];
+        spent[1] += cycle[1];
+    }
+    let all = (spent[0] + spent[1]).as_secs_f64();
+    println!("share burn_two_thirds {:.4}", spent[0].as_secs_f64() / all);
+    println!("share burn_one_third {:.4}", spent[1].as_secs_f64() / all);
+    if let (Some(path), Some(guard)) = (inside, guard) {
+        let report = guard.report().build().expect("a report from the inside");
+        let mut counts = [("burn_two_thirds", 0), ("burn_one_third", 0)];
+        for (frames, count) in &report.data {
+            for frame in frames.frames.iter().flatten() {
+                for (name, total) in &mut counts {
+                    if frame.name().ends_with(*name) {
+                        *total += *count;
+                    }
+                }
+            }
+        }
+        let lines: String = counts.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
+        std::fs::write(path, lines).expect("a file for the report");
+    }
+}

@@ -1,0 +1,51 @@
+//! The benchmarks of the stages, then the whole agent under the standard mix.
+
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{prerequisite, step, workspace};
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long the whole agent is measured, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    seconds: u32,
+    /// Leaves out the benchmarks of the stages.
+    #[arg(long)]
+    whole_only: bool,
+}
+
+/// Runs the benchmarks of `profiler-agent/benches`, then measures the agent in release.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    prerequisite::ensure()?;
+    let cargo = || {
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(workspace());
+        command
+    };
+    if !options.whole_only && workspace().join("profiler-agent/benches").is_dir() {
+        step::run(cargo().args(["bench", "--package", "profiler-agent", "--benches"]))?;
+    }
+    step::run(cargo().args(["build", "--release", "--package", "profiler-agent"]))?;
+    let seconds = options.seconds.to_string();
+    step::run(
+        cargo()
+            .args([
+                "run",
+                "--quiet",
+                "--package",
+                "profiler-tests",
+                "--bin",
+                "measure-agent",
+                "--",
+            ])
+            .arg(&seconds)
+            .env(
+                "PROFILER_AGENT",
+                workspace().join("target/release/profiler-agent"),
+            ),
+    )
+}

@@ -1,0 +1,130 @@
+//! What the checks need beside a stable Rust toolchain, and where Debian has it.
+//!
+//! What is missing is installed as root on Debian; elsewhere one line says what to install.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::step;
+
+/// Something that a check needs.
+struct Prerequisite {
+    /// A program looked for in PATH, or a file that starts with a slash.
+    probe: &'static str,
+    /// The Debian package that has it.
+    package: &'static str,
+}
+
+const fn need(probe: &'static str, package: &'static str) -> Prerequisite {
+    Prerequisite { probe, package }
+}
+
+const PREREQUISITES: &[Prerequisite] = &[
+    need("gcc", "gcc"),
+    need("g++", "g++"),
+    need("musl-gcc", "musl-tools"),
+    need("addr2line", "binutils"),
+    need("strip", "binutils"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
+    need("node", "nodejs"),
+    need("go", "golang-go"),
+    need("perf", "linux-perf"),
+    need("chromium", "chromium"),
+    need("unshare", "util-linux"),
+    need("setpriv", "util-linux"),
+    need("/usr/bin/busybox", "busybox-static"),
+    need("bpftool", "bpftool"),
+    // The eBPF side and the check for aarch64 rebuild the standard library.
+    need("/usr/bin/rustc", "rustc-web"),
+    need("/usr/bin/cargo", "cargo-web"),
+    need("/usr/lib/rustlib/src/rust", "rust-web-src"),
+    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    need(
+        "/usr/aarch64-linux-gnu/include/stdio.h",
+        "libc6-dev-arm64-cross",
+    ),
+];
+
+/// Sees to it that everything is there.
+pub(crate) fn ensure() -> Result<()> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let packages_line = packages.join(" ");
+    if !is_root()? || !on_path("apt-get") {
+        bail!("missing: {packages_line} (Debian: sudo apt-get install {packages_line})");
+    }
+    println!("installing {packages_line}");
+    let apt = |arguments: &[&str]| {
+        step::run(
+            Command::new("apt-get")
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    apt(&["update", "--quiet=2"])?;
+    let mut install = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
+    install.extend(&packages);
+    apt(&install)?;
+    let missing = missing();
+    if !missing.is_empty() {
+        bail!(
+            "still missing after the installation: {}",
+            missing.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Is this process root's?
+pub(crate) fn is_root() -> Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_whitespace().nth(1));
+    Ok(effective == Some("0"))
+}
+
+fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<&str> = PREREQUISITES
+        .iter()
+        .filter(|need| !present(need.probe))
+        .map(|need| need.package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+fn present(probe: &str) -> bool {
+    if probe.starts_with('/') {
+        Path::new(probe).exists()
+    } else {
+        on_path(probe)
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Administrators' programs are not in everybody's PATH.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_and_an_invented_one_is_not() {
+        assert!(present("cargo"));
+        assert!(present("/proc/self/status"));
+        assert!(!present("no-program-has-this-name"));
+        assert!(!present("/no/file/has/this/name"));
+    }
+}

@@ -1,0 +1,254 @@
+//! Which module of the agent may know which.
+
+use std::path::Path;
+
+use super::source::Source;
+
+/// Modules that are no stage, each with what it may import; `*` is everything.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("profile", &[]),
+    ("config", &["profile", "*stages"]),
+    ("app", &["profile", "*stages", "config"]),
+    ("cli", &["profile", "*stages", "config", "app"]),
+];
+
+const STAGES: &[&str] = &[
+    "aggregate",
+    "collect",
+    "control",
+    "export",
+    "page",
+    "process",
+    "spool",
+    "store",
+    "symbolize",
+    "telemetry",
+    "transform",
+    "unwind",
+];
+
+/// Crates that stay in one place of the agent.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("aya", &["collect"]),
+    ("aya_obj", &["collect"]),
+    ("blazesym", &["symbolize"]),
+    ("opentelemetry_proto", &["export"]),
+    ("axum", &["page"]),
+    ("redb", &["store"]),
+    ("anyhow", &["cli"]),
+    ("clap", &["cli"]),
+];
+
+/// Checks the imports of one source of the agent.
+pub(super) fn check(source: &Source<'_>, findings: &mut Vec<String>) {
+    let Ok(inside) = source.path.strip_prefix("profiler-agent/src") else {
+        return;
+    };
+    let parts: Vec<&str> = inside.iter().filter_map(|part| part.to_str()).collect();
+    let Some(module) = parts
+        .first()
+        .map(|part| part.strip_suffix(".rs").unwrap_or(part))
+    else {
+        return;
+    };
+    if parts.len() == 1 && matches!(module, "main" | "lib") {
+        return;
+    }
+    for (number, line) in (1..).zip(statements(&source.code)) {
+        for imported in imported_modules(&line, depth(inside)) {
+            if imported != module && is_module(&imported) && !may_import(module, &imported) {
+                let path = source.path.display();
+                findings.push(format!(
+                    "{path}: statement {number}: `{module}` imports `{imported}`"
+                ));
+            }
+        }
+        for (confined, places) in CONFINED {
+            if !places.contains(&module) && names_crate(&line, confined) {
+                let path = source.path.display();
+                findings.push(format!(
+                    "{path}: statement {number}: `{confined}` outside of {places:?}"
+                ));
+            }
+        }
+    }
+}
+
+fn may_import(module: &str, imported: &str) -> bool {
+    let allowed = LAYERS
+        .iter()
+        .find(|(layer, _)| *layer == module)
+        .map_or(&["profile"][..], |(_, allowed)| allowed);
+    allowed.contains(&imported) || (allowed.contains(&"*stages") && STAGES.contains(&imported))
+}
+
+fn is_module(name: &str) -> bool {
+    STAGES.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name)
+}
+
+/// Number of `super` from this file to the crate's root.
+fn depth(inside: &Path) -> usize {
+    let parts = inside.iter().count();
+    if inside.file_name().is_some_and(|name| name == "mod.rs") {
+        parts - 1
+    } else {
+        parts
+    }
+}
+
+/// Imports may span lines.
+fn statements(code: &str) -> impl Iterator<Item = String> {
+    code.split(';').map(|statement| {
+        let mut words = String::with_capacity(statement.len());
+        for word in statement.split_whitespace() {
+            words.push_str(word);
+            words.push(' ');
+        }
+        words
+    })
+}
+
+fn imported_modules(statement: &str, depth: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let root = "super::".repeat(depth);
+    for path in ["crate::", root.as_str()] {
+        for (at, _) in statement.match_indices(path) {
+            let before = statement[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+                && path == "crate::"
+            {
+                continue;
+            }
+            collect_roots(&statement[at + path.len()..], &mut found);
+        }
+    }
+    found
+}
+
+/// The first names of a path or of a braced list of paths.
+fn collect_roots(path: &str, found: &mut Vec<String>) {
+    let Some(list) = path.strip_prefix('{') else {
+        found.push(first_name(path));
+        return;
+    };
+    let mut level = 0_u32;
+    let mut start = 0;
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => level += 1,
+            '}' if level == 0 => {
+                found.push(first_name(list[start..at].trim()));
+                return;
+            }
+            '}' => level -= 1,
+            ',' if level == 0 => {
+                found.push(first_name(list[start..at].trim()));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn first_name(path: &str) -> String {
+    path.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+fn names_crate(statement: &str, name: &str) -> bool {
+    statement.match_indices(name).any(|(at, _)| {
+        let before = statement[..at].chars().next_back();
+        let after = &statement[at + name.len()..];
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.')
+            && after.starts_with("::")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(path: &str, text: &str) -> usize {
+        let mut findings = Vec::new();
+        check(&Source::new(Path::new(path), text), &mut findings);
+        findings.len()
+    }
+
+    #[test]
+    fn every_way_to_write_an_import_is_seen() {
+        let path = "profiler-agent/src/process/table.rs";
+        for text in [
+            "use crate::collect::Ring;",
+            "use crate::{profile::Pc, collect::Ring};",
+            "use crate::{\n    profile::{Pc, app},\n    collect,\n};",
+            "fn f(r: crate::collect::Ring) {}",
+            "use super::super::collect::Ring;",
+            "pub(crate) use crate::app::build;",
+        ] {
+            assert_eq!(findings(path, text), 1, "{text}");
+        }
+        for text in [
+            "use crate::profile::{Pc, process::Process};",
+            "use crate::process::maps;",
+            "use super::collect;",
+            "// use crate::collect::Ring;",
+            "use crate::{profile::{collect, app}};",
+        ] {
+            assert_eq!(findings(path, text), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn layers_point_one_way() {
+        assert_eq!(
+            findings(
+                "profiler-agent/src/profile/time.rs",
+                "use crate::unwind::Rows;"
+            ),
+            1
+        );
+        assert_eq!(
+            findings("profiler-agent/src/config/mod.rs", "use crate::app::build;"),
+            1
+        );
+        assert_eq!(
+            findings("profiler-agent/src/app/build.rs", "use crate::cli::main;"),
+            1
+        );
+        assert_eq!(
+            findings(
+                "profiler-agent/src/app/build.rs",
+                "use crate::{config, collect};"
+            ),
+            0
+        );
+        assert_eq!(
+            findings("profiler-agent/src/cli/record.rs", "use crate::app::build;"),
+            0
+        );
+        assert_eq!(
+            findings(
+                "profiler-agent/src/collect/mod.rs",
+                "use super::process::Table;"
+            ),
+            1
+        );
+    }
+
+    #[test]
+    fn crates_stay_where_they_belong() {
+        assert_eq!(
+            findings("profiler-agent/src/process/a.rs", "use aya::Ebpf;"),
+            1
+        );
+        assert_eq!(
+            findings("profiler-agent/src/collect/a.rs", "use aya::Ebpf;"),
+            0
+        );
+        assert_eq!(
+            findings("profiler-agent/src/page/a.rs", "fn f() { papaya::f() }"),
+            0
+        );
+    }
+}

@@ -2,8 +2,18 @@
 //!
 //! A profiler asks for some hundred addresses of a file in its first minute and for a handful in
 //! every later one. A resolver that parses all of a file's debug information and keeps it pays for the
-//! other millions: about half of the information's size in memory (measured with a general-purpose
-//! symbolizer: 464 MiB for a file of 839 MiB), or the whole parse again when it may not be kept.
+//! other millions. Measured with 300 addresses of a Rust program of 115 MB with full debug information, then
+//! 20 new ones a window (release build, CPU time):
+//!
+//! | | first window | later window | resident after |
+//! |---|---|---|---|
+//! | blazesym 0.2.7, caches kept | 70 to 80 ms | 0 to 10 ms | 111 MB, growing |
+//! | blazesym 0.2.7, caches dropped | 80 ms | 30 ms | 88 to 110 MB |
+//! | this module | 50 to 60 ms | 0 to 10 ms | 5 MB |
+//!
+//! It also looks within a process's root only, keeps no file mapped between batches (a truncated one would
+//! end the agent by SIGBUS), and reports the line on which a function starts.
+//!
 //! Here only what an address needs is read, and what is kept is what would be slow to find again:
 //!
 //! 1. which unit has the address ([`units`], kept: 32 bytes a range);

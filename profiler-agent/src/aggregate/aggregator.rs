@@ -279,7 +279,7 @@ impl Aggregator {
                     carried.push(*time);
                     return false;
                 }
-                let within = BootTime(time.0.clamp(start.0, end.0 - 1));
+                let within = BootTime(time.0.min(end.0 - 1).max(start.0));
                 self.moved += u64::from(within != *time);
                 *time = within;
                 true

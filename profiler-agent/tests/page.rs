@@ -235,6 +235,15 @@ fn services_come_by_cpu_with_a_time_line() {
     let part = served.json(&format!("/api/services?from={from}&service=postgres"));
     assert_eq!(part["samples"], 60);
     assert_eq!(part["windows"], 1);
+    assert_eq!(part["window_seconds"], 10.0);
+    // Two of the window's ten seconds lie before the range.
+    let sum: f64 = part["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_f64)
+        .sum();
+    assert!((sum - 48.0).abs() < 0.5, "{sum}");
 }
 
 #[test]

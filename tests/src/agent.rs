@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use rustix::event::{Timespec, poll};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
@@ -52,7 +54,10 @@ pub fn executable() -> &'static Path {
 /// Without root: the suites profile the machine.
 #[must_use]
 pub fn command(arguments: &[&str]) -> Command {
-    assert!(geteuid().is_root(), "the suites profile the machine: run them as root (sudo -E cargo xtask test)");
+    assert!(
+        geteuid().is_root(),
+        "the suites profile the machine: run them as root (sudo -E cargo xtask test)"
+    );
     let mut command = Command::new(executable());
     command.args(arguments);
     command
@@ -81,8 +86,15 @@ pub fn record(arguments: &[&str]) -> Recording {
     command.arg("-o").arg(&file).args(arguments);
     let output = run(&mut command);
     let log = log(&output);
-    assert!(output.status.success(), "{command:?}: {}\n{log}", output.status);
-    Recording { profile: Profile::read(&file), log }
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{log}",
+        output.status
+    );
+    Recording {
+        profile: Profile::read(&file),
+        log,
+    }
 }
 
 /// Runs a command to its end.
@@ -91,7 +103,59 @@ pub fn record(arguments: &[&str]) -> Recording {
 ///
 /// When it cannot be started.
 pub fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+///
+/// When it does not within half a minute.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{what}: not within half a minute"
+        );
+        let interval = Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
+        let _nothing_polled = poll(&mut [], Some(&interval));
+    }
+}
+
+/// Does this process sample: has it perf events open?
+#[must_use]
+pub fn samples(pid: u32) -> bool {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    files.flatten().any(|file| {
+        std::fs::read_link(file.path())
+            .is_ok_and(|target| target.as_os_str() == "anon_inode:[perf_event]")
+    })
+}
+
+/// CPU time of a process so far, in seconds, as the kernel counts it.
+///
+/// # Panics
+///
+/// When there is no such process.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // Behind the name, which may hold anything: state, then the fields from number 4 on.
+    let fields = status.rsplit_once(')').expect("a name in brackets").1;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|field| field.parse::<f64>().expect("a number of ticks"))
+        .sum();
+    ticks / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// What a program wrote to standard error.
@@ -110,7 +174,13 @@ pub fn show(profile: &Profile, most: usize) -> String {
         let functions = sample.functions();
         let start = functions.len().saturating_sub(40);
         let shown = functions[start..].join(" -> ");
-        let _infallible = writeln!(text, "{:>6} {} {}", sample.count(), sample.label("comm"), shown);
+        let _infallible = writeln!(
+            text,
+            "{:>6} {} {}",
+            sample.count(),
+            sample.label("comm"),
+            shown
+        );
     }
     text
 }

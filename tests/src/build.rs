@@ -10,7 +10,14 @@ use crate::{sources, workspace};
 
 /// What every C and C++ workload is built with: optimized, without frame pointers, with symbols and
 /// debug information.
-const FLAGS: &[&str] = &["-O2", "-g", "-fomit-frame-pointer", "-Wall", "-Wextra", "-Werror"];
+const FLAGS: &[&str] = &[
+    "-O2",
+    "-g",
+    "-fomit-frame-pointer",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+];
 
 /// A C program, dynamically linked.
 #[must_use]
@@ -124,5 +131,7 @@ fn modified(file: &Path) -> SystemTime {
 /// A path as an argument of a command line that is text.
 #[must_use]
 pub fn text(path: &impl AsRef<OsStr>) -> &str {
-    path.as_ref().to_str().expect("paths of workloads are UTF-8")
+    path.as_ref()
+        .to_str()
+        .expect("paths of workloads are UTF-8")
 }

@@ -10,7 +10,14 @@ pub const WHOLE: f64 = 0.995;
 pub const TOLERANCE: f64 = 0.03;
 
 /// Where stacks of the C library start: a program's entry, the loader's entry, a thread's entry.
-pub const C_ROOTS: &[&str] = &["_start", "__clone3", "clone3", "__clone", "clone", "_dl_start_user"];
+pub const C_ROOTS: &[&str] = &[
+    "_start",
+    "__clone3",
+    "clone3",
+    "__clone",
+    "clone",
+    "_dl_start_user",
+];
 
 /// At least `least` samples were taken.
 ///
@@ -39,7 +46,10 @@ pub fn holds(profile: &Profile, what: &str, least: f64, condition: impl Fn(&Samp
 /// The stacks start at one of these functions.
 pub fn reaches_root(profile: &Profile, roots: &[&str]) {
     holds(profile, "reaches the root", WHOLE, |sample| {
-        sample.frames.first().is_some_and(|frame| roots.contains(&frame.function.as_str()))
+        sample
+            .frames
+            .first()
+            .is_some_and(|frame| roots.contains(&frame.function.as_str()))
     });
 }
 
@@ -50,13 +60,18 @@ pub fn has_chain(profile: &Profile, chain: &[&str]) {
 
 /// At least `least` of the stacks hold these functions one directly under the other.
 pub fn has_chain_in(profile: &Profile, chain: &[&str], least: f64) {
-    holds(profile, &chain.join(" -> "), least, |sample| is_in(sample, chain));
+    holds(profile, &chain.join(" -> "), least, |sample| {
+        is_in(sample, chain)
+    });
 }
 
 /// Does the stack hold these functions one directly under the other?
 #[must_use]
 pub fn is_in(sample: &Sample, chain: &[&str]) -> bool {
-    sample.functions().windows(chain.len()).any(|window| window == chain)
+    sample
+        .functions()
+        .windows(chain.len())
+        .any(|window| window == chain)
 }
 
 /// Does the stack hold these functions in this order, others between them?
@@ -102,7 +117,11 @@ pub fn names_all(profile: &Profile, file_ends: &str) {
         for frame in &sample.frames {
             if profile.file(frame).ends_with(file_ends) {
                 seen += 1;
-                assert!(is_named(frame), "no name: {frame:?} in {}", show(profile, 12));
+                assert!(
+                    is_named(frame),
+                    "no name: {frame:?} in {}",
+                    show(profile, 12)
+                );
             }
         }
     }

@@ -16,15 +16,25 @@ pub fn functions_at(file: &Path, address: u64) -> Vec<(String, u32)> {
         .arg(format!("{address:#x}"))
         .output()
         .expect("binutils are installed (`cargo xtask test` sees to it)");
-    assert!(output.status.success(), "addr2line refuses {}", file.display());
+    assert!(
+        output.status.success(),
+        "addr2line refuses {}",
+        file.display()
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = text.lines().collect();
     lines
         .chunks_exact(2)
         .map(|pair| {
             // `/src/a.c:12 (discriminator 3)`
-            let line = pair[1].split(" (").next().and_then(|place| place.rsplit(':').next());
-            (pair[0].to_owned(), line.and_then(|line| line.parse().ok()).unwrap_or(0))
+            let line = pair[1]
+                .split(" (")
+                .next()
+                .and_then(|place| place.rsplit(':').next());
+            (
+                pair[0].to_owned(),
+                line.and_then(|line| line.parse().ok()).unwrap_or(0),
+            )
         })
         .collect()
 }

@@ -71,7 +71,10 @@ impl Sample {
     /// Function names from the root to the leaf.
     #[must_use]
     pub fn functions(&self) -> Vec<&str> {
-        self.frames.iter().map(|frame| frame.function.as_str()).collect()
+        self.frames
+            .iter()
+            .map(|frame| frame.function.as_str())
+            .collect()
     }
     /// A label's value; empty where there is none.
     #[must_use]
@@ -95,7 +98,11 @@ impl Profile {
             .expect("go is installed (`cargo xtask test` sees to it)");
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "pprof refuses {}: {errors}", file.display());
+        assert!(
+            output.status.success(),
+            "pprof refuses {}: {errors}",
+            file.display()
+        );
         Self::parse(&text)
     }
 
@@ -115,13 +122,20 @@ impl Profile {
     /// The file of a frame's mapping; empty for none.
     #[must_use]
     pub fn file(&self, frame: &Frame) -> &str {
-        self.mappings.get(&frame.mapping).map_or("", |mapping| &mapping.file)
+        self.mappings
+            .get(&frame.mapping)
+            .map_or("", |mapping| &mapping.file)
     }
 
     /// How many samples the condition holds for, as a share of all (0 to 1).
     #[must_use]
     pub fn share(&self, condition: impl Fn(&Sample) -> bool) -> f64 {
-        let matching: i64 = self.samples.iter().filter(|sample| condition(sample)).map(Sample::count).sum();
+        let matching: i64 = self
+            .samples
+            .iter()
+            .filter(|sample| condition(sample))
+            .map(Sample::count)
+            .sum();
         matching as f64 / self.count().max(1) as f64
     }
 
@@ -144,26 +158,50 @@ impl Profile {
                     let types = line.split_whitespace();
                     profile.sample_types = types.map(|kind| kind.replace("[dflt]", "")).collect();
                 } else if line.starts_with("                ") && !is_sample(line) {
-                    let sample = profile.samples.last_mut().expect("labels follow their sample");
+                    let sample = profile
+                        .samples
+                        .last_mut()
+                        .expect("labels follow their sample");
                     sample.labels.extend(labels(line));
                 } else if let Some((values, stack)) = line.split_once(':') {
-                    let values = values.split_whitespace().map(|value| value.parse().expect("a value"));
-                    let sample = Sample { values: values.collect(), ..Sample::default() };
+                    let values = values
+                        .split_whitespace()
+                        .map(|value| value.parse().expect("a value"));
+                    let sample = Sample {
+                        values: values.collect(),
+                        ..Sample::default()
+                    };
                     profile.samples.push(sample);
-                    stacks.push(stack.split_whitespace().map(|id| id.parse().expect("an id")).collect());
+                    stacks.push(
+                        stack
+                            .split_whitespace()
+                            .map(|id| id.parse().expect("an id"))
+                            .collect(),
+                    );
                 }
             } else if section == "Locations" {
                 let frames = if let Some((id, rest)) = location_start(line) {
                     location = id;
                     let (mapping, address, rest) = location_head(rest);
                     let frames = locations.entry(id).or_default();
-                    frames.push(Frame { mapping, address, ..function(rest) });
+                    frames.push(Frame {
+                        mapping,
+                        address,
+                        ..function(rest)
+                    });
                     continue;
                 } else {
                     locations.entry(location).or_default()
                 };
-                let first = frames.first().expect("a location starts with its head").clone();
-                frames.push(Frame { mapping: first.mapping, address: first.address, ..function(line.trim()) });
+                let first = frames
+                    .first()
+                    .expect("a location starts with its head")
+                    .clone();
+                frames.push(Frame {
+                    mapping: first.mapping,
+                    address: first.address,
+                    ..function(line.trim())
+                });
             } else if section == "Mappings" {
                 profile.mappings.extend(mapping(line));
             }
@@ -172,7 +210,10 @@ impl Profile {
             for id in stack.iter().rev() {
                 let frames = &locations[id];
                 for (outward, frame) in frames.iter().rev().enumerate() {
-                    sample.frames.push(Frame { inlined: outward > 0, ..frame.clone() });
+                    sample.frames.push(Frame {
+                        inlined: outward > 0,
+                        ..frame.clone()
+                    });
                 }
             }
         }
@@ -183,7 +224,9 @@ impl Profile {
 /// A line of values and location ids, as opposed to one of labels.
 fn is_sample(line: &str) -> bool {
     line.split_once(':').is_some_and(|(values, _)| {
-        values.split_whitespace().all(|value| value.parse::<i64>().is_ok())
+        values
+            .split_whitespace()
+            .all(|value| value.parse::<i64>().is_ok())
     })
 }
 
@@ -231,8 +274,15 @@ fn function(text: &str) -> Frame {
     let _column = parts.next();
     let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(0);
     let name_and_file = parts.next().unwrap_or(text);
-    let (name, file) = name_and_file.rsplit_once(' ').unwrap_or((name_and_file, ""));
-    Frame { function: name.to_owned(), file: file.to_owned(), line, ..Frame::default() }
+    let (name, file) = name_and_file
+        .rsplit_once(' ')
+        .unwrap_or((name_and_file, ""));
+    Frame {
+        function: name.to_owned(),
+        file: file.to_owned(),
+        line,
+        ..Frame::default()
+    }
 }
 
 /// `1: 0x400000/0x500000/0x1000 /bin/program 4cb6d2 [FN][FL]`.
@@ -247,7 +297,11 @@ fn mapping(line: &str) -> Option<(u64, Mapping)> {
         limit: numbers.next()?,
         offset: numbers.next()?,
         file: words.next().unwrap_or("").to_owned(),
-        build_id: words.next().filter(|id| !id.starts_with('[')).unwrap_or("").to_owned(),
+        build_id: words
+            .next()
+            .filter(|id| !id.starts_with('['))
+            .unwrap_or("")
+            .to_owned(),
     };
     Some((id.parse().ok()?, mapping))
 }
@@ -281,10 +335,16 @@ Mappings
     fn the_text_is_read_as_it_is_printed() {
         let profile = Profile::parse(RAW);
         assert_eq!(profile.sample_types, ["samples/count", "cpu/nanoseconds"]);
-        assert_eq!((profile.period_type.as_str(), profile.period), ("cpu nanoseconds", 1_001_001));
+        assert_eq!(
+            (profile.period_type.as_str(), profile.period),
+            ("cpu nanoseconds", 1_001_001)
+        );
         assert_eq!(profile.count(), 3);
         let first = &profile.samples[0];
-        assert_eq!(first.functions(), ["main", "outer(int)", "void inner<int>(int)"]);
+        assert_eq!(
+            first.functions(),
+            ["main", "outer(int)", "void inner<int>(int)"]
+        );
         assert_eq!(first.label("comm"), "a b");
         assert_eq!((first.label("pid"), first.label("tid")), ("12", "13"));
         assert_eq!((first.frames[2].line, first.frames[2].inlined), (7, true));

@@ -63,7 +63,10 @@ impl Workload {
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let length = self.output.read_line(&mut line).expect("the workload's output");
+        let length = self
+            .output
+            .read_line(&mut line)
+            .expect("the workload's output");
         (length > 0).then(|| line.trim_end().to_owned())
     }
 }

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use profiler_tests::agent::{record_process, show};
 use profiler_tests::build::{cpp, rust, text};
-use profiler_tests::claim::{TOLERANCE, has_chain, has_samples, has_shares, holds, names_all, passes};
+use profiler_tests::claim::{
+    TOLERANCE, has_chain, has_samples, has_shares, holds, names_all, passes,
+};
 use profiler_tests::debug_info::functions_at;
 use profiler_tests::pprof::{Frame, Profile};
 use profiler_tests::workload::Workload;
@@ -28,7 +30,9 @@ fn agrees_with_debug_info(profile: &Profile, file: &Path) -> usize {
     let mut with_inlined = 0;
     for (address, frames) in &locations {
         let expected = functions_at(file, *address);
-        if expected.first().is_none_or(|(name, _)| name == "??") || expected.iter().any(|(_, line)| *line == 0) {
+        if expected.first().is_none_or(|(name, _)| name == "??")
+            || expected.iter().any(|(_, line)| *line == 0)
+        {
             continue;
         }
         let found: Vec<(String, u32)> = frames
@@ -52,7 +56,11 @@ fn without_arguments(name: &str) -> &str {
     let hash = last.strip_prefix('h').is_some_and(|hash| {
         hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit())
     });
-    let name = if hash { &name[..name.len() - last.len() - 2] } else { name };
+    let name = if hash {
+        &name[..name.len() - last.len() - 2]
+    } else {
+        name
+    };
     name.rsplit([' ', ':']).next().unwrap_or(name)
 }
 
@@ -61,14 +69,22 @@ fn inlined_methods_of_cpp_are_those_of_the_debug_information() {
     let library = cpp("middle", "libmiddle.so", &["-shared", "-fPIC", "-s"]);
     let directory = library.parent().expect("a directory");
     let path = format!("-Wl,-rpath,{}", directory.display());
-    let program = cpp("objects", "objects", &["-L", text(&directory), "-lmiddle", &path]);
+    let program = cpp(
+        "objects",
+        "objects",
+        &["-L", text(&directory), "-lmiddle", &path],
+    );
     let workload = Workload::start(&mut Command::new(&program));
     let recording = record_process(workload.pid(), 4);
     workload.stop();
     let profile = recording.profile;
     has_samples(&profile, 2000);
     let inlined = agrees_with_debug_info(&profile, &program);
-    assert!(inlined >= 3, "{inlined} locations with inlined functions:\n{}", show(&profile, 12));
+    assert!(
+        inlined >= 3,
+        "{inlined} locations with inlined functions:\n{}",
+        show(&profile, 12)
+    );
 }
 
 #[test]
@@ -86,10 +102,20 @@ fn rust_agrees_with_the_debug_information_and_with_itself() {
     });
 
     // Names carry their crate.
-    let short = Profile { samples: profile.samples.clone(), ..profile.clone() };
+    let short = Profile {
+        samples: profile.samples.clone(),
+        ..profile.clone()
+    };
     let mut short = short;
-    for frame in short.samples.iter_mut().flat_map(|sample| &mut sample.frames) {
-        let name = frame.function.strip_prefix("workload::").unwrap_or(&frame.function);
+    for frame in short
+        .samples
+        .iter_mut()
+        .flat_map(|sample| &mut sample.frames)
+    {
+        let name = frame
+            .function
+            .strip_prefix("workload::")
+            .unwrap_or(&frame.function);
         frame.function = name.to_owned();
     }
     has_shares(&short, &truth);
@@ -101,7 +127,11 @@ fn rust_agrees_with_the_debug_information_and_with_itself() {
     }
 
     let inlined = agrees_with_debug_info(&profile, &program);
-    assert!(inlined >= 2, "{inlined} locations with inlined functions:\n{}", show(&profile, 12));
+    assert!(
+        inlined >= 2,
+        "{inlined} locations with inlined functions:\n{}",
+        show(&profile, 12)
+    );
 
     // What the program saw of itself from the inside, by timer signals.
     let inside = fs::read_to_string(&report).expect("the view from the inside");

@@ -13,10 +13,21 @@ fn a_program_of_another_root_is_named() {
     let root = TempDir::new().expect("a temporary directory");
     let program = c_with("split", "contained-split", "gcc", &["-static"]);
     // The file is copied to a file system that is mounted in the new namespace alone.
-    let script = "mount -t tmpfs none \"$1\" && cp \"$2\" \"$1/inside\" && exec chroot \"$1\" /inside";
+    let script =
+        "mount -t tmpfs none \"$1\" && cp \"$2\" \"$1/inside\" && exec chroot \"$1\" /inside";
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", script, "sh"])
+        .args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
         .arg(root.path())
         .arg(&program);
     let workload = Workload::start(&mut command);
@@ -24,7 +35,9 @@ fn a_program_of_another_root_is_named() {
     let outside = root.path().join("inside");
     assert!(!outside.exists(), "the program must be inside alone");
     drop(workload);
-    let profile = recording.profile.only(|sample| sample.label("comm") == "inside");
+    let profile = recording
+        .profile
+        .only(|sample| sample.label("comm") == "inside");
     has_samples(&profile, 2000);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "run_cycle"]);

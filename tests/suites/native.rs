@@ -17,9 +17,12 @@ fn profile(program: &Path, arguments: &[&str]) -> (Profile, Truth) {
     let workload = Workload::start(Command::new(program).args(arguments));
     let recording = record_process(workload.pid(), 4);
     let pid = workload.pid().to_string();
-    holds(&recording.profile, "is of the process asked for", 1.0, |sample| {
-        sample.label("pid") == pid
-    });
+    holds(
+        &recording.profile,
+        "is of the process asked for",
+        1.0,
+        |sample| sample.label("pid") == pid,
+    );
     (recording.profile, workload.stop())
 }
 
@@ -51,7 +54,12 @@ fn a_static_program_is_no_different() {
 
 #[test]
 fn a_static_position_independent_program_is_no_different() {
-    check_split(&c_with("split", "static-pie-split", "gcc", &["-static-pie"]));
+    check_split(&c_with(
+        "split",
+        "static-pie-split",
+        "gcc",
+        &["-static-pie"],
+    ));
 }
 
 #[test]
@@ -64,11 +72,17 @@ fn stacks_are_whole_in_system_calls() {
     let (profile, _) = profile(&c("syscalls"), &[]);
     has_samples(&profile, 2000);
     reaches_root(&profile, C_ROOTS);
-    has_chain(&profile, &["main", "outer_calls", "middle_calls", "leaf_calls"]);
+    has_chain(
+        &profile,
+        &["main", "outer_calls", "middle_calls", "leaf_calls"],
+    );
     names_all(&profile, "syscalls");
     // The truth of this workload: the kernel fills the buffer.
     holds(&profile, "is in the kernel", 0.8, |sample| {
-        sample.frames.last().is_some_and(|leaf| profile.file(leaf).contains("kernel"))
+        sample
+            .frames
+            .last()
+            .is_some_and(|leaf| profile.file(leaf).contains("kernel"))
     });
     names_all(&profile, "[kernel]");
 }
@@ -79,7 +93,11 @@ fn check_recursion(depth: usize) {
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "begin_descent", "descend"]);
     holds(&profile, "has every level", 0.995, |sample| {
-        let levels = sample.functions().iter().filter(|name| **name == "descend").count();
+        let levels = sample
+            .functions()
+            .iter()
+            .filter(|name| **name == "descend")
+            .count();
         levels == depth
     });
 }
@@ -107,7 +125,11 @@ fn what_is_too_deep_says_so() {
         sample.functions().first() == Some(&"[truncated]")
     });
     holds(&profile, "keeps 1,000 levels", 0.995, |sample| {
-        let levels = sample.functions().iter().filter(|name| **name == "descend").count();
+        let levels = sample
+            .functions()
+            .iter()
+            .filter(|name| **name == "descend")
+            .count();
         (1000..=1024).contains(&levels)
     });
 }
@@ -118,8 +140,14 @@ fn callbacks_of_the_c_library_have_their_callers() {
     has_samples(&profile, 2000);
     reaches_root(&profile, C_ROOTS);
     names_all(&profile, "callback");
-    let weighing = profile.clone().only(|sample| holds_function(sample, "weigh"));
-    assert!(weighing.count() * 10 > profile.count() * 7, "most is weighing:\n{}", show(&profile, 12));
+    let weighing = profile
+        .clone()
+        .only(|sample| holds_function(sample, "weigh"));
+    assert!(
+        weighing.count() * 10 > profile.count() * 7,
+        "most is weighing:\n{}",
+        show(&profile, 12)
+    );
     holds(&weighing, "is called back by the sort", 0.995, |sample| {
         passes(sample, &["main", "sort_all", "compare_numbers", "weigh"])
             && is_in(sample, &["compare_numbers", "weigh"])
@@ -158,7 +186,10 @@ fn the_vdso_is_walked_through() {
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "ask_clock"]);
     let inside = profile.clone().only(|sample| {
-        sample.frames.iter().any(|frame| profile.file(frame).contains("vdso"))
+        sample
+            .frames
+            .iter()
+            .any(|frame| profile.file(frame).contains("vdso"))
     });
     has_samples(&inside, profile.count() / 3);
     names_all(&inside, "[vdso]");
@@ -173,14 +204,23 @@ fn threads_have_their_names_and_roots() {
     has_shares(&profile, &truth);
     reaches_root(&profile, C_ROOTS);
     for (thread, function) in [("alpha", "burn_twice"), ("beta", "burn_once")] {
-        let alone = profile.clone().only(|sample| holds_function(sample, function));
+        let alone = profile
+            .clone()
+            .only(|sample| holds_function(sample, function));
         has_samples(&alone, 300);
         has_chain(&alone, &["thread_main", function]);
-        holds(&alone, "has its thread's name", 1.0, |sample| sample.label("thread") == thread);
-        holds(&alone, "has its process's name", 1.0, |sample| sample.label("comm") == "threads");
-        holds(&alone, "is of another thread than the first", 1.0, |sample| {
-            !sample.label("tid").is_empty() && sample.label("tid") != sample.label("pid")
+        holds(&alone, "has its thread's name", 1.0, |sample| {
+            sample.label("thread") == thread
         });
+        holds(&alone, "has its process's name", 1.0, |sample| {
+            sample.label("comm") == "threads"
+        });
+        holds(
+            &alone,
+            "is of another thread than the first",
+            1.0,
+            |sample| !sample.label("tid").is_empty() && sample.label("tid") != sample.label("pid"),
+        );
     }
 }
 
@@ -190,12 +230,18 @@ fn an_interpreter_has_its_native_stack() {
     let (profile, _) = profile(Path::new("/usr/bin/python3"), &[build::text(&script)]);
     has_samples(&profile, 2000);
     reaches_root(&profile, C_ROOTS);
-    holds(&profile, "runs the evaluation loop from the entry", 0.995, |sample| {
-        passes(sample, &["Py_BytesMain", "_PyEval_EvalFrameDefault"])
-    });
-    holds(&profile, "names most leaves of a file with exported symbols alone", 0.5, |sample| {
-        sample.frames.last().is_some_and(is_named)
-    });
+    holds(
+        &profile,
+        "runs the evaluation loop from the entry",
+        0.995,
+        |sample| passes(sample, &["Py_BytesMain", "_PyEval_EvalFrameDefault"]),
+    );
+    holds(
+        &profile,
+        "names most leaves of a file with exported symbols alone",
+        0.5,
+        |sample| sample.frames.last().is_some_and(is_named),
+    );
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::process::Command;
 use profiler_tests::agent::record_process;
 use profiler_tests::build::{c, c_library, c_with, cpp, text};
 use profiler_tests::claim::{
-    C_ROOTS, has_chain, has_samples, holds, holds_function, is_in, is_named, names_all, passes, reaches_root,
+    C_ROOTS, has_chain, has_samples, holds, holds_function, is_in, is_named, names_all, passes,
+    reaches_root,
 };
 use profiler_tests::workload::Workload;
 
@@ -14,15 +15,26 @@ fn a_procedure_linkage_table_is_walked_through() {
     let library = c_library("tiny", "tiny", &[]);
     let directory = library.parent().expect("a directory");
     let path = format!("-Wl,-rpath,{}", directory.display());
-    let flags = ["-L", text(&directory), "-ltiny", &path, "-Wl,-z,lazy", "-fcf-protection=none"];
-    let workload = Workload::start(&mut Command::new(c_with("linkage", "linkage", "gcc", &flags)));
+    let flags = [
+        "-L",
+        text(&directory),
+        "-ltiny",
+        &path,
+        "-Wl,-z,lazy",
+        "-fcf-protection=none",
+    ];
+    let workload = Workload::start(&mut Command::new(c_with(
+        "linkage", "linkage", "gcc", &flags,
+    )));
     let recording = record_process(workload.pid(), 4);
     workload.stop();
     let profile = recording.profile;
     has_samples(&profile, 2000);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "hammer_linkage"]);
-    let called = profile.clone().only(|sample| holds_function(sample, "tiny"));
+    let called = profile
+        .clone()
+        .only(|sample| holds_function(sample, "tiny"));
     has_samples(&called, profile.count() / 20);
     has_chain(&called, &["main", "hammer_linkage", "tiny"]);
 }
@@ -30,8 +42,16 @@ fn a_procedure_linkage_table_is_walked_through() {
 #[test]
 fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
     let lazy = ["-Wl,-z,lazy", "-lm"];
-    let first = c_library("plugin", "first", &[&["-DNAME=first_inside"], &lazy[..]].concat());
-    let second = c_library("plugin", "second", &[&["-DNAME=second_inside"], &lazy[..]].concat());
+    let first = c_library(
+        "plugin",
+        "first",
+        &[&["-DNAME=first_inside"], &lazy[..]].concat(),
+    );
+    let second = c_library(
+        "plugin",
+        "second",
+        &[&["-DNAME=second_inside"], &lazy[..]].concat(),
+    );
     let mut command = Command::new(c("reload"));
     let workload = Workload::start(command.args([&first, &second]));
     let recording = record_process(workload.pid(), 5);
@@ -43,19 +63,33 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
         ("reload_first", "first_inside", "second_inside"),
         ("reload_second", "second_inside", "first_inside"),
     ] {
-        let alone = profile.clone().only(|sample| holds_function(sample, caller));
-        let burning = alone.clone().only(|sample| holds_function(sample, "plugin_burn"));
+        let alone = profile
+            .clone()
+            .only(|sample| holds_function(sample, caller));
+        let burning = alone
+            .clone()
+            .only(|sample| holds_function(sample, "plugin_burn"));
         has_samples(&burning, 300);
         holds(&burning, "burns inside its own library", 0.995, |sample| {
-            is_in(sample, &["main", caller, "call", "plugin_work", inside, "plugin_burn"])
+            is_in(
+                sample,
+                &["main", caller, "call", "plugin_work", inside, "plugin_burn"],
+            )
         });
-        holds(&alone, "is never inside the other library", 1.0, |sample| !holds_function(sample, other));
+        holds(&alone, "is never inside the other library", 1.0, |sample| {
+            !holds_function(sample, other)
+        });
     }
     // Each load binds its functions when they are first called.
-    let binding = profile.only(|sample| holds_function(sample, "plugin_work") && !holds_function(sample, "plugin_burn"));
-    holds(&binding, "is whole below the binding of functions", 0.98, |sample| {
-        passes(sample, &["main", "call", "plugin_work"])
+    let binding = profile.only(|sample| {
+        holds_function(sample, "plugin_work") && !holds_function(sample, "plugin_burn")
     });
+    holds(
+        &binding,
+        "is whole below the binding of functions",
+        0.98,
+        |sample| passes(sample, &["main", "call", "plugin_work"]),
+    );
 }
 
 #[test]
@@ -63,7 +97,11 @@ fn a_stripped_library_and_exceptions_leave_stacks_whole() {
     let library = cpp("middle", "libmiddle.so", &["-shared", "-fPIC", "-s"]);
     let directory = library.parent().expect("a directory");
     let path = format!("-Wl,-rpath,{}", directory.display());
-    let program = cpp("objects", "objects", &["-L", text(&directory), "-lmiddle", &path]);
+    let program = cpp(
+        "objects",
+        "objects",
+        &["-L", text(&directory), "-lmiddle", &path],
+    );
     let workload = Workload::start(&mut Command::new(program));
     let recording = record_process(workload.pid(), 4);
     workload.stop();
@@ -72,18 +110,46 @@ fn a_stripped_library_and_exceptions_leave_stacks_whole() {
     reaches_root(&profile, C_ROOTS);
     names_all(&profile, "objects");
 
-    let called = profile.clone().only(|sample| holds_function(sample, "shapes::called_back(void*)"));
+    let called = profile
+        .clone()
+        .only(|sample| holds_function(sample, "shapes::called_back(void*)"));
     has_samples(&called, 200);
-    holds(&called, "is whole through the stripped library", 0.995, |sample| {
-        passes(sample, &["main", "shapes::run_through_library()", "middle_entry", "shapes::called_back(void*)"])
-    });
-    holds(&called, "shows the place that has no name", 0.995, |sample| {
-        sample.frames.iter().any(|frame| profile.file(frame).ends_with("libmiddle.so") && !is_named(frame))
-    });
+    holds(
+        &called,
+        "is whole through the stripped library",
+        0.995,
+        |sample| {
+            passes(
+                sample,
+                &[
+                    "main",
+                    "shapes::run_through_library()",
+                    "middle_entry",
+                    "shapes::called_back(void*)",
+                ],
+            )
+        },
+    );
+    holds(
+        &called,
+        "shows the place that has no name",
+        0.995,
+        |sample| {
+            sample
+                .frames
+                .iter()
+                .any(|frame| profile.file(frame).ends_with("libmiddle.so") && !is_named(frame))
+        },
+    );
 
-    let unwinding = profile.clone().only(|sample| holds_function(sample, "shapes::run_exceptions()"));
+    let unwinding = profile
+        .clone()
+        .only(|sample| holds_function(sample, "shapes::run_exceptions()"));
     has_samples(&unwinding, 200);
     has_chain(&unwinding, &["main", "shapes::run_exceptions()"]);
     let throwing = unwinding.only(|sample| holds_function(sample, "shapes::thrower()"));
-    has_chain(&throwing, &["main", "shapes::run_exceptions()", "shapes::thrower()"]);
+    has_chain(
+        &throwing,
+        &["main", "shapes::run_exceptions()", "shapes::thrower()"],
+    );
 }

@@ -28,6 +28,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("addr2line", "binutils"),
     need("strip", "binutils"),
     need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
     need("node", "nodejs"),
     need("go", "golang-go"),
     need("perf", "linux-perf"),

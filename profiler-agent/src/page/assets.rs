@@ -21,13 +21,16 @@ assets! {
     "main.js" => "text/javascript; charset=utf-8",
     "address.js" => "text/javascript; charset=utf-8",
     "api.js" => "text/javascript; charset=utf-8",
+    "controls.js" => "text/javascript; charset=utf-8",
     "colour.js" => "text/javascript; charset=utf-8",
     "flame.js" => "text/javascript; charset=utf-8",
     "functions.js" => "text/javascript; charset=utf-8",
     "graph.js" => "text/javascript; charset=utf-8",
+    "legend.js" => "text/javascript; charset=utf-8",
     "services.js" => "text/javascript; charset=utf-8",
     "status.js" => "text/javascript; charset=utf-8",
     "timeline.js" => "text/javascript; charset=utf-8",
+    "tip.js" => "text/javascript; charset=utf-8",
     "units.js" => "text/javascript; charset=utf-8",
 }
 

@@ -7,7 +7,7 @@ use super::tree::{NodeIndex, Tree};
 
 /// A node whose total is less than this part of what is shown is left out: a twentieth of a pixel on a
 /// screen of 1,000 pixels.
-const SMALLEST_PART: u64 = 20_000;
+const SMALLEST_PART: f64 = 20_000.0;
 
 /// Nodes of an answer; where there would be more, the smallest part grows.
 const MAX_NODES: usize = 120_000;
@@ -42,11 +42,10 @@ pub(super) fn flame_graph(tree: &Tree, path: &[String], compared: bool) -> Optio
     let mut ancestors = vec![0];
     ancestors.extend(tree.follow(path)?);
     let focus = ancestors.pop().unwrap_or(0);
-    let whole = tree.weight(focus);
-    let mut least = whole.div_ceil(SMALLEST_PART).max(1);
+    let mut least = tree.weight(focus) / SMALLEST_PART;
     let mut kept = visible(tree, focus, ancestors.len(), least);
     while kept.len() > MAX_NODES {
-        least = least.saturating_mul(2);
+        least *= 2.0;
         kept = visible(tree, focus, ancestors.len(), least);
     }
     let below = count_below(tree, focus);
@@ -72,7 +71,7 @@ pub(super) fn flame_graph(tree: &Tree, path: &[String], compared: bool) -> Optio
 }
 
 /// The nodes at and below `focus` that weigh at least `least`, in preorder with their depths.
-fn visible(tree: &Tree, focus: NodeIndex, depth: usize, least: u64) -> Vec<(NodeIndex, usize)> {
+fn visible(tree: &Tree, focus: NodeIndex, depth: usize, least: f64) -> Vec<(NodeIndex, usize)> {
     let mut kept = Vec::new();
     let mut waiting = vec![(focus, depth)];
     while let Some((node, depth)) = waiting.pop() {

@@ -23,6 +23,8 @@ pub(super) struct ServiceList {
     /// CPU time that one sample stands for, in ns.
     period_ns: u64,
     windows: u64,
+    /// Length of all windows together, in seconds.
+    window_seconds: f64,
     samples: u64,
     /// Samples per part of the range; null where no window lies.
     timeline: Vec<Option<f64>>,
@@ -57,6 +59,7 @@ pub(super) struct ServiceListBuilder<'a> {
     points: usize,
     period: Option<SamplePeriod>,
     windows: u64,
+    window_seconds: f64,
     samples: u64,
     timeline: Vec<Option<f64>>,
     services: HashMap<Box<str>, Service>,
@@ -81,6 +84,7 @@ impl<'a> ServiceListBuilder<'a> {
             points,
             period: None,
             windows: 0,
+            window_seconds: 0.0,
             samples: 0,
             timeline: vec![None; points],
             services: HashMap::new(),
@@ -99,6 +103,7 @@ impl<'a> ServiceListBuilder<'a> {
         let scaled = |samples: u64| (samples as f64 * scale).round() as u64;
         let parts = self.parts(window);
         self.windows += 1;
+        self.window_seconds += window.end.since(window.start).as_secs_f64();
         let mut shown = 0.0;
         for process in &summary.processes {
             if !self.keeps(process) {
@@ -160,20 +165,19 @@ impl<'a> ServiceListBuilder<'a> {
 
     /// The points of the time line that a window lies in, each with the part of the window that does.
     fn parts(&self, window: &ArchivedWindow) -> Vec<(usize, f64)> {
-        let range = (self.selection.from.0, self.selection.until.0);
-        let width = (range.1 - range.0) as f64 / self.points as f64;
-        let start = window.start.0.max(range.0);
-        let end = window.end.0.min(range.1).max(start);
-        let place = |time: u64| (time.saturating_sub(range.0)) as f64 / width;
-        let (from, until) = (place(start), place(end));
+        let from = self.selection.from.0;
+        let width = (self.selection.until.0 - from) as f64 / self.points as f64;
+        let place = |time: u64| (i128::from(time) - i128::from(from)) as f64 / width;
+        let (start, end) = (place(window.start.0), place(window.end.0));
         let last = self.points - 1;
-        if until - from < 1e-9 {
-            return vec![((from as usize).min(last), 1.0)];
+        let first = (start.max(0.0) as usize).min(last);
+        if end - start < 1e-9 {
+            return vec![(first, 1.0)];
         }
-        ((from as usize).min(last)..=(until as usize).min(last))
+        (first..=(end.max(0.0) as usize).min(last))
             .filter_map(|point| {
-                let overlap = until.min(point as f64 + 1.0) - from.max(point as f64);
-                (overlap > 0.0).then_some((point, overlap / (until - from)))
+                let overlap = end.min(point as f64 + 1.0) - start.max(point as f64);
+                (overlap > 0.0).then_some((point, overlap / (end - start)))
             })
             .collect()
     }
@@ -217,6 +221,7 @@ impl<'a> ServiceListBuilder<'a> {
                 .unwrap_or(SamplePeriod::from_hertz(1))
                 .nanoseconds(),
             windows: self.windows,
+            window_seconds: rounded(self.window_seconds),
             samples: self.samples,
             timeline: self
                 .timeline

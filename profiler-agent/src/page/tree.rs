@@ -206,13 +206,14 @@ impl TreeBuilder {
             *slot += 1;
         }
         let names = self.names;
+        let whole = totals[0];
+        let weight = |node: u32| share(totals[node as usize], whole);
+        let name = |node: u32| names.name_of(self.nodes[node as usize].frame);
         for index in 0..self.nodes.len() {
             let range = firsts[index] as usize..firsts[index + 1] as usize;
             children[range].sort_by(|a, b| {
-                let size =
-                    |node: u32| totals[node as usize][0].saturating_add(totals[node as usize][1]);
-                let name = |node: u32| names.name_of(self.nodes[node as usize].frame);
-                size(*b).cmp(&size(*a)).then_with(|| name(*a).cmp(name(*b)))
+                let larger = weight(*b).total_cmp(&weight(*a));
+                larger.then_with(|| name(*a).cmp(name(*b)))
             });
         }
         Tree {
@@ -224,6 +225,12 @@ impl TreeBuilder {
             period: self.period.unwrap_or(SamplePeriod::from_hertz(1)),
         }
     }
+}
+
+/// A node's share of each side's whole, added up: sides of different length count the same.
+fn share(totals: [u64; 2], whole: [u64; 2]) -> f64 {
+    let part = |side: usize| totals[side] as f64 / whole[side].max(1) as f64;
+    part(0) + part(1)
 }
 
 /// The tree: children by size, the largest first.
@@ -246,10 +253,9 @@ impl Tree {
         &self.children[self.firsts[node] as usize..self.firsts[node + 1] as usize]
     }
 
-    /// The larger of the node's two totals.
-    pub(super) fn weight(&self, node: NodeIndex) -> u64 {
-        let [shown, base] = self.totals[node as usize];
-        shown.max(base)
+    /// The node's share of the whole; in a comparison, the sum of its two shares.
+    pub(super) fn weight(&self, node: NodeIndex) -> f64 {
+        share(self.totals[node as usize], self.totals[0])
     }
 
     /// The nodes from the root (not included) along these names; the largest where several have the

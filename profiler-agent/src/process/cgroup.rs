@@ -176,8 +176,8 @@ mod tests {
         assert!(!hybrid.unified);
         assert_eq!(&*hybrid.path, format!("/docker/{ID}"));
 
-        let hybrid = format!("4:memory:/\n0::/init.scope\n");
-        assert_eq!(&*parse(hybrid.as_bytes()).unwrap().path, "/init.scope");
+        let hybrid = b"4:memory:/\n0::/init.scope\n";
+        assert_eq!(&*parse(hybrid).unwrap().path, "/init.scope");
         assert_eq!(&*parse(b"0::/\n").unwrap().path, "/");
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"garbage\n"), None);

@@ -12,7 +12,7 @@
 //!   mapped. `confine` has the rules.
 //! - The cache keeps [`Limits::pinned`] files open, least recently used dropped first, and none
 //!   that nobody used for [`UNUSED`]. What is in use stays open whatever the cache does, up to
-//!   [`Limits::open`] files.
+//!   [`Limits::open`] files; whatever is mapped beyond is one executable without a name.
 
 use std::fs::File;
 use std::ops::Range;
@@ -62,17 +62,17 @@ pub struct MappedFile<'a> {
 pub struct Limits {
     /// Files that the cache keeps open.
     pub pinned: usize,
-    /// Files that are open at a time, those in use included.
+    /// Names that are known at a time, those of files in use included: a file has one or two.
     pub open: usize,
 }
 
 impl Limits {
-    /// The bounds for a process that may have `descriptors` open: half of them, at most
+    /// The bounds for a process that may have `descriptors` open: a part of them, at most
     /// [`Limits::default`].
     #[must_use]
     pub fn within(descriptors: u64) -> Self {
         let Self { pinned, open } = Self::default();
-        // A file of a container also has a descriptor of its root.
+        // A file of a container also has a descriptor of its root; some are for others.
         let fitting = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
         Self {
             pinned: pinned.min(fitting),
@@ -127,6 +127,10 @@ pub struct Executables {
     pins: HashMap<ExecutableId, Pin>,
     next: u32,
     vdso: Option<Arc<Executable>>,
+    /// Stands for every file that there is no room for.
+    overflow: Arc<Executable>,
+    /// When names that nobody uses were last taken out to make room.
+    swept: BootTime,
     own_root: Option<(OwnedFd, (u64, u64))>,
     limits: Limits,
     losses: Losses,
@@ -140,11 +144,14 @@ impl Executables {
             let stat = fstat(&root).ok()?;
             Some((root, (stat.st_dev, stat.st_ino)))
         });
+        let overflow = Arc::new(unopened(ExecutableId(0), Box::default(), None));
         let mut executables = Self {
             known: HashMap::new(),
             pins: HashMap::new(),
-            next: 0,
+            next: 1,
             vdso: None,
+            overflow,
+            swept: BootTime(0),
             own_root,
             limits,
             losses: Losses::default(),
@@ -239,6 +246,10 @@ impl Executables {
             }
             return executable;
         }
+        if !self.has_room(&key, mapped.time) {
+            self.losses.add(LossCause::ExecutableUnopened, 1);
+            return Arc::clone(&self.overflow);
+        }
         let mut version = (0, 0, 0);
         let executable = match self.open(mapped) {
             Ok(found) => {
@@ -247,7 +258,12 @@ impl Executables {
             }
             Err(cause) => {
                 self.losses.add(cause, 1);
-                self.unopened(mapped)
+                let build_id = match mapped.identity {
+                    FileIdentity::BuildId(build_id) => Some(build_id),
+                    FileIdentity::Inode { .. } => None,
+                };
+                let path = lossy(without_deleted(mapped.path));
+                Arc::new(unopened(self.new_id(), path, build_id))
             }
         };
         let generation = match mapped.identity {
@@ -309,22 +325,14 @@ impl Executables {
         executable
     }
 
-    /// Stands for a file that could not be opened.
-    fn unopened(&mut self, mapped: &MappedFile<'_>) -> Arc<Executable> {
-        Arc::new(Executable {
-            id: self.new_id(),
-            path: lossy(without_deleted(mapped.path)),
-            file: None,
-            image: None,
-            length: 0,
-            build_id: match mapped.identity {
-                FileIdentity::BuildId(build_id) => Some(build_id),
-                FileIdentity::Inode { .. } => None,
-            },
-            htl_hash: OnceLock::from(None),
-            segments: Box::default(),
-            root: None,
-        })
+    /// Is there room for one more file under `key`?
+    fn has_room(&mut self, key: &Key, time: BootTime) -> bool {
+        if self.known.len() >= self.limits.open && time.since(self.swept) >= RETRY {
+            self.swept = time;
+            self.known
+                .retain(|_, known| known.executable.strong_count() > 0);
+        }
+        self.known.len() < self.limits.open || self.known.contains_key(key)
     }
 
     fn pin(&mut self, executable: &Arc<Executable>, used: BootTime) {
@@ -355,14 +363,6 @@ impl Executables {
 
     /// Opens what `mapped` is a mapping of.
     fn open(&mut self, mapped: &MappedFile<'_>) -> Result<Found, LossCause> {
-        // A file has up to two names here.
-        if self.known.len() >= 2 * self.limits.open {
-            self.known
-                .retain(|_, known| known.executable.strong_count() > 0);
-            if self.known.len() >= 2 * self.limits.open {
-                return Err(LossCause::ExecutableUnopened);
-            }
-        }
         let root = confine::process_root(mapped.pid).ok();
         let root_id = root
             .as_ref()
@@ -411,6 +411,21 @@ impl Executables {
             path: scan::path_in_root(mapped.pid, mapped.path, foreign),
             root: root.filter(|_| foreign).map(File::from),
         })
+    }
+}
+
+/// Stands for a file that could not be opened.
+fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Executable {
+    Executable {
+        id,
+        path,
+        file: None,
+        image: None,
+        length: 0,
+        build_id,
+        htl_hash: OnceLock::from(None),
+        segments: Box::default(),
+        root: None,
     }
 }
 
@@ -508,3 +523,6 @@ fn is_what_was_mapped(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

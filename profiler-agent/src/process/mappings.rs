@@ -59,6 +59,18 @@ impl MappingSet {
         self.current.iter().map(|current| &current.mapping)
     }
 
+    /// Number of mappings of now.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.current.len()
+    }
+
+    /// Is nothing mapped now?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+
     /// The mapping that `address` was in at `time`.
     #[must_use]
     pub fn at(&self, address: VirtualAddress, time: BootTime) -> Option<&ExecutableMapping> {

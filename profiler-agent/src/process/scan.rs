@@ -70,6 +70,10 @@ impl ProcFs {
             let Some(line) = maps::executable(line) else {
                 return true;
             };
+            // `[vsyscall]` lies in the kernel's half: no user address is ever looked up there.
+            if line.range.end.0 > 1 << 63 {
+                return true;
+            }
             let kind = executables.content(&MappedFile {
                 pid,
                 range: line.range.clone(),

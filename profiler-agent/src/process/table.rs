@@ -32,6 +32,10 @@ pub const KEPT_AFTER_EXIT: Duration = Duration::from_secs(2);
 pub const KEPT_AFTER_CHANGE: Duration = Duration::from_secs(5);
 /// Processes that are kept.
 pub const MAX_PROCESSES: usize = 65_536;
+/// Mappings of all processes above which only those that have few get more.
+pub const MAX_MAPPINGS_IN_ALL: usize = 1 << 20;
+/// What are few.
+const FEW_MAPPINGS: usize = 1_024;
 /// Processes that are read on demand in a second.
 const READS_PER_SECOND: u32 = 200;
 /// How far a process's start may be read as later than an event saw it (clock ticks are coarse).
@@ -46,6 +50,7 @@ pub struct ProcessTable<R> {
     pub(super) losses: Losses,
     changed: Vec<u32>,
     scan_wanted: bool,
+    crowded: bool,
     reads: Reads,
 }
 
@@ -60,6 +65,7 @@ impl<R: Reader> ProcessTable<R> {
             losses: Losses::default(),
             changed: Vec::new(),
             scan_wanted: false,
+            crowded: false,
             reads: Reads::default(),
         }
     }
@@ -219,6 +225,12 @@ impl<R: Reader> ProcessTable<R> {
         }
         self.processes
             .retain(|_, history| history.prune(keep_from, gone_before));
+        let mappings: usize = self
+            .processes
+            .values()
+            .map(|history| history.last().mappings.len())
+            .sum();
+        self.crowded = mappings > MAX_MAPPINGS_IN_ALL;
         self.reads.prune(now);
         self.reader.prune(now);
     }
@@ -379,6 +391,10 @@ impl<R: Reader> ProcessTable<R> {
         else {
             return;
         };
+        if self.crowded && image.mappings.len() > FEW_MAPPINGS {
+            self.losses.add(LossCause::MappingTableFull, 1);
+            return;
+        }
         let mapping = ExecutableMapping {
             range: mapped.range.clone(),
             kind: self.reader.content(mapped),

@@ -52,17 +52,21 @@ fn has_legacy_hash(raw: &str) -> bool {
 /// The readable form of a raw symbol name, and its mangling.
 pub(super) fn demangle(raw: &str) -> (Cow<'_, str>, Mangling) {
     let raw = cut(raw, MAX_RAW);
-    let base = without_clone_suffixes(without_version(raw));
+    let (base, stub) = without_version(raw);
+    let base = without_clone_suffixes(base);
     let mangling = mangling(base);
     let name = match mangling {
         Mangling::Rust => rust(base),
         Mangling::Cpp => cpp(base),
         Mangling::None => None,
     };
-    (
-        readable(name.map_or(Cow::Borrowed(base), Cow::Owned)),
-        mangling,
-    )
+    let name = name.map_or(Cow::Borrowed(base), Cow::Owned);
+    let name = if stub.is_empty() {
+        name
+    } else {
+        Cow::Owned(format!("{name}{stub}"))
+    };
+    (readable(name), mangling)
 }
 
 /// The name bounded and without control characters, otherwise as it is.
@@ -84,11 +88,14 @@ fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
-/// `memcpy@@GLIBC_2.14` is `memcpy`; a name that starts with `@` stays.
-fn without_version(raw: &str) -> &str {
+/// `memcpy@@GLIBC_2.14` is `memcpy`; a name that starts with `@` stays, and so does `malloc@plt`.
+fn without_version(raw: &str) -> (&str, &str) {
     match raw.find('@') {
-        Some(position) if position > 0 => &raw[..position],
-        _ => raw,
+        Some(position) if position > 0 => match &raw[position..] {
+            stub @ "@plt" => (&raw[..position], stub),
+            _ => (&raw[..position], ""),
+        },
+        _ => (raw, ""),
     }
 }
 
@@ -213,6 +220,8 @@ mod tests {
         assert_eq!(name("_ZN3foo3barEv.cold"), "foo::bar()");
         assert_eq!(name("memcpy@@GLIBC_2.14"), "memcpy");
         assert_eq!(name("read@GLIBC_2.2.5"), "read");
+        assert_eq!(name("malloc@plt"), "malloc@plt");
+        assert_eq!(name("_ZN3foo3barEv@plt"), "foo::bar()@plt");
         assert_eq!(name("@odd"), "@odd");
         assert_eq!(name("main.main"), "main.main");
         assert_eq!(name("main.func1.2"), "main.func1.2");

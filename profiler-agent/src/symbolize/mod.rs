@@ -1,4 +1,24 @@
 //! Names for locations: [`Window`](crate::profile::Window) -> [`Profile`](crate::profile::Profile).
+//!
+//! | location | names come from | module |
+//! |---|---|---|
+//! | kernel | `/proc/kallsyms`, read once, 2 MB | `kernel` |
+//! | file | DWARF with inlined calls, symbol tables, MiniDebugInfo, linkage stubs | `elf`, `dwarf` |
+//! | anonymous memory | the process's perf map | `jit` |
+//! | none of these | a name made of what is known: `libfoo.so+0x1a2b`, `[jit]`, `[truncated]` | `placeholder` |
+//!
+//! [`Symbolizer`] looks every distinct location of a window up in its cache, resolves the new ones in
+//! batches (one per file, sorted by address) and lays the profile's tables out. [`SymbolizerThread`]
+//! runs it off the sampling path.
+//!
+//! Invariants:
+//! - What is kept between windows is within the budgets of [`SymbolizeConfig`]; what a batch takes beyond
+//!   them goes with it. Files are mapped during their batch only.
+//! - Every byte of an executable, debug file or perf map is a stranger's: parsers are pure, bounded in
+//!   memory and in work, and a file that is truncated while it is mapped reads as zeros.
+//! - Eviction never changes a name, only its cost. The one exception is generated code, whose names
+//!   follow the compiler's map.
+//! - Nothing is opened by a path but below a process's root (`crate::confine`).
 
 mod cache;
 mod config;
@@ -8,7 +28,6 @@ mod elf;
 mod jit;
 mod kernel;
 mod names;
-mod open_in_root;
 mod placeholder;
 mod strings;
 mod symbolizer;

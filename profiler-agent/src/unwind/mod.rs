@@ -43,3 +43,6 @@ pub use reindex::{Reindexed, reindex};
 pub use source::Source;
 pub use statistics::Statistics;
 pub use walk::walk;
+
+#[cfg(test)]
+mod tests;

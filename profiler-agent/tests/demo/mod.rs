@@ -1,5 +1,7 @@
 //! Profiles by value: a made-up machine whose services are easy to recognize, the same every time.
 
+pub(crate) mod shop;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -206,3 +206,15 @@ fn vectorized_and_hardened() {
     ];
     check_variant("hardened", &options);
 }
+
+#[test]
+fn debug_frame_only() {
+    let options = [
+        "-O2",
+        "-g",
+        "-fomit-frame-pointer",
+        "-fno-asynchronous-unwind-tables",
+        "-fno-unwind-tables",
+    ];
+    check_variant("debug_frame", &options);
+}

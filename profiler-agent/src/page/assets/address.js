@@ -1,1 +1,77 @@
+// The state of the page, kept in the address so that a view can be shared.
+//
+// span      what the time line spans: "15m" and the like up to now, or two times in ms
+// from,until   the range shown; absent: all of the span
+// service, pid, window   whose samples
+// tab, search, up, focus   how they are shown
+// base      compared with: { service, pid, window, from, until }
 
+const NUMBERS = ["from", "until", "pid", "window"];
+const TEXTS = ["service", "tab", "search"];
+// Longer addresses are cut by what people send them with.
+const MAX_FOCUS = 3000;
+
+/** The state that an address says. */
+export function read(hash) {
+  const values = new URLSearchParams(hash.replace(/^#/, ""));
+  const state = { span: "15m", tab: "flame", search: "", focus: [], up: values.get("up") === "1", base: null };
+  const number = (name) => {
+    const value = Number(values.get(name));
+    return values.get(name) !== null && Number.isFinite(value) && value >= 0 ? value : null;
+  };
+  const part = (prefix) => {
+    const found = {};
+    for (const name of NUMBERS) {
+      const value = number(prefix + name);
+      if (value !== null) found[name] = value;
+    }
+    const service = values.get(`${prefix}service`);
+    if (service) found.service = service;
+    if (found.from === undefined || found.until === undefined || found.until <= found.from) {
+      delete found.from;
+      delete found.until;
+    }
+    return found;
+  };
+  Object.assign(state, part(""));
+  for (const name of TEXTS) {
+    const value = values.get(name);
+    if (value) state[name] = value;
+  }
+  const span = values.get("span");
+  if (/^\d{1,4}[smhd]$/.test(span ?? "")) state.span = span;
+  const [first, last] = (span ?? "").split("-").map(Number);
+  if (last > first && first >= 0) state.span = [first, last];
+  if (values.get("base") === "1") state.base = part("base_");
+  try {
+    const focus = JSON.parse(values.get("focus") ?? "[]");
+    if (Array.isArray(focus) && focus.every((name) => typeof name === "string")) state.focus = focus;
+  } catch {
+    // A focus that was cut on its way is no focus.
+  }
+  if (state.tab !== "functions") state.tab = "flame";
+  return state;
+}
+
+/** The address of a state. */
+export function write(state) {
+  const values = new URLSearchParams();
+  values.set("span", Array.isArray(state.span) ? state.span.map(Math.round).join("-") : state.span);
+  const part = (prefix, found) => {
+    for (const name of NUMBERS) if (found[name] !== undefined) values.set(prefix + name, Math.round(found[name]));
+    if (found.service !== undefined) values.set(`${prefix}service`, found.service);
+  };
+  part("", state);
+  if (state.tab !== "flame") values.set("tab", state.tab);
+  if (state.search) values.set("search", state.search);
+  if (state.up) values.set("up", "1");
+  if (state.focus.length > 0) {
+    const focus = JSON.stringify(state.focus);
+    if (focus.length <= MAX_FOCUS) values.set("focus", focus);
+  }
+  if (state.base) {
+    values.set("base", "1");
+    part("base_", state.base);
+  }
+  return `#${values}`;
+}

@@ -1,1 +1,51 @@
+// Questions to the query API.
 
+/** An answer that is no success; its message says the fix. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The address of a query; values that are absent are left out. */
+export function address(query, parameters) {
+  const values = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined && value !== null && value !== "") values.set(name, value);
+  }
+  return `/api/${query}?${values}`;
+}
+
+/** The parameters of a selection; times become whole milliseconds. */
+export function selection(found, prefix = "") {
+  const parameters = {};
+  for (const name of ["from", "until"]) {
+    if (found[name] !== undefined) parameters[prefix + name] = Math.round(found[name]);
+  }
+  for (const name of ["service", "pid", "window"]) parameters[prefix + name] = found[name];
+  return parameters;
+}
+
+/** Asks, and stops what was asked before of the same `Asker`: only the last answer is wanted. */
+export class Asker {
+  #running = null;
+
+  async ask(query, parameters = {}) {
+    this.#running?.abort();
+    const running = new AbortController();
+    this.#running = running;
+    try {
+      const response = await fetch(address(query, parameters), { signal: running.signal });
+      const answer = await response.json();
+      if (!response.ok) throw new Refused(response.status, answer.error);
+      return answer;
+    } catch (error) {
+      if (running.signal.aborted) return null;
+      if (error instanceof Refused) throw error;
+      throw new Refused(0, "The agent does not answer. Is it running?");
+    } finally {
+      if (this.#running === running) this.#running = null;
+    }
+  }
+}

@@ -1,1 +1,335 @@
+// The page: its state, what is asked for it, what is shown of it.
 
+import { read, write } from "./address.js";
+import { Asker, selection } from "./api.js";
+import { Controls } from "./controls.js";
+import { FlameGraph } from "./flame.js";
+import { FunctionTable } from "./functions.js";
+import { Graph } from "./graph.js";
+import { showLegend } from "./legend.js";
+import { showFiles, showServices } from "./services.js";
+import { showStatus } from "./status.js";
+import { Timeline } from "./timeline.js";
+import { clock, cores, count, range, seconds, share } from "./units.js";
+
+const $ = (id) => document.getElementById(id);
+const POINTS = 240;
+const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
+const REFRESH_MS = 10_000;
+
+let state = read(location.hash);
+let status = null;
+let windows = [];
+// What was answered last: of the whole selection, and of a part of it in full.
+let whole = null;
+let part = null;
+let services = null;
+
+const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions"].map((name) => [name, new Asker()]));
+
+/** The span of the time line as [from, until] in ms. */
+function spanOf() {
+  if (Array.isArray(state.span)) return state.span;
+  if (status && !status.live) return status.extent ?? [status.now - 1000, status.now];
+  const now = Date.now() + (status ? status.skew : 0);
+  return [now - Number(state.span.slice(0, -1)) * UNITS[state.span.slice(-1)] * 1000, now];
+}
+
+/** The selection shown, with its range. */
+function shown() {
+  const [from, until] = spanOf();
+  return { from, until, ...pick(state) };
+}
+
+const pick = ({ from, until, service, pid, window }) => Object.fromEntries(Object.entries({ from, until, service, pid, window }).filter(([, value]) => value !== undefined));
+
+/** The selection of the base: its range is that of the span where none is set. */
+function base() {
+  const [from, until] = spanOf();
+  return { from, until, ...state.base };
+}
+
+/** Changes the state; what depends on it is asked for anew. */
+function change(changes, { keepZoom = false, replace = false } = {}) {
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) delete state[name];
+    else state[name] = value;
+  }
+  if (!keepZoom) state.focus = [];
+  remember(replace);
+  load();
+}
+
+function remember(replace = false) {
+  const hash = write(state);
+  if (hash === location.hash) return;
+  history[replace ? "replaceState" : "pushState"](null, "", hash);
+}
+
+const flame = new FlameGraph({ scroll: $("flame-scroll"), height: $("flame-height"), canvas: $("flame-canvas"), tip: $("tip"), spoken: $("spoken"), zoomed: zoomTo });
+const table = new FunctionTable({
+  panel: $("functions-panel"),
+  sorted: () => loadFunctions(),
+  picked: (name) => {
+    $("search").value = name;
+    change({ tab: "flame", search: name }, { keepZoom: true });
+  },
+});
+const timeline = new Timeline({
+  section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"),
+  picked: (side, picked) => {
+    const times = { from: picked?.[0], until: picked?.[1] };
+    if (side === "base" && state.base) {
+      const changed = { ...state.base, ...times };
+      change({ base: pick(changed) });
+    } else {
+      change(times);
+    }
+  },
+});
+const controls = new Controls({ change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, written: () => write(state), zoomOut: () => zoomTo(0) });
+
+// The graph that is on the screen.
+const current = () => part ?? whole;
+
+/** Zooms to a node of the graph that is on the screen. */
+function zoomTo(node) {
+  const graph = current();
+  if (!graph) return;
+  state.focus = graph.path(node);
+  remember();
+  showFocus(true);
+}
+
+/** Shows the focus: at once from what is there, and in full as soon as it is answered. */
+function showFocus(moving) {
+  const path = state.focus;
+  $("reset").hidden = path.length === 0;
+  const inWhole = whole?.find(path) ?? -1;
+  const inPart = part ? part.find(path) : -1;
+  if (inWhole >= 0 && (part === null || inPart < 0 || path.length === 0)) {
+    const same = flame.graph === whole;
+    part = null;
+    if (same && moving) flame.zoom(inWhole);
+    else flame.show(whole, inWhole, whole.search(state.search));
+  } else if (inPart >= 0) {
+    if (flame.graph === part && moving) flame.zoom(inPart);
+    else flame.show(part, inPart, part.search(state.search));
+  } else if (path.length > 0 && !whole) {
+    return;
+  }
+  searched();
+  if (path.length > 0 && whole && (whole.pruned > 0 || inWhole < 0)) loadFocus(path);
+}
+
+async function loadFocus(path) {
+  try {
+    const answer = await askers.focus.ask(...question({ focus: JSON.stringify(path) }));
+    if (!answer || path !== state.focus) return;
+    part = new Graph(answer);
+    flame.show(part, Math.max(part.find(path), 0), part.search(state.search));
+    searched();
+  } catch (error) {
+    // The focus is gone from a range that moved on: all of it is shown.
+    if (error.status === 404) {
+      state.focus = [];
+      remember(true);
+      showFocus(false);
+    } else {
+      fail(error);
+    }
+  }
+}
+
+/** The query and parameters of what is shown. */
+function question(more = {}) {
+  const parameters = { ...selection(shown()), ...more };
+  if (!state.base) return ["flamegraph", parameters];
+  return ["diff", { ...parameters, ...selection(base(), "base_") }];
+}
+
+function searched() {
+  const graph = current();
+  const found = graph?.search(state.search) ?? null;
+  flame.highlight(found);
+  const text = found === null ? "" : `${share(found.share)} matched`;
+  $("match").textContent = found !== null && graph.compared ? `${text}, base ${share(found.baseShare)}` : text;
+}
+
+function fail(error) {
+  message("That did not work", error.message, "Try again");
+}
+
+function message(title, text, action) {
+  const box = $("message");
+  box.replaceChildren();
+  box.hidden = title === null;
+  for (const panel of ["flame-panel", "functions-panel"]) $(panel).style.visibility = title === null ? "" : "hidden";
+  if (title === null) return;
+  const add = (name, content) => Object.assign(box.appendChild(document.createElement(name)), { textContent: content });
+  add("h3", title);
+  add("p", text);
+  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined })));
+}
+
+function waiting() {
+  const left = status.agent?.next_window_seconds;
+  const length = status.agent?.window_seconds || 10;
+  message("Waiting for the first window", left === undefined || left === null
+    ? "The agent is sampling; its first profile will be here in a moment."
+    : `Every CPU is being sampled. The first window closes in ${Math.ceil(left)} s.`);
+  const pulse = document.createElement("div");
+  pulse.className = "pulse";
+  const bar = pulse.appendChild(document.createElement("i"));
+  bar.style.width = `${Math.min(100, (1 - (left ?? 0) / length) * 100)}%`;
+  $("message").prepend(pulse);
+  setTimeout(start, 1000);
+}
+
+let loading = 0;
+
+/** Asks for all that the state needs. */
+async function load({ quiet = false } = {}) {
+  controls.show();
+  if (!quiet) {
+    loading += 1;
+    $("progress").hidden = false;
+  }
+  try {
+    timeline.select(state.from === undefined ? null : [state.from, state.until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
+    await Promise.all([loadTimeline(), loadServices(), state.tab === "flame" ? loadFlame() : loadFunctions()]);
+  } catch (error) {
+    fail(error);
+  } finally {
+    if (!quiet) loading -= 1;
+    if (loading === 0) $("progress").hidden = true;
+  }
+}
+
+async function loadTimeline() {
+  const [from, until] = spanOf();
+  const times = { from: Math.round(from), until: Math.round(until), window: state.window };
+  const narrowed = state.service !== undefined || state.pid !== undefined;
+  const [all, chosen] = await Promise.all([
+    askers.timeline.ask("services", { ...times, points: POINTS }),
+    narrowed ? askers.chosen.ask("services", { ...times, service: state.service, pid: state.pid, points: POINTS }) : null,
+  ]);
+  if (!all || (narrowed && !chosen)) return;
+  timeline.show({ from, until, period: all.period_ns / 1e9, all: all.timeline, chosen: chosen?.timeline ?? null });
+}
+
+async function loadServices() {
+  const { from, until, window } = shown();
+  const answer = await askers.services.ask("services", selection({ from, until, window }));
+  if (!answer) return;
+  services = answer;
+  showServices($("service-list"), answer, state, (picked) => change({ service: undefined, pid: undefined, ...picked }));
+  $("services-total").textContent = answer.samples > 0 ? `${cores((answer.samples * answer.period_ns) / 1e9 / (answer.window_seconds || 1))} CPUs` : "";
+  if (status && !status.live) showFiles($("file-list"), windows, state.window, (id) => change({ window: id }));
+  controls.show();
+  heading();
+}
+
+function heading() {
+  const found = services?.services.find((service) => service.name === state.service);
+  const process = found?.processes.find((candidate) => candidate.pid === state.pid);
+  const name = state.service ?? (state.pid === undefined ? "Everything" : `Process ${state.pid}`);
+  $("title").textContent = process ? `${name} · ${process.pid} ${process.comm}` : name;
+  document.title = `${$("title").textContent} – Profiler`;
+  const samples = process?.samples ?? found?.samples ?? (state.service === undefined && state.pid === undefined ? services?.samples : 0) ?? 0;
+  const { from, until } = shown();
+  const time = (samples * (services?.period_ns ?? 0)) / 1e9;
+  const parts = [range(from, until), `${seconds(time)} of CPU time`];
+  if (status?.live) parts.push(`${cores(time / (services?.window_seconds || 1))} CPUs`);
+  if (found) parts.push(`${share(samples / (services.samples || 1))} of everything`);
+  if (found && !process && found.process_count > 1) parts.push(`${count(found.process_count)} processes`);
+  $("subtitle").textContent = parts.join("  ·  ");
+}
+
+async function loadFlame() {
+  const answer = await askers.flame.ask(...question());
+  if (!answer) return;
+  whole = new Graph(answer);
+  part = null;
+  if (whole.samples === 0 && whole.baseSamples === 0) {
+    empty();
+    return;
+  }
+  message(null);
+  showLegend($("legend"), whole);
+  showFocus(false);
+}
+
+async function loadFunctions() {
+  const compared = state.base !== null;
+  const parameters = { ...selection(shown()), ...(compared ? selection(base(), "base_") : {}), ...table.parameters(compared), search: state.search };
+  const answer = await askers.functions.ask("functions", parameters);
+  if (!answer) return;
+  if (answer.samples === 0 && !answer.base_samples) {
+    empty();
+    return;
+  }
+  message(null);
+  table.show(answer);
+}
+
+function empty() {
+  const { from, until } = shown();
+  const extent = status?.extent;
+  const text = extent && (until < extent[0] || from > extent[1])
+    ? `There are profiles from ${clock(extent[0])} to ${clock(extent[1])}.`
+    : `Nothing of this ran on a CPU between ${range(from, until)}.`;
+  message("No samples here", text, "Show everything");
+}
+
+async function loadStatus() {
+  const answer = await askers.status.ask("status");
+  if (!answer) return;
+  status = { ...answer, skew: answer.now - Date.now() };
+  showStatus({ strip: $("status"), dot: $("status-dot"), line: $("status-line"), panel: $("status-panel") }, status);
+}
+
+async function start() {
+  try {
+    await loadStatus();
+    controls.begin(status);
+    if (!status.extent) {
+      waiting();
+      return;
+    }
+    if (!status.live) {
+      const answer = await askers.windows.ask("windows");
+      windows = answer?.windows ?? [];
+      $("files").hidden = windows.length < 2;
+      $("timeline").hidden = windows.length < 2;
+    }
+    flame.turn(state.up);
+    await load();
+    if (status.live) setTimeout(refresh, REFRESH_MS);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** New windows come in where the range ends now and nobody is looking at a detail. */
+async function refresh() {
+  try {
+    await loadStatus();
+    const following = !Array.isArray(state.span) && state.focus.length === 0 && flame.hovered < 0 && flame.chosen < 0;
+    if (following && !document.hidden) {
+      await (state.from === undefined && !state.base ? load({ quiet: true }) : Promise.all([loadTimeline(), loadServices()]));
+    }
+  } catch {
+    // The next round may find the agent again; what is on the screen stays.
+  }
+  setTimeout(refresh, REFRESH_MS);
+}
+
+addEventListener("popstate", () => {
+  state = read(location.hash);
+  $("search").value = state.search;
+  flame.turn(state.up);
+  load();
+});
+
+start();

@@ -108,7 +108,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn equals_the_model(steps in proptest::collection::vec(step(), 1..16)) {
         let files = [executable(0), executable(1)];

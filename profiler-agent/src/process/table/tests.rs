@@ -493,3 +493,25 @@ fn the_number_of_processes_is_bounded() {
     assert_eq!(table.len(), MAX_PROCESSES);
     assert_eq!(table.take_losses().of(LossCause::ProcessTableFull), 10);
 }
+
+#[test]
+fn one_process_cannot_take_all_the_room_for_mappings() {
+    let mut table = Table::new(Values::default());
+    let apart = |index: u64| 0x1000 * index..0x1000 * index + 0x800;
+    // Together more than there is room for; forks share, but count.
+    table.exec_(100, 1, "greedy");
+    for index in 0..40_000 {
+        table.map_(200, 1, apart(index), "/lib/greedy.so");
+    }
+    for pid in 2..30 {
+        table.fork_(300, 1, pid);
+    }
+    table.exec_(400, 50, "modest");
+    assert_eq!(table.take_losses().of(LossCause::MappingTableFull), 0);
+    table.prune(BootTime(500));
+    table.map_(600, 1, apart(50_000), "/lib/more.so");
+    table.map_(600, 50, apart(1), "/lib/c.so");
+    assert_eq!(table.mappings(1).count(), 40_000);
+    assert_eq!(table.mappings(50).count(), 1);
+    assert_eq!(table.take_losses().of(LossCause::MappingTableFull), 1);
+}

@@ -27,6 +27,8 @@ pub(super) struct InlinedCall<'data> {
 pub(super) struct InlinedCalls<'data> {
     /// In the order of the entries: a call comes before what was inlined into it.
     calls: Vec<InlinedCall<'data>>,
+    /// Number of ranges of all of them.
+    ranges: usize,
 }
 
 impl<'data> InlinedCalls<'data> {
@@ -39,11 +41,13 @@ impl<'data> InlinedCalls<'data> {
     ) -> Self {
         let mut calls = Vec::new();
         read(dwarf, unit, function, work, &mut calls).ok();
-        Self { calls }
+        let ranges = calls.iter().map(|call| call.ranges.len().max(1)).sum();
+        Self { calls, ranges }
     }
 
     /// The calls that were inlined at `address`, outermost first.
-    pub(super) fn at(&self, address: u64) -> Vec<&InlinedCall<'data>> {
+    pub(super) fn at(&self, address: u64, work: &mut Work) -> Vec<&InlinedCall<'data>> {
+        work.spend(self.ranges);
         let mut chain = Vec::new();
         let mut innermost = None;
         for (index, call) in self.calls.iter().enumerate() {

@@ -236,10 +236,10 @@ impl<'data> Batch<'_, 'data> {
                     InlinedCalls::read(self.dwarf, &unit, function, &mut self.work),
                 ));
             }
-            let chain = calls
-                .as_ref()
-                .map(|(_, calls)| calls.at(*address))
-                .unwrap_or_default();
+            let chain = match &calls {
+                Some((_, calls)) => calls.at(*address, &mut self.work),
+                None => Vec::new(),
+            };
             // Outermost first: each function's line is that of the call to the next one.
             let mut frames = Vec::with_capacity(chain.len() + 1);
             let mut named = self.function(number, &unit, EntryReference::Unit(function));

@@ -18,6 +18,11 @@ impl Work {
         self.left > 0
     }
 
+    /// Takes `count` of what may be walked.
+    pub(super) const fn spend(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count as u64);
+    }
+
     /// Was the limit reached?
     pub(super) const fn exhausted(&self) -> bool {
         self.left == 0

@@ -11,12 +11,10 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
-
 use super::image::ElfImage;
 use super::mapped::MappedFile;
+use crate::confine;
 use crate::profile::{BuildId, Executable};
-use crate::symbolize::open_in_root::open_in_root;
 
 /// Where distributions put debug information.
 const DEBUG_DIRECTORY: &str = "usr/lib/debug";
@@ -34,13 +32,7 @@ enum Proof {
 
 /// The file with the executable's debug information, if there is one.
 pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File> {
-    let own_root = rustix::fs::openat(
-        CWD,
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()?;
+    let own_root = confine::own_root().ok()?;
     let root = executable
         .root
         .as_ref()
@@ -96,7 +88,7 @@ fn link_paths(executable: &str, name: &[u8]) -> Vec<PathBuf> {
 }
 
 fn open(root: BorrowedFd<'_>, path: &Path, proof: Proof) -> Option<File> {
-    let file = open_in_root(root, path).ok()?;
+    let file = confine::open_in_root(root, path).ok()?.file;
     let mapped = MappedFile::new(&file).ok()?;
     let image = ElfImage::parse(&mapped)?;
     let right = match proof {

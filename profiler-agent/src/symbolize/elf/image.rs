@@ -7,6 +7,7 @@ use object::read::elf::{
     CompressionHeader as _, FileHeader as _, SectionHeader as _, SectionTable,
 };
 use object::{Endianness, pod};
+use ruzstd::decoding::StreamingDecoder;
 
 use crate::profile::BuildId;
 use crate::symbolize::kernel::notes;
@@ -16,6 +17,7 @@ use crate::symbolize::kernel::notes;
 pub(super) struct ElfImage<'data> {
     pub(super) data: &'data [u8],
     pub(super) endian: Endianness,
+    pub(super) machine: elf::Machine,
     pub(super) sections: SectionTable<'data, FileHeader64<Endianness>>,
 }
 
@@ -38,6 +40,7 @@ impl<'data> ElfImage<'data> {
         Some(Self {
             data,
             endian,
+            machine: header.e_machine(endian),
             sections,
         })
     }
@@ -107,6 +110,11 @@ impl<'data> SectionBytes<'data> {
             .ok()?;
         match self.compression? {
             elf::ELFCOMPRESS_ZLIB => flate2::read::ZlibDecoder::new(self.stored)
+                .take(self.size)
+                .read_to_end(&mut bytes)
+                .ok()?,
+            elf::ELFCOMPRESS_ZSTD => StreamingDecoder::new_with_max_window_size(self.stored, limit)
+                .ok()?
                 .take(self.size)
                 .read_to_end(&mut bytes)
                 .ok()?,

@@ -3,6 +3,8 @@
 mod debug_file;
 mod image;
 pub(crate) mod mapped;
+mod mini_debug;
+mod plt;
 mod symbols;
 mod symtab;
 

@@ -10,7 +10,7 @@ use object::{Endianness, elf};
 
 use super::image::ElfImage;
 use super::mapped::MappedFile;
-use super::{debug_file, symtab};
+use super::{debug_file, mini_debug, plt, symtab};
 use crate::profile::{
     Executable, ExecutableId, FrameName, FrameType, LossCause, Losses, ResolvedFrames,
 };
@@ -41,6 +41,8 @@ pub(in crate::symbolize) struct ElfSymbols {
 struct KnownFile {
     debug_info: DebugInfo,
     index: Option<DwarfIndex>,
+    /// The file in `.gnu_debugdata`; looked for when a symbol is missed first.
+    mini: Option<Option<Box<[u8]>>>,
     /// Sections that are compressed in the file.
     decompressed: HashMap<SectionId, Arc<[u8]>>,
     /// Window that asked for it last.
@@ -63,7 +65,13 @@ enum DebugInfo {
 impl KnownFile {
     fn bytes(&self) -> usize {
         let sections: usize = self.decompressed.values().map(|bytes| bytes.len()).sum();
-        sections + self.index.as_ref().map_or(0, DwarfIndex::bytes)
+        let mini = self
+            .mini
+            .iter()
+            .flatten()
+            .map(|bytes| bytes.len())
+            .sum::<usize>();
+        sections + mini + self.index.as_ref().map_or(0, DwarfIndex::bytes)
     }
 }
 
@@ -157,6 +165,7 @@ impl ElfSymbols {
                         .map_or(DebugInfo::Absent, DebugInfo::Separate)
                 },
                 index: None,
+                mini: None,
                 decompressed: HashMap::new(),
                 window,
             });
@@ -192,7 +201,7 @@ impl ElfSymbols {
                 }
             }
         }
-        let symbols = symbols(&image, separate.as_ref(), addresses);
+        let symbols = symbols(&image, separate.as_ref(), &mut known.mini, addresses);
         let found = debug.into_iter().zip(symbols);
         Some(
             found
@@ -245,27 +254,41 @@ fn sections<'data>(
 fn symbols(
     image: &ElfImage<'_>,
     separate: Option<&ElfImage<'_>>,
+    mini: &mut Option<Option<Box<[u8]>>>,
     addresses: &[u64],
 ) -> Vec<Option<String>> {
     let mut found: Vec<Option<String>> = vec![None; addresses.len()];
-    let tables = [
-        Some((image, elf::SHT_SYMTAB)),
-        separate.map(|image| (image, elf::SHT_SYMTAB)),
-        Some((image, elf::SHT_DYNSYM)),
-    ];
-    for (image, table) in tables.into_iter().flatten() {
-        let missing: Vec<usize> = (0..found.len())
-            .filter(|place| found[*place].is_none())
-            .collect();
+    let mut look = |find: &mut dyn FnMut(&[u64]) -> Vec<Option<String>>| {
+        let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
         if missing.is_empty() {
-            break;
+            return;
         }
-        let wanted: Vec<u64> = missing.iter().map(|place| addresses[*place]).collect();
-        for (place, symbol) in missing.into_iter().zip(symtab::find(image, table, &wanted)) {
-            found[place] = symbol.map(|symbol| String::from_utf8_lossy(symbol.name).into_owned());
+        let wanted: Vec<u64> = missing.iter().map(|at| addresses[*at]).collect();
+        for (at, name) in missing.into_iter().zip(find(&wanted)) {
+            found[at] = name;
         }
+    };
+    look(&mut |wanted| table(image, elf::SHT_SYMTAB, wanted));
+    if let Some(separate) = separate {
+        look(&mut |wanted| table(separate, elf::SHT_SYMTAB, wanted));
     }
+    look(&mut |wanted| {
+        let mini = mini.get_or_insert_with(|| mini_debug::read(image));
+        let mini = mini.as_deref().and_then(ElfImage::parse);
+        mini.map_or(vec![None; wanted.len()], |mini| {
+            table(&mini, elf::SHT_SYMTAB, wanted)
+        })
+    });
+    look(&mut |wanted| table(image, elf::SHT_DYNSYM, wanted));
+    look(&mut |wanted| plt::names(image, wanted));
     found
+}
+
+fn table(image: &ElfImage<'_>, kind: elf::SectionType, addresses: &[u64]) -> Vec<Option<String>> {
+    let symbols = symtab::find(image, kind, addresses).into_iter();
+    symbols
+        .map(|symbol| Some(String::from_utf8_lossy(symbol?.name).into_owned()))
+        .collect()
 }
 
 /// One location from what debug information and symbol table say.

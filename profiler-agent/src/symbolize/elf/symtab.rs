@@ -14,6 +14,10 @@ use crate::symbolize::demangle::MAX_RAW;
 /// Symbols of a table that are looked at.
 const MAX_SYMBOLS: usize = 16 << 20;
 
+/// Pairs of a symbol and an address that it covers that are compared: a file whose every symbol covers
+/// everything costs no more.
+const MAX_COVERED: usize = 32 << 20;
+
 /// A symbol that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol<'data> {
@@ -60,6 +64,7 @@ pub(super) fn find<'data>(
             .data_as_array::<elf::Sym64<Endianness>, _>(endian, image.data)
             .ok()
     });
+    let mut covered = 0;
     for symbol in symbols.unwrap_or_default().iter().take(MAX_SYMBOLS) {
         let Some(candidate) = candidate(symbol, endian) else {
             continue;
@@ -70,9 +75,10 @@ pub(super) fn find<'data>(
         }
         let end = candidate.start.saturating_add(candidate.size);
         for (address, best) in addresses[first..].iter().zip(&mut covering[first..]) {
-            if *address >= end {
+            if *address >= end || covered >= MAX_COVERED {
                 break;
             }
+            covered += 1;
             if best.is_none_or(|best| candidate.beats(&best)) {
                 *best = Some(candidate);
             }

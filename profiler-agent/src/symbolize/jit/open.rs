@@ -3,14 +3,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-
+use crate::confine;
 use crate::profile::{BootTime, ProcessKey};
-use crate::symbolize::open_in_root::open_in_root;
 
 /// Clock ticks of `/proc/PID/stat` are this long (USER_HZ is 100 on every architecture we run on).
 const TICK: Duration = Duration::from_millis(10);
@@ -23,42 +20,29 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) fn perf_map(process: ProcessKey) -> io::Result<File> {
     let gone = |_| io::Error::from(io::ErrorKind::NotFound);
     let pid = process.pid;
-    let root = rustix::fs::open(
-        format!("/proc/{pid}/root"),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    let root = confine::process_root(pid).map_err(gone)?;
+    let own_pid = confine::namespaced_pid(pid).map_err(gone)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(gone)?;
+    let user = effective_user(&status).unwrap_or(0);
+    // Read last: root, pid and user were those of a process that started no later.
     let stat = fs::read(format!("/proc/{pid}/stat")).map_err(gone)?;
-    let (own_pid, user) = identity(&status).unwrap_or((pid, 0));
-    // Read last: the root and the status were those of a process that started no later.
-    if !start_of(&String::from_utf8_lossy(&stat)).is_some_and(|start| not_after(start, process)) {
+    let start = start_of(&String::from_utf8_lossy(&stat));
+    if !start.is_some_and(|start| not_after(start, process)) {
         return Err(io::Error::from(io::ErrorKind::NotFound));
     }
     let path = PathBuf::from(format!("tmp/perf-{own_pid}.map"));
-    let file = open_in_root(root.as_fd(), &path)?;
-    let owner = file.metadata()?.uid();
+    let opened = confine::open_in_root(root.as_fd(), &path)?;
+    let owner = opened.stat.st_uid;
     if owner != user && owner != 0 {
         return Err(io::Error::from(io::ErrorKind::PermissionDenied));
     }
-    Ok(file)
+    Ok(opened.file)
 }
 
-/// The pid in its innermost namespace and the effective user, of `/proc/PID/status`.
-fn identity(status: &str) -> Option<(u32, u32)> {
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-    let pid = field("NSpid:")?
-        .split_ascii_whitespace()
-        .next_back()?
-        .parse()
-        .ok()?;
-    let user = field("Uid:")?
-        .split_ascii_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()?;
-    Some((pid, user))
+/// The effective user, of `/proc/PID/status`.
+fn effective_user(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// When the process started, of `/proc/PID/stat` (field 22).
@@ -78,10 +62,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn innermost_pid_and_effective_user() {
-        let status = "Name:\tx\nUid:\t1000\t1001\t1000\t1000\nNSpid:\t4711\t12\t1\n";
-        assert_eq!(identity(status), Some((1, 1001)));
-        assert_eq!(identity("Name:\tx\n"), None);
+    fn the_second_of_the_users_is_the_effective_one() {
+        let status = "Name:\tx\nUid:\t1000\t1001\t1000\t1000\n";
+        assert_eq!(effective_user(status), Some(1001));
+        assert_eq!(effective_user("Name:\tx\n"), None);
     }
 
     #[test]

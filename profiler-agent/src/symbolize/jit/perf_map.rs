@@ -14,6 +14,10 @@ use crate::profile::VirtualAddress;
 /// Bytes of a line that are kept.
 pub const MAX_LINE: usize = 4096;
 
+/// Pairs of a line and an address that it covers that are looked at: in a map of a compiler a line covers
+/// some of the asked addresses, in a hostile one every line covers all.
+const MAX_COVERED: usize = 4 << 20;
+
 /// A scan in progress, for a set of addresses.
 #[derive(Debug)]
 pub struct PerfMapScan {
@@ -23,6 +27,7 @@ pub struct PerfMapScan {
     /// The last line's beginning, where a chunk ended within it.
     partial: Vec<u8>,
     malformed: u64,
+    covered: usize,
 }
 
 impl PerfMapScan {
@@ -36,6 +41,7 @@ impl PerfMapScan {
             addresses,
             partial: Vec::new(),
             malformed: 0,
+            covered: 0,
         }
     }
 
@@ -92,6 +98,11 @@ impl PerfMapScan {
         for (address, found) in self.addresses[first..].iter().zip(&mut self.names[first..]) {
             if *address >= end {
                 break;
+            }
+            self.covered += 1;
+            if self.covered > MAX_COVERED {
+                self.malformed += 1;
+                return;
             }
             *found = Some(name.into());
         }

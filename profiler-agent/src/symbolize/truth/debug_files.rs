@@ -1,1 +1,309 @@
-//! Debug information in a file of its own.
+//! Symbols and debug information that are not in the executable itself.
+
+use super::*;
+use crate::profile::LossCause;
+
+const C: &str = r#"
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+static inline int square(int x) { return x * x; }
+__attribute__((noinline)) static int hidden_work(int n) {
+  int sum = 0;
+  for (int i = 0; i < n; i++) sum += square(i) ^ n;
+  return sum;
+}
+int main(int argc, char **argv) {
+  char *text = malloc(100 + argc);
+  memset(text, argc, 100);
+  printf("%d %zu\n", hidden_work(argc), strlen(text));
+  free(text);
+  return 0;
+}
+"#;
+
+/// The built program, and its copy without symbols and debug information.
+fn stripped(directory: &Path, compiler: &[&str]) -> (PathBuf, PathBuf) {
+    let whole = compile(directory, "p.c", C, compiler);
+    let bare = directory.join("bare");
+    run(
+        "strip",
+        &["-s", "-o", "bare", whole.to_str().unwrap()],
+        directory,
+    );
+    (whole, bare)
+}
+
+/// File offsets of a function that the whole program's symbol table names, and of its inlined code.
+fn offsets_of(whole: &Path, function: &str) -> Vec<FileOffset> {
+    use object::ObjectSymbol as _;
+    let data = std::fs::read(whole).unwrap();
+    let parsed = ElfFile64::<object::Endianness>::parse(&*data).unwrap();
+    let symbol = parsed
+        .symbols()
+        .find(|symbol| symbol.name() == Ok(function))
+        .unwrap();
+    let text = parsed.section_by_name(".text").unwrap();
+    let start = symbol.address() - text.address() + text.file_range().unwrap().0;
+    (start..start + symbol.size()).map(FileOffset).collect()
+}
+
+fn names(profile: &Profile) -> Vec<Vec<String>> {
+    let location = |location: &Location| {
+        let name = |line: &crate::profile::LineEntry| {
+            profile.functions[line.function.0 as usize].name.to_string()
+        };
+        location.lines.iter().map(name).collect()
+    };
+    profile.locations.iter().map(location).collect()
+}
+
+fn check_whole(profile: &Profile) {
+    let names = names(profile);
+    assert!(
+        names
+            .iter()
+            .all(|names| names.last().unwrap() == "hidden_work"),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .iter()
+            .any(|names| names == &["square", "hidden_work"]),
+        "{names:?}"
+    );
+    assert!(
+        profile
+            .functions
+            .iter()
+            .all(|function| function.file.ends_with("/p.c"))
+    );
+    assert!(
+        profile
+            .functions
+            .iter()
+            .any(|f| &*f.name == "hidden_work" && f.start_line == 6)
+    );
+    assert!(profile.losses.is_empty(), "{:?}", profile.losses);
+}
+
+#[test]
+fn a_debug_link_within_the_process_s_root() {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, bare) = stripped(root.path(), &["gcc", "-O2", "-g"]);
+    let debug = root.path().join("usr/lib/debug/opt");
+    std::fs::create_dir_all(&debug).unwrap();
+    run(
+        "objcopy",
+        &[
+            "--only-keep-debug",
+            whole.to_str().unwrap(),
+            "usr/lib/debug/opt/bare.debug",
+        ],
+        root.path(),
+    );
+    run(
+        "objcopy",
+        &[
+            "--add-gnu-debuglink=usr/lib/debug/opt/bare.debug",
+            bare.to_str().unwrap(),
+        ],
+        root.path(),
+    );
+    let file = executable(1, &bare, "/opt/bare", Some(root.path()));
+    check_whole(&resolve(
+        &mut symbolizer(),
+        &file,
+        &offsets_of(&whole, "hidden_work"),
+    ));
+}
+
+#[test]
+fn a_build_id_directory_within_the_process_s_root() {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, bare) = stripped(root.path(), &["gcc", "-O2", "-g", "-Wl,--build-id=sha1"]);
+    let file = executable(1, &bare, "/opt/bare", Some(root.path()));
+    let id = file.build_id.unwrap().to_string();
+    let directory = root.path().join("usr/lib/debug/.build-id").join(&id[..2]);
+    std::fs::create_dir_all(&directory).unwrap();
+    let debug = directory.join(format!("{}.debug", &id[2..]));
+    run(
+        "objcopy",
+        &[
+            "--only-keep-debug",
+            whole.to_str().unwrap(),
+            debug.to_str().unwrap(),
+        ],
+        root.path(),
+    );
+    check_whole(&resolve(
+        &mut symbolizer(),
+        &file,
+        &offsets_of(&whole, "hidden_work"),
+    ));
+
+    // The same path with another program's debug information is not believed.
+    let other = compile(
+        root.path(),
+        "other.c",
+        "int main(void) { return 1; }",
+        &["gcc", "-g"],
+    );
+    std::fs::copy(other, &debug).unwrap();
+    let profile = resolve(&mut symbolizer(), &file, &offsets_of(&whole, "hidden_work"));
+    assert!(
+        names(&profile)
+            .iter()
+            .all(|names| names[0].starts_with("bare+0x"))
+    );
+}
+
+#[test]
+fn a_link_out_of_the_root_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    let (whole, bare) = stripped(outside.path(), &["gcc", "-O2", "-g"]);
+    let root = outside.path().join("root");
+    std::fs::create_dir_all(root.join("opt")).unwrap();
+    run(
+        "objcopy",
+        &["--add-gnu-debuglink=p.c.out", bare.to_str().unwrap()],
+        outside.path(),
+    );
+    std::os::unix::fs::symlink(&whole, root.join("opt/p.c.out")).unwrap();
+    let file = executable(1, &bare, "/opt/bare", Some(&root));
+    let profile = resolve(&mut symbolizer(), &file, &offsets_of(&whole, "hidden_work"));
+    assert!(
+        names(&profile)
+            .iter()
+            .all(|names| names[0].starts_with("bare+0x"))
+    );
+}
+
+#[test]
+fn compressed_symbols_in_the_file_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, bare) = stripped(directory.path(), &["gcc", "-O2", "-g"]);
+    let whole_path = whole.to_str().unwrap();
+    run(
+        "objcopy",
+        &[
+            "-S",
+            "--keep-symbol=hidden_work",
+            "--strip-debug",
+            whole_path,
+            "mini",
+        ],
+        directory.path(),
+    );
+    run("xz", &["mini"], directory.path());
+    run(
+        "objcopy",
+        &[
+            "--add-section",
+            ".gnu_debugdata=mini.xz",
+            bare.to_str().unwrap(),
+        ],
+        directory.path(),
+    );
+    let file = executable(1, &bare, "/opt/bare", None);
+    let profile = resolve(&mut symbolizer(), &file, &offsets_of(&whole, "hidden_work"));
+    assert!(
+        names(&profile)
+            .iter()
+            .all(|names| names == &["hidden_work"]),
+        "{:?}",
+        names(&profile)
+    );
+}
+
+#[test]
+fn sections_compressed_with_zstd() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = compile(directory.path(), "p.c", C, &["gcc", "-O2", "-g"]);
+    let compressed = directory.path().join("compressed");
+    run(
+        "objcopy",
+        &[
+            "--compress-debug-sections=zstd",
+            whole.to_str().unwrap(),
+            compressed.to_str().unwrap(),
+        ],
+        directory.path(),
+    );
+    let file = executable(1, &compressed, "/opt/compressed", None);
+    check_whole(&resolve(
+        &mut symbolizer(),
+        &file,
+        &offsets_of(&whole, "hidden_work"),
+    ));
+}
+
+#[test]
+fn debug_information_above_the_budget_leaves_symbols_and_is_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = compile(directory.path(), "p.c", C, &["gcc", "-O2", "-g"]);
+    let file = executable(1, &whole, "/opt/whole", None);
+    let mut symbolizer = Symbolizer::new(&SymbolizeConfig {
+        debug_info_bytes: 64,
+        ..SymbolizeConfig::default()
+    });
+    let offsets = offsets_of(&whole, "hidden_work");
+    let (first, second) = offsets.split_at(offsets.len() / 2);
+    let profile = resolve(&mut symbolizer, &file, first);
+    assert!(
+        names(&profile)
+            .iter()
+            .all(|names| names == &["hidden_work"])
+    );
+    assert_eq!(profile.losses.of(LossCause::DebugInfoBudget), 1);
+    let profile = resolve(&mut symbolizer, &file, second);
+    assert_eq!(profile.losses.of(LossCause::DebugInfoBudget), 0);
+}
+
+#[test]
+fn linkage_stubs_are_called_by_their_functions() {
+    let directory = tempfile::tempdir().unwrap();
+    for extra in [
+        "-fcf-protection=full",
+        "-fcf-protection=none",
+        "-Wl,-z,now",
+        "-no-pie",
+    ] {
+        let (whole, bare) = stripped(
+            directory.path(),
+            &["gcc", "-O2", "-fno-builtin", "-Wl,-z,lazy", extra],
+        );
+        let listing = run(
+            "objdump",
+            &[
+                "-d",
+                "-j",
+                ".plt",
+                "-j",
+                ".plt.sec",
+                "-j",
+                ".plt.got",
+                whole.to_str().unwrap(),
+            ],
+            Path::new("/"),
+        );
+        let file = executable(1, &bare, "/opt/bare", None);
+        let mut checked = 0;
+        for line in listing.lines() {
+            let Some((address, name)) = line
+                .strip_suffix("@plt>:")
+                .and_then(|line| line.split_once(" <"))
+            else {
+                continue;
+            };
+            let segment = file.segments[0];
+            let address = u64::from_str_radix(address, 16).unwrap();
+            let offset = FileOffset(address - segment.address.0 + segment.offset.0 + 4);
+            let profile = resolve(&mut symbolizer(), &file, &[offset]);
+            let found = names(&profile);
+            assert_eq!(found, [[format!("{name}@plt")]], "{extra} {line}");
+            checked += 1;
+        }
+        assert!(checked >= 4, "{extra}: {listing}");
+    }
+}

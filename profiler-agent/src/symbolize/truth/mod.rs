@@ -1,7 +1,10 @@
 //! The whole stage against what independent tools say of real programs.
 
+mod budget;
 mod debug_files;
+mod hostile;
 mod inlines;
+mod live;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

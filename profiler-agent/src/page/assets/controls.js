@@ -1,0 +1,202 @@
+// Buttons, menus and fields: what a person chooses becomes a change of the state.
+
+import { address, selection } from "./api.js";
+import { element } from "./tip.js";
+import { range, span } from "./units.js";
+
+const $ = (id) => document.getElementById(id);
+const SPANS = ["5m", "15m", "1h", "6h", "24h", "7d"];
+const FORMATS = [
+  ["pprof", "pprof", "for go tool pprof, speedscope and others"],
+  ["collapsed", "Collapsed stacks", "one line a stack, for scripts"],
+  ["svg", "Picture", "an interactive SVG"],
+];
+const SEARCH_MS = 140;
+
+export class Controls {
+  constructor(page) {
+    this.page = page;
+    // Which range a drag on the time line sets.
+    this.drags = "shown";
+    this.begun = false;
+  }
+
+  /** Makes the controls work, once it is known what is shown. */
+  begin(status) {
+    if (this.begun) return;
+    this.begun = true;
+    this.live = status.live;
+    const { change, state } = this.page;
+    $("spans").hidden = !status.live;
+    if (status.live) {
+      for (const length of SPANS) {
+        const button = element("button", { type: "button", text: length.replace(/(\d+)(\D)/, "$1 $2").replace(" m", " min"), parent: $("spans") });
+        button.dataset.span = length;
+        button.addEventListener("click", () => change({ span: length, from: undefined, until: undefined }));
+      }
+    }
+    $("follow").addEventListener("click", () => change({ span: "15m", from: undefined, until: undefined }));
+    $("reset").addEventListener("click", () => this.page.zoomOut());
+    for (const [id, up] of [["icicle", false], ["flame", true]]) {
+      $(id).addEventListener("click", () => {
+        change({ up }, { keepZoom: true, replace: true });
+        this.page.turned(up);
+      });
+    }
+    for (const tab of ["flame", "functions"]) $(`tab-${tab}`).addEventListener("click", () => change({ tab }, { keepZoom: true }));
+    document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+      const tab = state().tab === "flame" ? "functions" : "flame";
+      change({ tab }, { keepZoom: true });
+      $(`tab-${tab}`).focus();
+    });
+    this.#search();
+    this.#compare();
+    this.#menus();
+  }
+
+  #search() {
+    const { change, state, searched } = this.page;
+    const field = $("search");
+    field.value = state().search;
+    let timer = 0;
+    field.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        if (state().tab === "functions") {
+          change({ search: field.value }, { keepZoom: true, replace: true });
+          return;
+        }
+        state().search = field.value;
+        searched();
+        history.replaceState(null, "", this.page.written());
+      }, SEARCH_MS);
+    });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      field.value = "";
+      field.dispatchEvent(new Event("input"));
+    });
+    addEventListener("keydown", (event) => {
+      const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+      if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      field.focus();
+      field.select();
+    });
+  }
+
+  #compare() {
+    const { change, state, shown, base } = this.page;
+    $("compare").addEventListener("click", () => {
+      this.drags = state().base ? "shown" : "base";
+      change({ base: state().base ? null : this.#firstBase() });
+    });
+    for (const side of ["shown", "base"]) {
+      $(`${side}-range`).addEventListener("click", () => {
+        this.drags = side;
+        change({}, { keepZoom: true });
+      });
+      $(`${side}-service`).addEventListener("change", (event) => this.#set(side, { service: event.target.value || undefined, pid: undefined }));
+      $(`${side}-window`).addEventListener("change", (event) => this.#set(side, { window: event.target.value === "" ? undefined : Number(event.target.value) }));
+    }
+    $("swap").addEventListener("click", () => {
+      const [first, second] = [shown(), base()];
+      change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, ...second, base: first });
+    });
+  }
+
+  // What one most likely wants to compare with: the time before, or the file before.
+  #firstBase() {
+    const { state, shown, spanOf, windows } = this.page;
+    const { service, pid, window } = state();
+    const part = {};
+    if (service !== undefined) part.service = service;
+    if (pid !== undefined) part.pid = pid;
+    if (!this.live) {
+      const other = windows().find((candidate) => candidate.id !== (window ?? windows().at(-1)?.id));
+      if (other) part.window = other.id;
+      if (window === undefined && windows().length > 1) state().window = windows().at(-1).id;
+      return part;
+    }
+    const { from, until } = shown();
+    const [first, last] = spanOf();
+    if (from - first >= (until - from) / 2) return { ...part, from: Math.max(first, from - (until - from)), until: from };
+    // No room before it: the two halves of the range.
+    const middle = (from + until) / 2;
+    Object.assign(state(), { from: middle, until: Math.min(until, last) });
+    return { ...part, from, until: middle };
+  }
+
+  #set(side, changes) {
+    const { change, state } = this.page;
+    if (side === "shown") {
+      change(changes);
+      return;
+    }
+    const changed = { ...state().base, ...changes };
+    for (const [name, value] of Object.entries(changed)) if (value === undefined) delete changed[name];
+    change({ base: changed });
+  }
+
+  #menus() {
+    const { shown } = this.page;
+    const panel = $("download-panel");
+    $("download").addEventListener("toggle", () => {
+      panel.replaceChildren();
+      for (const [format, name, use] of FORMATS) {
+        const link = element("a", { href: address("flamegraph", { ...selection(shown()), format }), download: "", parent: panel });
+        element("span", { text: name, parent: link });
+        element("small", { text: use, parent: link });
+      }
+    });
+    const menus = document.querySelectorAll("details");
+    addEventListener("click", (event) => {
+      for (const menu of menus) if (menu.open && (!menu.contains(event.target) || event.target.closest("a"))) menu.open = false;
+    });
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape") for (const menu of menus) menu.open = false;
+    });
+  }
+
+  /** Shows the state. */
+  show() {
+    const { state, shown, base, services, windows } = this.page;
+    const now = state();
+    for (const button of $("spans").children) button.setAttribute("aria-pressed", String(button.dataset.span === now.span && now.from === undefined));
+    $("follow").hidden = !this.live || (!Array.isArray(now.span) && now.from === undefined);
+    $("icicle").setAttribute("aria-pressed", String(!now.up));
+    $("flame").setAttribute("aria-pressed", String(now.up));
+    for (const tab of ["flame", "functions"]) {
+      $(`tab-${tab}`).setAttribute("aria-selected", String(now.tab === tab));
+      $(`tab-${tab}`).tabIndex = now.tab === tab ? 0 : -1;
+      $(`${tab}-panel`).hidden = now.tab !== tab;
+    }
+    $("flame-tools").hidden = now.tab !== "flame";
+    $("match").hidden = now.tab !== "flame";
+    $("compare").setAttribute("aria-pressed", String(now.base !== null));
+    $("compare-bar").hidden = now.base === null;
+    if (now.base === null) {
+      this.drags = "shown";
+      return;
+    }
+    for (const [side, found] of [["shown", shown()], ["base", base()]]) {
+      const names = (services()?.services ?? []).map((service) => service.name);
+      if (found.service !== undefined && !names.includes(found.service)) names.unshift(found.service);
+      options($(`${side}-service`), [["", "Everything"], ...names.map((name) => [name, name])], found.service ?? "");
+      const files = $(`${side}-window`);
+      files.hidden = this.live;
+      options(files, [["", "All files"], ...windows().map((window) => [String(window.id), window.label])], found.window === undefined ? "" : String(found.window));
+      const when = $(`${side}-range`);
+      when.hidden = !this.live;
+      when.textContent = range(found.from, found.until);
+      when.title = `${span(found.until - found.from)}; pressed: a drag on the time line sets it`;
+      when.setAttribute("aria-pressed", String(this.drags === side));
+    }
+  }
+}
+
+function options(select, wanted, chosen) {
+  select.replaceChildren();
+  for (const [value, text] of wanted) element("option", { value, text, selected: value === chosen, parent: select });
+}

@@ -1,0 +1,228 @@
+//! The cache: what is opened when, and what is given back. Mappings here are only claimed, by this
+//! process, at addresses where nothing is: files are opened by path, with proof.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+struct Files {
+    directory: tempfile::TempDir,
+    executables: Executables,
+}
+
+impl Files {
+    fn new(limits: Limits) -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            executables: Executables::new(limits),
+        }
+    }
+    /// A program with a build id.
+    fn program(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::copy("/bin/true", &path).unwrap();
+        path
+    }
+    fn get(&mut self, path: &Path, identity: FileIdentity, second: u64) -> Arc<Executable> {
+        let kind = self.executables.content(&MappedFile {
+            pid: std::process::id(),
+            range: VirtualAddress(0x1000)..VirtualAddress(0x2000),
+            offset: FileOffset(0),
+            identity,
+            path: path.as_os_str().as_bytes(),
+            time: BootTime(second * SECOND),
+        });
+        match kind {
+            MappingKind::File { executable, .. } => executable,
+            MappingKind::Anonymous => panic!("{path:?} is a file"),
+        }
+    }
+    fn opened(&mut self, path: &Path, second: u64) -> Arc<Executable> {
+        let executable = self.get(path, by_build_id(), second);
+        assert!(executable.file.is_some());
+        executable
+    }
+}
+
+fn by_build_id() -> FileIdentity {
+    let summary = elf::read(&File::open("/bin/true").unwrap()).unwrap();
+    FileIdentity::BuildId(summary.build_id.unwrap())
+}
+
+fn by_inode(path: &Path) -> FileIdentity {
+    let metadata = fs::metadata(path).unwrap();
+    FileIdentity::Inode {
+        major: major(metadata.dev()),
+        minor: minor(metadata.dev()),
+        inode: metadata.ino(),
+        generation: 0,
+    }
+}
+
+#[test]
+fn a_known_file_is_not_opened_again() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let first = files.opened(&path, 1);
+    fs::remove_file(&path).unwrap();
+    assert!(Arc::ptr_eq(&first, &files.opened(&path, 2)));
+    assert_eq!(first.length, fs::metadata("/bin/true").unwrap().len());
+    assert!(first.htl_hash.get().unwrap().is_some());
+}
+
+#[test]
+fn one_file_under_both_identities_is_one_executable() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let by_inode = files.get(&path, by_inode(&path), 1);
+    assert!(Arc::ptr_eq(&by_inode, &files.opened(&path, 1)));
+    // A copy at another path may have other symbols: it is a file of its own.
+    let copy = files.program("b");
+    assert!(!Arc::ptr_eq(&by_inode, &files.opened(&copy, 1)));
+}
+
+#[test]
+fn a_file_that_was_written_in_place_is_another() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let identity = by_inode(&path);
+    let before = files.get(&path, identity, 1);
+    assert!(Arc::ptr_eq(&before, &files.get(&path, identity, 1)));
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"more").unwrap();
+    let after = files.get(&path, identity, 1);
+    assert_eq!(after.length, before.length + 4);
+}
+
+#[test]
+fn unused_files_are_closed() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let kept = files.program("b");
+    let weak = Arc::downgrade(&files.opened(&path, 1));
+    let kept = files.opened(&kept, 1);
+    files.executables.prune(BootTime(50 * SECOND));
+    assert_eq!(weak.strong_count(), 1);
+    files.executables.prune(BootTime(62 * SECOND));
+    assert_eq!(weak.strong_count(), 0);
+    assert_eq!(Arc::strong_count(&kept), 2);
+    assert_eq!(files.executables.len(), 1);
+}
+
+#[test]
+fn the_least_recently_used_is_closed_first() {
+    let mut files = Files::new(Limits { pinned: 2, open: 9 });
+    let paths = ["a", "b", "c"].map(|name| files.program(name));
+    let weak: Vec<_> = paths[..2]
+        .iter()
+        .zip(1..)
+        .map(|(path, second)| Arc::downgrade(&files.opened(path, second)))
+        .collect();
+    drop(files.opened(&paths[0], 3));
+    drop(files.opened(&paths[2], 4));
+    assert_eq!(weak[0].strong_count(), 1);
+    assert_eq!(weak[1].strong_count(), 0);
+}
+
+#[test]
+fn open_files_are_bounded() {
+    let mut files = Files::new(Limits { pinned: 1, open: 4 });
+    let paths: Vec<_> = (0..8)
+        .map(|name| files.program(&name.to_string()))
+        .collect();
+    let held: Vec<_> = paths
+        .iter()
+        .map(|path| files.get(path, by_build_id(), 1))
+        .collect();
+    let open = |held: &[Arc<Executable>]| held.iter().filter(|file| file.file.is_some()).count();
+    assert_eq!(open(&held), 4);
+    assert_eq!(
+        files
+            .executables
+            .take_losses()
+            .of(LossCause::ExecutableUnopened),
+        4
+    );
+    // Room is found again once it is not used.
+    drop(held);
+    files.opened(&paths[7], 3);
+}
+
+#[test]
+fn what_could_not_be_opened_is_tried_again_later() {
+    let mut files = Files::new(Limits::default());
+    let path = files.directory.path().join("late");
+    let first = files.get(&path, by_build_id(), 1);
+    assert!(first.file.is_none() && first.build_id.is_some());
+    files.program("late");
+    assert!(Arc::ptr_eq(&first, &files.get(&path, by_build_id(), 1)));
+    assert!(files.get(&path, by_build_id(), 2).file.is_some());
+    assert_eq!(
+        files
+            .executables
+            .take_losses()
+            .of(LossCause::ExecutableUnopened),
+        1
+    );
+}
+
+#[test]
+fn another_file_at_the_path_is_not_taken() {
+    let mut files = Files::new(Limits::default());
+    let path = files.directory.path().join("a");
+    fs::copy("/bin/false", &path).unwrap();
+    assert!(files.get(&path, by_build_id(), 1).file.is_none());
+    let other = files.program("b");
+    assert!(files.get(&path, by_inode(&other), 1).file.is_none());
+    assert_eq!(
+        files
+            .executables
+            .take_losses()
+            .of(LossCause::ExecutableReplaced),
+        2
+    );
+}
+
+#[test]
+fn memory_with_an_inode_is_anonymous() {
+    let mut executables = Executables::new(Limits::default());
+    for path in [
+        "/memfd:jit (deleted)",
+        "/dev/zero (deleted)",
+        "/SYSV00000000 (deleted)",
+    ] {
+        let kind = executables.content(&MappedFile {
+            pid: std::process::id(),
+            range: VirtualAddress(0x1000)..VirtualAddress(0x2000),
+            offset: FileOffset(0),
+            identity: FileIdentity::Inode {
+                major: 0,
+                minor: 1,
+                inode: 77,
+                generation: 0,
+            },
+            path: path.as_bytes(),
+            time: BootTime(1),
+        });
+        assert!(matches!(kind, MappingKind::Anonymous), "{path}");
+    }
+}
+
+#[test]
+fn the_vdso_is_read_from_memory() {
+    let executables = Executables::new(Limits::default());
+    let vdso = executables.vdso.as_ref().unwrap();
+    assert!(vdso.build_id.is_some() && vdso.segments.len() == 1);
+    assert_eq!(vdso.image.as_ref().unwrap().len() as u64, vdso.length);
+}
+
+#[test]
+fn bounds_fit_the_limit_of_descriptors() {
+    assert_eq!(Limits::within(1_024).open, 256);
+    assert_eq!(Limits::within(1_048_576).pinned, Limits::default().pinned);
+}

@@ -1,0 +1,123 @@
+//! `deploy/daemonset.yaml` is what the README says, and asks for nothing that is not there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use profiler_tests::agent::{executable, run};
+use profiler_tests::workspace;
+use serde_json::Value;
+
+/// The manifest, read by an independent YAML parser.
+fn manifest() -> Value {
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .args(["-c", script])
+        .arg(workspace().join("deploy/daemonset.yaml"));
+    let output = run(&mut command);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{errors} (`cargo xtask test` installs python3-yaml)"
+    );
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn container(manifest: &Value) -> Value {
+    let containers = &manifest["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers.as_array().map(Vec::len), Some(1));
+    containers[0].clone()
+}
+
+fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
+    let entries = list.as_array().expect("a list").iter();
+    entries
+        .map(|entry| entry[key].as_str().expect("text"))
+        .collect()
+}
+
+#[test]
+fn privileges_are_those_that_the_readme_lists() {
+    let manifest = manifest();
+    let context = &container(&manifest)["securityContext"];
+    let added: BTreeSet<String> = context["capabilities"]["add"]
+        .as_array()
+        .expect("capabilities")
+        .iter()
+        .map(|capability| format!("CAP_{}", capability.as_str().expect("a name")))
+        .collect();
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("README.md");
+    let documented: BTreeSet<String> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `CAP_")?.split_once('`'))
+        .map(|(name, _)| format!("CAP_{name}"))
+        .collect();
+    assert_eq!(added, documented);
+    assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    assert_eq!(context["privileged"], false);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(manifest["spec"]["template"]["spec"]["hostPID"], true);
+}
+
+#[test]
+fn what_is_mounted_is_there_and_one_place_is_written_to() {
+    let manifest = manifest();
+    let pod = &manifest["spec"]["template"]["spec"];
+    let container = container(&manifest);
+    let mounts = &container["volumeMounts"];
+    let volumes: BTreeSet<&str> = texts(&pod["volumes"], "name").into_iter().collect();
+    let mounted: BTreeSet<&str> = texts(mounts, "name").into_iter().collect();
+    assert_eq!(volumes, mounted);
+    let writable = mounts
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .filter(|mount| mount["readOnly"] != true);
+    let writable: Vec<&str> = writable
+        .map(|mount| mount["mountPath"].as_str().expect("a path"))
+        .collect();
+    assert_eq!(writable, ["/var/lib/profiler-agent"]);
+}
+
+#[test]
+fn selectors_meet_and_variables_are_defined_before_their_use() {
+    let manifest = manifest();
+    let labels = &manifest["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(&manifest["spec"]["selector"]["matchLabels"], labels);
+    let container = container(&manifest);
+    let mut defined = BTreeSet::new();
+    for variable in container["env"].as_array().expect("variables") {
+        let value = variable["value"].as_str().unwrap_or("");
+        for used in value.split("$(").skip(1) {
+            let name = used.split(')').next().expect("a name");
+            assert!(
+                defined.contains(name),
+                "{name} is used before it is defined"
+            );
+        }
+        defined.insert(variable["name"].as_str().expect("a name"));
+    }
+}
+
+#[test]
+fn the_arguments_are_a_command_of_the_agent() {
+    let container = container(&manifest());
+    let arguments = container["args"].as_array().expect("arguments");
+    let mut command = Command::new(executable());
+    command
+        .args(
+            arguments
+                .iter()
+                .map(|argument| argument.as_str().expect("text")),
+        )
+        .arg("--help");
+    let output = run(&mut command);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(container["resources"]["limits"]["memory"].is_string());
+}

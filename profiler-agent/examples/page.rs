@@ -10,7 +10,8 @@
 #[path = "../tests/demo/mod.rs"]
 mod demo;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use demo::shop;
@@ -33,14 +34,15 @@ fn now() -> u64 {
 /// Makes windows when they are asked for; `started` is when the deployment is counted from.
 struct Shop {
     started: u64,
+    made: Mutex<HashMap<u64, Arc<Profile>>>,
 }
 
 impl Shop {
-    fn window(&self, number: u64) -> Profile {
-        shop::window(
-            UnixTime(number * WINDOW),
-            (self.started / WINDOW).saturating_sub(number),
-        )
+    fn window(&self, number: u64) -> Arc<Profile> {
+        let mut made = self.made.lock().unwrap();
+        let age = (self.started / WINDOW).saturating_sub(number);
+        let make = || Arc::new(shop::window(UnixTime(number * WINDOW), age));
+        Arc::clone(made.entry(number).or_insert_with(make))
     }
 }
 
@@ -76,7 +78,7 @@ impl Source for Shop {
         Ok(())
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
-        Ok(Some(Arc::new(self.window(id.0))))
+        Ok(Some(self.window(id.0)))
     }
     fn label(&self, _: WindowId) -> Option<&str> {
         None
@@ -111,7 +113,10 @@ impl Source for Empty {
 fn source(mode: &str) -> Arc<dyn Source> {
     let start = now() - 600 * SECOND;
     match mode {
-        "live" => Arc::new(Shop { started: now() }),
+        "live" => Arc::new(Shop {
+            started: now(),
+            made: Mutex::default(),
+        }),
         "empty" => Arc::new(Empty),
         "saved" => Arc::new(SavedSource::new([
             (

@@ -22,7 +22,10 @@ fn options(selection: Selection) -> LoadOptions {
 fn load(selection: Selection) -> (Kernel, Vec<ProgramCost>) {
     let options = options(selection);
     let loaded = match std::env::var_os("PROFILER_EBPF_OBJECT") {
-        Some(path) => Kernel::load_object(&std::fs::read(path).expect("the object is readable"), &options),
+        Some(path) => Kernel::load_object(
+            &std::fs::read(path).expect("the object is readable"),
+            &options,
+        ),
         None => Kernel::load(&options),
     };
     loaded.expect("the programs load")

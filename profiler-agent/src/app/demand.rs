@@ -11,9 +11,7 @@ use hashbrown::HashSet;
 use super::tables::{BuiltTable, TableBuilder};
 use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
-use crate::profile::{
-    BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind,
-};
+use crate::profile::{BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind};
 use crate::unwind::{RuleInterner, reindex};
 
 /// What was asked for and what came.
@@ -26,7 +24,10 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new(builder: TableBuilder, publisher: &mut Publisher) -> Result<Self, CollectError> {
+    pub(super) fn new(
+        builder: TableBuilder,
+        publisher: &mut Publisher,
+    ) -> Result<Self, CollectError> {
         let mut demand = Self {
             builder,
             rules: RuleInterner::new(),
@@ -97,4 +98,3 @@ impl Demand {
         self.losses.take()
     }
 }
-

@@ -91,7 +91,11 @@ impl Launched {
 }
 
 /// The parent's ends of the child's pipes are closed when the child runs, or could not be made.
-fn spawn(mut command: Command, pid_writer: PipeWriter, gate_reader: PipeReader) -> io::Result<Child> {
+fn spawn(
+    mut command: Command,
+    pid_writer: PipeWriter,
+    gate_reader: PipeReader,
+) -> io::Result<Child> {
     let child = command.spawn();
     drop((pid_writer, gate_reader));
     child

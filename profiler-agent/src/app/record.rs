@@ -163,13 +163,18 @@ async fn run(
         let now = clock::boot_now();
         ticks += 1;
         if ticks.is_multiple_of(10) {
-            progress(now.since(start), collector.gauges.samples.load(Ordering::Relaxed));
+            progress(
+                now.since(start),
+                collector.gauges.samples.load(Ordering::Relaxed),
+            );
         }
         if collector.ended() || deadline.is_some_and(|deadline| now >= deadline) {
             break;
         }
         if let Some(launched) = &mut launched
-            && launched.ended().map_err(system("waiting for the command"))?
+            && launched
+                .ended()
+                .map_err(system("waiting for the command"))?
         {
             break;
         }

@@ -43,7 +43,9 @@ impl TableBuilder {
         let thread = Builder::new().name("tables".to_owned()).spawn(move || {
             let mut cache = cache.and_then(|place| {
                 TableCache::open(&place.directory, place.max_bytes)
-                    .inspect_err(|error| tracing::warn!(%error, "unwind tables are not kept on disk"))
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "unwind tables are not kept on disk"),
+                    )
                     .ok()
             });
             for executable in incoming {
@@ -125,12 +127,10 @@ fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {
         (None, Some(file)) => build(file),
         (None, None) => return Err(None),
     };
-    result
-        .map(|built| built.table)
-        .map_err(|absent: Absent| {
-            tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");
-            absent.loss()
-        })
+    result.map(|built| built.table).map_err(|absent: Absent| {
+        tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");
+        absent.loss()
+    })
 }
 
 /// Small tables are built faster than they are read.
@@ -143,8 +143,8 @@ fn key_of(executable: &Executable) -> Option<TableKey> {
     if let Some(build_id) = &executable.build_id {
         return Some(TableKey::build_id(build_id, executable.length));
     }
-    let hash: &Option<HtlHash> = executable
-        .htl_hash
-        .get_or_init(|| crate::process::elf::htl_hash(executable.file.as_ref()?, executable.length));
+    let hash: &Option<HtlHash> = executable.htl_hash.get_or_init(|| {
+        crate::process::elf::htl_hash(executable.file.as_ref()?, executable.length)
+    });
     hash.as_ref().map(TableKey::htl_hash)
 }

@@ -166,9 +166,7 @@ impl Running {
         let rings = self.kernel.rings.descriptors().map(|fd| (fd, Kind::Ring));
         let sideband = self.sideband.fds().map(|(_, fd)| (fd, Kind::Sideband));
         for (descriptor, kind) in rings.chain(sideband) {
-            self.waiter
-                .add(descriptor, kind)
-                .map_err(system("epoll"))?;
+            self.waiter.add(descriptor, kind).map_err(system("epoll"))?;
         }
         Ok(())
     }
@@ -335,10 +333,7 @@ impl Running {
         };
         set(&gauges.processes, self.processes.len() as u64);
         set(&gauges.table_bytes, self.kernel.publisher.table_bytes());
-        set(
-            &gauges.tables_outstanding,
-            self.demand.outstanding() as u64,
-        );
+        set(&gauges.tables_outstanding, self.demand.outstanding() as u64);
         set(&gauges.last_turn, now.0);
         if let Some((runs, nanoseconds)) = self.kernel.sample_cost() {
             set(&gauges.runs, runs);

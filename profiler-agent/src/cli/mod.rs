@@ -10,7 +10,12 @@ use clap::{Parser, Subcommand};
 
 /// Continuous profiler for Linux: samples stacks with eBPF, names them, shows them and ships them.
 #[derive(Parser)]
-#[command(name = "profiler-agent", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "profiler-agent",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -97,14 +97,20 @@ fn check(arguments: &Arguments) -> Result<(), String> {
     }
     let output = &arguments.output;
     if output.is_dir() {
-        return Err(format!("cannot write {}: it is a directory", output.display()));
+        return Err(format!(
+            "cannot write {}: it is a directory",
+            output.display()
+        ));
     }
     let directory = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| format!("cannot write {}: {error}", output.display()))
+    rustix::fs::access(
+        directory,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .map_err(|error| format!("cannot write {}: {error}", output.display()))
 }
 
 fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, poll};
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::pprof::Profile;
@@ -63,14 +63,39 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Records one process for some seconds.
+/// Records one process until it has used some seconds of CPU time, however busy the machine is, and
+/// interrupts the recording then. At least 95 % of the samples that the time is worth are there.
 ///
 /// # Panics
 ///
-/// When the agent fails.
+/// When the agent fails or samples are missing.
 #[must_use]
-pub fn record_process(pid: u32, seconds: u32) -> Recording {
-    record(&["-p", &pid.to_string(), "-d", &seconds.to_string()])
+pub fn record_process(pid: u32, seconds: f64) -> Recording {
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("profile.pb.gz");
+    let mut command = command(&["record", "-d", "600", "-F", &FREQUENCY.to_string()]);
+    command.args(["-p", &pid.to_string(), "-o"]).arg(&file);
+    let agent = command.stderr(Stdio::piped()).spawn();
+    let agent = agent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    until("the agent samples", || samples(agent.id()));
+    let start = cpu_seconds(pid);
+    until("the workload works", || cpu_seconds(pid) >= start + seconds);
+    kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
+    let output = agent.wait_with_output().expect("the agent ends");
+    let log = log(&output);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{log}",
+        output.status
+    );
+    let profile = Profile::read(&file);
+    let least = seconds * f64::from(FREQUENCY) * 0.95;
+    let count = profile.count();
+    assert!(
+        count as f64 >= least,
+        "{count} samples of {seconds} s of CPU time\n{log}"
+    );
+    Recording { profile, log }
 }
 
 /// Records with these arguments; frequency and file are given.
@@ -112,7 +137,7 @@ pub fn run(command: &mut Command) -> Output {
 ///
 /// # Panics
 ///
-/// When it does not within half a minute.
+/// When it does not within a minute.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {

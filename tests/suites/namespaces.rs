@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use profiler_tests::agent::record;
+use profiler_tests::agent::record_process;
 use profiler_tests::build::c_with;
 use profiler_tests::claim::{C_ROOTS, has_chain, has_samples, holds, names_all, reaches_root};
 use profiler_tests::workload::Workload;
@@ -31,19 +31,26 @@ fn a_program_of_another_root_is_named() {
         .arg(root.path())
         .arg(&program);
     let workload = Workload::start(&mut command);
-    let recording = record(&["-d", "4"]);
+    // `unshare` waits for the shell that became the program.
+    let children = format!("/proc/{0}/task/{0}/children", workload.pid());
+    let children = std::fs::read_to_string(children).expect("the kernel lists children");
+    let inside: u32 = children.trim().parse().expect("one child");
+    let recording = record_process(inside, 3.0);
     let outside = root.path().join("inside");
     assert!(!outside.exists(), "the program must be inside alone");
     drop(workload);
     let profile = recording
         .profile
         .only(|sample| sample.label("comm") == "inside");
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "run_cycle"]);
     names_all(&profile, "inside");
+    holds(&profile, "has its name", 1.0, |sample| {
+        sample.label("comm") == "inside"
+    });
     // The pid is the machine's, not the one that the process sees itself.
     holds(&profile, "has the machine's pid", 1.0, |sample| {
-        sample.label("pid").parse::<u32>().is_ok_and(|pid| pid > 1)
+        sample.label("pid") == inside.to_string()
     });
 }

@@ -12,10 +12,10 @@ use profiler_tests::claim::{
 use profiler_tests::pprof::Profile;
 use profiler_tests::workload::{Truth, Workload};
 
-/// Runs a program, records it for four seconds and returns what the agent saw and what was true.
+/// Runs a program, records three seconds of its CPU time and returns what the agent saw and what was true.
 fn profile(program: &Path, arguments: &[&str]) -> (Profile, Truth) {
     let workload = Workload::start(Command::new(program).args(arguments));
-    let recording = record_process(workload.pid(), 4);
+    let recording = record_process(workload.pid(), 3.0);
     let pid = workload.pid().to_string();
     holds(
         &recording.profile,
@@ -30,7 +30,7 @@ fn profile(program: &Path, arguments: &[&str]) -> (Profile, Truth) {
 fn check_split(program: &Path) {
     let (profile, truth) = profile(program, &[]);
     has_shares(&profile, &truth);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     names_all(&profile, "split");
     // The clock is asked between the burners, from `run_cycle` itself.
@@ -70,7 +70,7 @@ fn a_program_of_another_c_library_is_no_different() {
 #[test]
 fn stacks_are_whole_in_system_calls() {
     let (profile, _) = profile(&c("syscalls"), &[]);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     has_chain(
         &profile,
@@ -89,7 +89,7 @@ fn stacks_are_whole_in_system_calls() {
 
 fn check_recursion(depth: usize) {
     let (profile, _) = profile(&c("recursion"), &[&depth.to_string()]);
-    has_samples(&profile, 1000);
+    has_samples(&profile, 400);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "begin_descent", "descend"]);
     holds(&profile, "has every level", 0.995, |sample| {
@@ -120,7 +120,7 @@ fn nine_hundred_levels_are_kept() {
 #[test]
 fn what_is_too_deep_says_so() {
     let (profile, _) = profile(&c("recursion"), &["1500"]);
-    has_samples(&profile, 1000);
+    has_samples(&profile, 400);
     holds(&profile, "starts with [truncated]", 0.995, |sample| {
         sample.functions().first() == Some(&"[truncated]")
     });
@@ -137,7 +137,7 @@ fn what_is_too_deep_says_so() {
 #[test]
 fn callbacks_of_the_c_library_have_their_callers() {
     let (profile, _) = profile(&c("callback"), &[]);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     names_all(&profile, "callback");
     let weighing = profile
@@ -182,7 +182,7 @@ fn a_signal_handler_with_its_own_stack_has_what_it_interrupts_below_it() {
 #[test]
 fn the_vdso_is_walked_through() {
     let (profile, _) = profile(&c("vdso"), &[]);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "ask_clock"]);
     let inside = profile.clone().only(|sample| {
@@ -198,7 +198,7 @@ fn the_vdso_is_walked_through() {
 #[test]
 fn threads_have_their_names_and_roots() {
     let workload = Workload::start(&mut Command::new(c("threads")));
-    let recording = record_process(workload.pid(), 4);
+    let recording = record_process(workload.pid(), 3.0);
     let truth = workload.stop();
     let profile = recording.profile;
     has_shares(&profile, &truth);
@@ -228,7 +228,7 @@ fn threads_have_their_names_and_roots() {
 fn an_interpreter_has_its_native_stack() {
     let script = profiler_tests::sources().join("python/burn.py");
     let (profile, _) = profile(Path::new("/usr/bin/python3"), &[build::text(&script)]);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     holds(
         &profile,
@@ -247,12 +247,12 @@ fn an_interpreter_has_its_native_stack() {
 #[test]
 fn a_go_program_has_its_functions() {
     let (profile, _) = profile(&build::go(), &[]);
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     names_all(&profile, "go-split");
     let burning = profile.only(|sample| {
         holds_function(sample, "main.burnMost") || holds_function(sample, "main.burnRest")
     });
-    has_samples(&burning, 2000);
+    has_samples(&burning, 800);
     has_chain_in(&burning, &["main.main", "main.cycle"], 0.995);
     reaches_root(&burning, &["runtime.goexit", "runtime.goexit.abi0"]);
 }

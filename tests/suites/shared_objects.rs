@@ -26,10 +26,10 @@ fn a_procedure_linkage_table_is_walked_through() {
     let workload = Workload::start(&mut Command::new(c_with(
         "linkage", "linkage", "gcc", &flags,
     )));
-    let recording = record_process(workload.pid(), 4);
+    let recording = record_process(workload.pid(), 3.0);
     workload.stop();
     let profile = recording.profile;
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     has_chain(&profile, &["main", "hammer_linkage"]);
     let called = profile
@@ -54,10 +54,10 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
     );
     let mut command = Command::new(c("reload"));
     let workload = Workload::start(command.args([&first, &second]));
-    let recording = record_process(workload.pid(), 5);
+    let recording = record_process(workload.pid(), 3.0);
     workload.stop();
     let profile = recording.profile;
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     for (caller, inside, other) in [
         ("reload_first", "first_inside", "second_inside"),
@@ -103,10 +103,10 @@ fn a_stripped_library_and_exceptions_leave_stacks_whole() {
         &["-L", text(&directory), "-lmiddle", &path],
     );
     let workload = Workload::start(&mut Command::new(program));
-    let recording = record_process(workload.pid(), 4);
+    let recording = record_process(workload.pid(), 3.0);
     workload.stop();
     let profile = recording.profile;
-    has_samples(&profile, 2000);
+    has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
     names_all(&profile, "objects");
 

@@ -23,7 +23,9 @@ use crate::aggregate::{self, Aggregator};
 use crate::collect::sideband::Sideband;
 use crate::collect::{Kernel, LoadOptions, Selection};
 use crate::process::{self, ProcFs, ProcessTable};
-use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample};
+use crate::profile::{
+    BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample,
+};
 
 /// Time between two readings of the rings.
 const TURN: Duration = Duration::from_millis(200);
@@ -136,6 +138,7 @@ impl Running {
         self.watch_descriptors()?;
         self.processes.scan(boot_now());
         self.read_sideband()?;
+        self.want_common_files();
         for pid in selected {
             self.kernel.select(*pid)?;
             self.demand
@@ -159,6 +162,20 @@ impl Running {
         self.next_turn = now.plus(FIRST_TURNS);
         self.next_second = now.plus(SECOND);
         Ok(())
+    }
+
+    /// Asks for the tables of the libraries that this process itself maps: the C library and the
+    /// dynamic linker are what the next process to start runs first.
+    fn want_common_files(&mut self) {
+        let own = std::process::id();
+        let Some(process) = self.processes.process(own) else {
+            return;
+        };
+        let program = process.executable.clone();
+        let libraries = self.processes.mappings(own).filter(|mapping| {
+            !matches!(&mapping.kind, MappingKind::File { executable, .. } if executable.path == program)
+        });
+        self.demand.want(libraries, &self.kernel.publisher);
     }
 
     /// Waits for the descriptors of all CPUs, new ones included.

@@ -329,3 +329,55 @@ fn every_append_survives_a_kill() {
         newest = last;
     }
 }
+
+/// Measures an append, a look at a week's summaries, and the memory that both take.
+#[test]
+#[ignore = "a measurement for an optimized build: --release -- --ignored --nocapture"]
+fn appends_and_looks_are_cheap() {
+    let resident = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let before = resident();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    let count = 8_640;
+    let bytes = content(1, 40_000);
+    let summary = summary(2_000);
+    let began = std::time::Instant::now();
+    for number in 0..count {
+        let times = (
+            UnixTime(number * 10 * SECOND),
+            UnixTime((number + 1) * 10 * SECOND),
+        );
+        store.append(times.0, times.1, &summary, &bytes).unwrap();
+    }
+    let took = began.elapsed();
+    println!(
+        "an append of 40 kB: {:.2} ms",
+        took.as_secs_f64() * 1e3 / count as f64
+    );
+    println!(
+        "resident: {} KiB more; {:?}",
+        resident() - before,
+        store.size()
+    );
+    let began = std::time::Instant::now();
+    let windows = all(&store).len();
+    println!(
+        "{windows} summaries: {:.1} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    drop(store);
+    let began = std::time::Instant::now();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    println!(
+        "opened again: {:.1} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    assert_eq!(store.size().windows, windows as u64);
+}

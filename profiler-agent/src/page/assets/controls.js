@@ -7,7 +7,7 @@ import { range, span } from "./units.js";
 const $ = (id) => document.getElementById(id);
 const SPANS = ["5m", "15m", "1h", "6h", "24h", "7d"];
 const FORMATS = [
-  ["pprof", "pprof", "for go tool pprof, speedscope and others"],
+  ["pprof", "pprof", "for go tool pprof and speedscope"],
   ["collapsed", "Collapsed stacks", "one line a stack, for scripts"],
   ["svg", "Picture", "an interactive SVG"],
 ];

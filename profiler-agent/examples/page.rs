@@ -152,7 +152,7 @@ fn status(started: u64) -> AgentStatus {
     AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ms: started / 1_000_000,
-        cpus: 2,
+        cpus: 4,
         cpu_seconds: 31.0 + elapsed * 0.008,
         cpu_share: Some(0.0079),
         resident_bytes: 47 << 20,

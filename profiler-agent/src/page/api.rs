@@ -24,7 +24,7 @@ use crate::profile::{Profile, UnixTime};
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
-    /// Queries at a time: each may hold a tree in memory.
+    /// Queries at a time: each may hold many stacks in memory.
     pub(super) gate: Semaphore,
 }
 
@@ -286,8 +286,8 @@ fn drawn(
     cancelled: &AtomicBool,
 ) -> Result<Response, Failure> {
     let path = query::focus(parameters)?;
-    let tree = shared.engine.tree(question, cancelled)?;
-    match flame_graph(&tree, &path, question.base.is_some()) {
+    let set = shared.engine.stacks(question, cancelled)?;
+    match flame_graph(&set, &path, question.base.is_some()) {
         Some(graph) => Ok(Json(graph).into_response()),
         None => Err(Failure(
             StatusCode::NOT_FOUND,
@@ -322,9 +322,9 @@ pub(super) async fn functions(
         .any(|name| query::value(&parameters, name).is_some());
     let table = answer(shared, move |shared, cancelled| {
         let question = shared.question(&parameters, compared)?;
-        let tree = shared.engine.tree(&question, cancelled)?;
+        let set = shared.engine.stacks(&question, cancelled)?;
         let search = query::value(&parameters, "search").unwrap_or_default();
-        Ok(function_table(&tree, compared, search, order, limit))
+        Ok(function_table(&set, compared, search, order, limit))
     })
     .await?;
     Ok(Json(table).into_response())

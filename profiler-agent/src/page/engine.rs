@@ -1,4 +1,4 @@
-//! Queries over a source: which windows, their trees, their merged profile. Blocking: runs off the
+//! Queries over a source: which windows, their stacks, their merged profile. Blocking: runs off the
 //! server's thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::query::{Grouping, Selection};
 use super::source::Source;
-use super::tree::{Side, Tree, TreeBuilder};
+use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::{Codec, Limits};
 use crate::profile::{ArchiveError, ArchivedWindow, Profile, WindowId};
 
@@ -40,20 +40,20 @@ pub(super) struct Question {
     pub(super) grouping: Grouping,
 }
 
-/// What identifies a tree: windows never change once they are there.
+/// What identifies a set of stacks: windows never change once they are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct TreeKey {
+struct SetKey {
     windows: [Vec<WindowId>; 2],
     filters: [Option<super::query::Filter>; 2],
     grouping: Grouping,
 }
 
-/// Queries over a source; keeps the last trees, so that zooming into one does not build it anew.
+/// Queries over a source; keeps the last sets of stacks, so that a zoom reads no profile anew.
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
     pub(super) codec: Codec,
     limits: Limits,
-    trees: Mutex<Vec<(TreeKey, Arc<Tree>)>>,
+    sets: Mutex<Vec<(SetKey, Arc<StackSet>)>>,
 }
 
 /// Profiles that are merged at a time: bounds what is in memory at once.
@@ -65,7 +65,7 @@ impl Engine {
             source,
             codec,
             limits,
-            trees: Mutex::default(),
+            sets: Mutex::default(),
         }
     }
 
@@ -115,15 +115,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The tree of a question.
-    pub(super) fn tree(
+    /// The stacks of a question.
+    pub(super) fn stacks(
         &self,
         question: &Question,
         cancelled: &AtomicBool,
-    ) -> Result<Arc<Tree>, QueryError> {
+    ) -> Result<Arc<StackSet>, QueryError> {
         let base = question.base.as_ref();
         let base_ids = base.map(|base| self.ids(base)).transpose()?;
-        let key = TreeKey {
+        let key = SetKey {
             windows: [self.ids(&question.shown)?, base_ids.unwrap_or_default()],
             filters: [
                 Some(question.shown.filter.clone()),
@@ -131,10 +131,10 @@ impl Engine {
             ],
             grouping: question.grouping,
         };
-        if let Some(tree) = self.kept(&key) {
-            return Ok(tree);
+        if let Some(set) = self.kept(&key) {
+            return Ok(set);
         }
-        let mut builder = TreeBuilder::new(question.grouping, self.limits.nodes);
+        let mut builder = StackSetBuilder::new(question.grouping, self.limits.frames);
         let sides = [
             (Side::Shown, Some(&question.shown), &key.windows[0]),
             (Side::Base, base, &key.windows[1]),
@@ -145,28 +145,28 @@ impl Engine {
                 builder.add(&profile, &selection.filter, side);
             })?;
         }
-        let tree = Arc::new(builder.finish());
-        self.keep(key, &tree);
-        Ok(tree)
+        let set = Arc::new(builder.finish());
+        self.keep(key, &set);
+        Ok(set)
     }
 
-    fn kept(&self, key: &TreeKey) -> Option<Arc<Tree>> {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = trees.iter().position(|(found, _)| found == key)?;
-        let entry = trees.remove(index);
-        let tree = Arc::clone(&entry.1);
-        trees.push(entry);
-        Some(tree)
+    fn kept(&self, key: &SetKey) -> Option<Arc<StackSet>> {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = sets.iter().position(|(found, _)| found == key)?;
+        let entry = sets.remove(index);
+        let set = Arc::clone(&entry.1);
+        sets.push(entry);
+        Some(set)
     }
 
-    fn keep(&self, key: TreeKey, tree: &Arc<Tree>) {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        trees.push((key, Arc::clone(tree)));
-        let size = |trees: &[(TreeKey, Arc<Tree>)]| -> usize {
-            trees.iter().map(|(_, tree)| tree.nodes.len()).sum()
+    fn keep(&self, key: SetKey, set: &Arc<StackSet>) {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.push((key, Arc::clone(set)));
+        let size = |sets: &[(SetKey, Arc<StackSet>)]| -> usize {
+            sets.iter().map(|(_, set)| set.steps()).sum()
         };
-        while size(&trees) > self.limits.kept_nodes {
-            trees.remove(0);
+        while size(&sets) > self.limits.kept_frames {
+            sets.remove(0);
         }
     }
 

@@ -1,9 +1,9 @@
-//! A tree as the JSON that the page draws: pruned to what can be seen.
+//! A set of stacks as the JSON that the page draws: a tree, pruned to what can be seen.
 
 use serde::Serialize;
 
 use super::kind::Kind;
-use super::tree::{NodeIndex, Tree};
+use super::stacks::{Span, StackSet};
 
 /// A node whose total is less than this part of what is shown is left out: a twentieth of a pixel on a
 /// screen of 1,000 pixels.
@@ -33,32 +33,28 @@ pub(super) struct FlameGraph {
     pub(super) nodes: Vec<u64>,
     /// How many nodes at the beginning are ancestors of the focus, the root included.
     pub(super) ancestors: usize,
-    /// Nodes that were left out.
+    /// Nodes that were left out, each with all that is below it.
     pub(super) pruned: usize,
 }
 
-/// The part of the tree below the path, as JSON; `None` when the path is not there.
-pub(super) fn flame_graph(tree: &Tree, path: &[String], compared: bool) -> Option<FlameGraph> {
-    let mut ancestors = vec![0];
-    ancestors.extend(tree.follow(path)?);
-    let focus = ancestors.pop().unwrap_or(0);
-    let mut least = tree.weight(focus) / SMALLEST_PART;
-    let mut kept = visible(tree, focus, ancestors.len(), least);
-    while kept.len() > MAX_NODES {
+/// What is below the path, as JSON; `None` when the path is not there.
+pub(super) fn flame_graph(set: &StackSet, path: &[String], compared: bool) -> Option<FlameGraph> {
+    let mut ancestors = vec![set.root()];
+    ancestors.extend(set.follow(path)?);
+    let focus = ancestors.pop()?;
+    let mut least = set.weight(&focus) / SMALLEST_PART;
+    let mut drawn = visible(set, focus, least);
+    while drawn.nodes.len() > MAX_NODES {
         least *= 2.0;
-        kept = visible(tree, focus, ancestors.len(), least);
+        drawn = visible(set, focus, least);
     }
-    let below = count_below(tree, focus);
-    let mut writer = Writer::new(tree, compared, ancestors.len() + kept.len());
-    for (depth, node) in ancestors.iter().enumerate() {
-        writer.node(*node, depth);
+    let mut writer = Writer::new(set, compared, ancestors.len() + drawn.nodes.len());
+    for node in ancestors.iter().chain(&drawn.nodes) {
+        writer.node(node);
     }
-    for (node, depth) in &kept {
-        writer.node(*node, *depth);
-    }
-    let [samples, base] = tree.totals[0];
+    let [samples, base] = set.whole();
     Some(FlameGraph {
-        period_ns: tree.period.nanoseconds(),
+        period_ns: set.period.nanoseconds(),
         samples,
         base_samples: compared.then_some(base),
         kinds: Kind::ALL.map(Kind::name),
@@ -66,45 +62,35 @@ pub(super) fn flame_graph(tree: &Tree, path: &[String], compared: bool) -> Optio
         frames: writer.frames,
         nodes: writer.nodes,
         ancestors: ancestors.len(),
-        pruned: below - kept.len(),
+        pruned: drawn.pruned,
     })
 }
 
-/// The nodes at and below `focus` that weigh at least `least`, in preorder with their depths.
-fn visible(tree: &Tree, focus: NodeIndex, depth: usize, least: f64) -> Vec<(NodeIndex, usize)> {
-    let mut kept = Vec::new();
-    let mut waiting = vec![(focus, depth)];
-    while let Some((node, depth)) = waiting.pop() {
-        kept.push((node, depth));
-        if kept.len() > MAX_NODES {
-            break;
-        }
-        let children = tree.children(node).iter().rev();
-        waiting.extend(
-            children
-                .filter(|child| tree.weight(**child) >= least)
-                .map(|child| (*child, depth + 1)),
-        );
-    }
-    kept
+struct Visible {
+    nodes: Vec<Span>,
+    pruned: usize,
 }
 
-fn count_below(tree: &Tree, focus: NodeIndex) -> usize {
-    if focus == 0 {
-        return tree.nodes.len();
-    }
-    let mut count = 0;
+/// The nodes at and below `focus` that weigh at least `least`, in preorder.
+fn visible(set: &StackSet, focus: Span, least: f64) -> Visible {
+    let mut nodes = Vec::new();
+    let mut pruned = 0;
     let mut waiting = vec![focus];
     while let Some(node) = waiting.pop() {
-        count += 1;
-        waiting.extend_from_slice(tree.children(node));
+        nodes.push(node);
+        if nodes.len() > MAX_NODES {
+            break;
+        }
+        let (children, lighter) = set.children(&node, least);
+        pruned += lighter;
+        waiting.extend(children.into_iter().rev());
     }
-    count
+    Visible { nodes, pruned }
 }
 
 /// Numbers texts and frames in the order of their first use, so that only those used are sent.
 struct Writer<'a> {
-    tree: &'a Tree,
+    set: &'a StackSet,
     compared: bool,
     strings: Vec<String>,
     string_numbers: Vec<u32>,
@@ -116,31 +102,31 @@ struct Writer<'a> {
 const UNUSED: u32 = u32::MAX;
 
 impl<'a> Writer<'a> {
-    fn new(tree: &'a Tree, compared: bool, nodes: usize) -> Self {
+    fn new(set: &'a StackSet, compared: bool, nodes: usize) -> Self {
         Self {
-            tree,
+            set,
             compared,
             strings: Vec::new(),
-            string_numbers: vec![UNUSED; tree.names.text_count()],
+            string_numbers: vec![UNUSED; set.names.text_count()],
             frames: Vec::new(),
-            frame_numbers: vec![UNUSED; tree.names.frame_count()],
+            frame_numbers: vec![UNUSED; set.names.frame_count()],
             nodes: Vec::with_capacity(nodes * if compared { 7 } else { 5 }),
         }
     }
 
-    fn node(&mut self, node: NodeIndex, depth: usize) {
-        let found = &self.tree.nodes[node as usize];
-        let totals = self.tree.totals[node as usize];
-        let frame = self.frame(found.frame);
+    fn node(&mut self, node: &Span) {
+        let own = self.set.own(node);
+        let total = self.set.total(node);
+        let frame = self.frame(node.frame);
         self.nodes.extend([
             u64::from(frame),
-            depth as u64,
-            found.own[0],
-            totals[0],
-            u64::from(found.inlined),
+            node.depth as u64,
+            own[0],
+            total[0],
+            u64::from(self.set.inlined(node)),
         ]);
         if self.compared {
-            self.nodes.extend([found.own[1], totals[1]]);
+            self.nodes.extend([own[1], total[1]]);
         }
     }
 
@@ -151,7 +137,7 @@ impl<'a> Writer<'a> {
         }
         let number = (self.frames.len() / 4) as u32;
         self.frame_numbers[index as usize] = number;
-        let frame = self.tree.names.of_frame(index);
+        let frame = self.set.names.of_frame(index);
         let texts = [frame.name, frame.module, frame.file].map(|text| self.string(text));
         self.frames.extend(texts);
         self.frames.push(frame.kind as u32);
@@ -165,7 +151,7 @@ impl<'a> Writer<'a> {
         }
         let number = self.strings.len() as u32;
         self.string_numbers[index as usize] = number;
-        self.strings.push(self.tree.names.of_text(index).to_owned());
+        self.strings.push(self.set.names.of_text(index).to_owned());
         number
     }
 }

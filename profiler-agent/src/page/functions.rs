@@ -1,10 +1,10 @@
-//! A tree as a table of functions.
+//! A set of stacks as a table of functions.
 
 use serde::Serialize;
 
 use super::kind::Kind;
 use super::names::FrameIndex;
-use super::tree::{NodeIndex, Tree};
+use super::stacks::{Counts, StackSet};
 
 /// By what the table is sorted, the largest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,30 +51,30 @@ pub(super) struct FunctionRow {
 
 /// The `limit` first functions whose name or module contains `search` (without regard to case).
 pub(super) fn function_table(
-    tree: &Tree,
+    set: &StackSet,
     compared: bool,
     search: &str,
     order: Order,
     limit: usize,
 ) -> FunctionTable {
-    let counts = count(tree);
+    let counts = count(set);
     let search = search.to_lowercase();
     let contains = |text: &str| text.to_lowercase().contains(&search);
-    let mut rows: Vec<(FrameIndex, &Counts)> = counts
+    let mut rows: Vec<(FrameIndex, &FunctionCounts)> = counts
         .iter()
         .enumerate()
         .map(|(frame, counts)| (frame as u32, counts))
         .filter(|(frame, counts)| {
-            let found = tree.names.of_frame(*frame);
+            let found = set.names.of_frame(*frame);
             counts.total != [0; 2]
                 && found.kind != Kind::Group
                 && (search.is_empty()
-                    || contains(tree.names.of_text(found.name))
-                    || contains(tree.names.of_text(found.module)))
+                    || contains(set.names.of_text(found.name))
+                    || contains(set.names.of_text(found.module)))
         })
         .collect();
-    let [samples, base] = tree.totals[0];
-    let key = |counts: &Counts| -> u128 {
+    let [samples, base] = set.whole();
+    let key = |counts: &FunctionCounts| -> u128 {
         match order {
             Order::Own => u128::from(counts.own[0].max(counts.own[1])),
             Order::Total => u128::from(counts.total[0].max(counts.total[1])),
@@ -85,13 +85,13 @@ pub(super) fn function_table(
         }
     };
     rows.sort_by(|a, b| {
-        let name = |frame: FrameIndex| tree.names.name_of(frame);
+        let name = |frame: FrameIndex| set.names.name_of(frame);
         (key(b.1), b.1.total)
             .cmp(&(key(a.1), a.1.total))
             .then_with(|| name(a.0).cmp(name(b.0)))
     });
     FunctionTable {
-        period_ns: tree.period.nanoseconds(),
+        period_ns: set.period.nanoseconds(),
         samples,
         base_samples: compared.then_some(base),
         found: rows.len(),
@@ -99,11 +99,11 @@ pub(super) fn function_table(
             .into_iter()
             .take(limit)
             .map(|(frame, counts)| {
-                let found = tree.names.of_frame(frame);
+                let found = set.names.of_frame(frame);
                 FunctionRow {
-                    name: tree.names.of_text(found.name).to_owned(),
-                    module: tree.names.of_text(found.module).to_owned(),
-                    file: tree.names.of_text(found.file).to_owned(),
+                    name: set.names.of_text(found.name).to_owned(),
+                    module: set.names.of_text(found.module).to_owned(),
+                    file: set.names.of_text(found.file).to_owned(),
                     kind: found.kind.name(),
                     own: counts.own[0],
                     total: counts.total[0],
@@ -117,41 +117,31 @@ pub(super) fn function_table(
 
 /// Samples of a function, per side.
 #[derive(Clone, Debug, Default)]
-struct Counts {
-    own: [u64; 2],
-    total: [u64; 2],
-    /// How many times it is on the path that is being walked: a recursive function counts once.
-    on_path: u32,
+struct FunctionCounts {
+    own: Counts,
+    total: Counts,
+    /// Number of the stack that was counted last: a recursive function counts once a stack.
+    last: usize,
 }
 
-enum Step {
-    Enter(NodeIndex),
-    Leave(FrameIndex),
-}
-
-fn count(tree: &Tree) -> Vec<Counts> {
-    let mut counts = vec![Counts::default(); tree.names.frame_count()];
-    let mut steps = vec![Step::Enter(0)];
-    while let Some(step) = steps.pop() {
-        let node = match step {
-            Step::Leave(frame) => {
-                counts[frame as usize].on_path -= 1;
-                continue;
-            }
-            Step::Enter(node) => node,
-        };
-        let found = &tree.nodes[node as usize];
-        let entry = &mut counts[found.frame as usize];
-        for side in 0..2 {
-            entry.own[side] = entry.own[side].saturating_add(found.own[side]);
-            if entry.on_path == 0 {
-                let total = tree.totals[node as usize][side];
-                entry.total[side] = entry.total[side].saturating_add(total);
+fn count(set: &StackSet) -> Vec<FunctionCounts> {
+    let mut counts = vec![FunctionCounts::default(); set.names.frame_count()];
+    let add = |sums: &mut Counts, samples: Counts| {
+        for (sum, count) in sums.iter_mut().zip(samples) {
+            *sum = sum.saturating_add(count);
+        }
+    };
+    for (number, (stack, samples)) in set.iter().enumerate() {
+        for step in stack {
+            let function = &mut counts[step.frame() as usize];
+            if function.last != number + 1 {
+                function.last = number + 1;
+                add(&mut function.total, samples);
             }
         }
-        entry.on_path += 1;
-        steps.push(Step::Leave(found.frame));
-        steps.extend(tree.children(node).iter().map(|child| Step::Enter(*child)));
+        if let Some(leaf) = stack.last() {
+            add(&mut counts[leaf.frame() as usize].own, samples);
+        }
     }
     counts
 }

@@ -3,8 +3,8 @@
 //! [`Page::serve`] answers on a listener: `/` and `/assets/...` are the page, whose files are built in;
 //! `/api/...` is what it and scripts ask (`API.md` beside this file). A [`Source`] has the windows:
 //! the live store or saved files. A query visits the windows of its range one by one and adds each
-//! one's profile to a tree, so that a long range needs memory for its distinct paths alone; trees are
-//! pruned to what can be seen before they are sent.
+//! one's profile to a set of stacks, so that a long range needs memory for its distinct stacks alone; flame
+//! graphs are pruned to what can be seen before they are sent.
 //!
 //! # Security
 //! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
@@ -22,8 +22,8 @@ mod names;
 mod query;
 mod services;
 pub mod source;
+mod stacks;
 mod status;
-mod tree;
 
 use std::future::Future;
 use std::io;
@@ -60,10 +60,10 @@ pub struct Codec {
 pub struct Limits {
     /// Windows that one query reads.
     pub windows: usize,
-    /// Nodes of a tree (about 90 bytes each).
-    pub nodes: usize,
-    /// Nodes of all trees that are kept for the next query.
-    pub kept_nodes: usize,
+    /// Frames of all distinct stacks of a query together, four bytes each.
+    pub frames: usize,
+    /// Frames of the stacks that are kept for the next query.
+    pub kept_frames: usize,
     /// Queries that run at a time.
     pub queries: usize,
 }
@@ -72,15 +72,15 @@ impl Limits {
     /// For the agent, whose memory is bounded.
     pub const AGENT: Self = Self {
         windows: 10_000,
-        nodes: 400_000,
-        kept_nodes: 100_000,
+        frames: 4_000_000,
+        kept_frames: 1_000_000,
         queries: 1,
     };
     /// For a process of its own that shows saved files.
     pub const VIEWER: Self = Self {
         windows: 10_000,
-        nodes: 8_000_000,
-        kept_nodes: 8_000_000,
+        frames: 200_000_000,
+        kept_frames: 50_000_000,
         queries: 2,
     };
 }

@@ -93,9 +93,25 @@ impl Names {
     }
 }
 
+/// A frame on a stack: its index, and whether it is inlined into the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Step(u32);
+
+impl Step {
+    pub(super) fn new(frame: FrameIndex, inlined: bool) -> Self {
+        Self(frame << 1 | u32::from(inlined))
+    }
+    pub(super) fn frame(self) -> FrameIndex {
+        self.0 >> 1
+    }
+    pub(super) fn inlined(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
 /// The frames of a profile's locations, outermost first.
 pub(super) struct LocationFrames {
-    frames: Vec<(FrameIndex, bool)>,
+    frames: Vec<Step>,
     ends: Vec<u32>,
 }
 
@@ -148,7 +164,7 @@ impl LocationFrames {
                 file: none,
                 kind: Kind::Unnamed,
             };
-            self.frames.push((names.frame(frame), false));
+            self.frames.push(Step::new(names.frame(frame), false));
         }
         let outermost = location.lines.len().saturating_sub(1);
         for (depth, line) in location.lines.iter().enumerate().rev() {
@@ -161,12 +177,13 @@ impl LocationFrames {
                 file: names.text(&function.file),
                 kind,
             };
-            self.frames.push((names.frame(frame), depth != outermost));
+            self.frames
+                .push(Step::new(names.frame(frame), depth != outermost));
         }
     }
 
-    /// The frames of a location, outermost first, each with whether it is inlined into the one before.
-    pub(super) fn get(&self, location: usize) -> &[(FrameIndex, bool)] {
+    /// The frames of a location, outermost first.
+    pub(super) fn get(&self, location: usize) -> &[Step] {
         let Some(end) = self.ends.get(location) else {
             return &[];
         };

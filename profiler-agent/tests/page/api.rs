@@ -248,7 +248,7 @@ fn pruning_keeps_the_sums() {
 }
 
 #[test]
-fn more_paths_than_there_is_room_for_keep_their_samples() {
+fn more_stacks_than_there_is_room_for_keep_their_samples() {
     let mut builder = Builder::new(at(0), 10);
     let process = builder.process(1, "p", "/bin/p");
     let leaves: Vec<String> = (0..100).map(|n| format!("native:p:leaf{n}")).collect();
@@ -256,13 +256,15 @@ fn more_paths_than_there_is_room_for_keep_their_samples() {
         builder.add(process, "p", &["native:p:main", leaf], 1);
     }
     let limits = Limits {
-        nodes: 40,
+        frames: 40,
         ..Limits::VIEWER
     };
     let served = Served::files(vec![builder.finish()], limits);
     let all = paths(&served.json("/api/flamegraph?group=none"), 5);
-    assert_eq!(find(&all, "all/main")[1], 100);
-    assert!(find(&all, "all/main/[too many paths]")[0] >= 60);
+    // Two frames each: twenty stacks have room.
+    assert_eq!(find(&all, "all"), [0, 100, 0]);
+    assert_eq!(find(&all, "all/main")[1], 20);
+    assert_eq!(find(&all, "all/[too many stacks]")[0], 80);
 }
 
 #[test]

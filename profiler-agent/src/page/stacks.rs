@@ -1,0 +1,376 @@
+//! Profiles as a sorted set of distinct stacks: what flame graphs and tables are cut from.
+//!
+//! Profiles are added one after the other, so that a long range needs memory for its distinct stacks alone:
+//! four bytes a frame. Sorted by their frames from the root on, the stacks below any node of the flame graph
+//! are neighbours: a node is a [`Span`] of them, its total a difference of two running sums, its children are
+//! found by search. No tree is built, however many paths there are.
+//!
+//! Two sides are counted: what is looked at, and in a comparison its base.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::kind::Kind;
+use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
+use super::query::{Filter, Grouping};
+use crate::profile::{Process, Profile, SamplePeriod};
+
+/// Which of the two counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// What is looked at.
+    Shown = 0,
+    /// What it is compared with.
+    Base = 1,
+}
+
+/// Samples per side.
+pub(super) type Counts = [u64; 2];
+
+/// Frames of a stack that are kept, from the root on; the kernel side gives fewer, inlined frames and
+/// strange files may give more.
+const MAX_DEPTH: usize = 4096;
+
+/// Stacks, flat.
+#[derive(Debug, Default)]
+struct Flat {
+    steps: Vec<Step>,
+    ends: Vec<usize>,
+}
+
+impl Flat {
+    fn get(&self, stack: u32) -> &[Step] {
+        let stack = stack as usize;
+        let start = if stack == 0 { 0 } else { self.ends[stack - 1] };
+        &self.steps[start..self.ends[stack]]
+    }
+}
+
+/// The set while profiles are added.
+pub(super) struct StackSetBuilder {
+    names: Names,
+    stacks: Flat,
+    counts: Vec<Counts>,
+    /// Indices into `stacks`, by content.
+    distinct: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    max_steps: usize,
+    overfull: FrameIndex,
+    root: FrameIndex,
+    grouping: Grouping,
+    period: Option<SamplePeriod>,
+    /// Remainders of counts that were converted to the first profile's period, per side.
+    carry: [u128; 2],
+}
+
+impl StackSetBuilder {
+    /// The empty set, whose stacks may have this many frames together; a stack that has no room becomes
+    /// one frame that says so.
+    pub(super) fn new(grouping: Grouping, max_steps: usize) -> Self {
+        let mut names = Names::default();
+        let root = names.group("all");
+        let overfull = Frame {
+            name: names.plain("[too many stacks]"),
+            module: names.plain(""),
+            file: names.plain(""),
+            kind: Kind::Broken,
+        };
+        let overfull = names.frame(overfull);
+        Self {
+            names,
+            stacks: Flat::default(),
+            counts: Vec::new(),
+            distinct: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            max_steps,
+            overfull,
+            root,
+            grouping,
+            period: None,
+            carry: [0; 2],
+        }
+    }
+
+    /// Adds the samples of the processes that `filter` keeps.
+    pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
+        let frames = LocationFrames::new(profile, &mut self.names);
+        let kept: Vec<bool> = profile.processes.iter().map(|p| filter.keeps(p)).collect();
+        let groups: Vec<Option<Vec<Step>>> = profile
+            .threads
+            .iter()
+            .map(|thread| {
+                let process = thread.process as usize;
+                let wanted = *kept.get(process)?;
+                wanted.then(|| self.group(&profile.processes[process], &thread.name))
+            })
+            .collect();
+        let mut stack = Vec::new();
+        for sample in &profile.samples {
+            let Some(Some(group)) = groups.get(sample.thread.0 as usize) else {
+                continue;
+            };
+            let count = self.converted(sample.count, profile.period, side);
+            stack.clone_from(group);
+            for location in profile.stacks.get(sample.stack).iter().rev() {
+                stack.extend_from_slice(frames.get(location.0 as usize));
+            }
+            stack.truncate(MAX_DEPTH);
+            self.count(&mut stack, group.len(), side, count);
+        }
+    }
+
+    fn count(&mut self, stack: &mut Vec<Step>, group: usize, side: Side, count: u64) {
+        let index = match self.find(stack) {
+            Some(index) => index,
+            None if self.stacks.steps.len() + stack.len() <= self.max_steps => self.insert(stack),
+            None => {
+                stack.truncate(group);
+                stack.push(Step::new(self.overfull, false));
+                // As many of these as there are groups: bounded as the processes and threads are.
+                self.find(stack).unwrap_or_else(|| self.insert(stack))
+            }
+        };
+        let sum = &mut self.counts[index as usize][side as usize];
+        *sum = sum.saturating_add(count);
+    }
+
+    fn find(&self, stack: &[Step]) -> Option<u32> {
+        let hash = self.hasher.hash_one(stack);
+        self.distinct
+            .find(hash, |index| self.stacks.get(*index) == stack)
+            .copied()
+    }
+
+    fn insert(&mut self, stack: &[Step]) -> u32 {
+        let index = self.counts.len() as u32;
+        self.stacks.steps.extend_from_slice(stack);
+        self.stacks.ends.push(self.stacks.steps.len());
+        self.counts.push([0; 2]);
+        let (stacks, hasher) = (&self.stacks, &self.hasher);
+        let hash = hasher.hash_one(stack);
+        self.distinct
+            .insert_unique(hash, index, |index| hasher.hash_one(stacks.get(*index)));
+        index
+    }
+
+    /// The frames that the stacks of a thread start with.
+    fn group(&mut self, process: &Process, thread: &str) -> Vec<Step> {
+        let mut group = Vec::new();
+        if self.grouping != Grouping::None {
+            group.push(Step::new(self.names.group(process.service()), false));
+        }
+        if self.grouping == Grouping::Thread {
+            group.push(Step::new(self.names.group(thread), false));
+        }
+        group
+    }
+
+    /// The count in samples of the first profile's period, so that CPU time stays what it is.
+    fn converted(&mut self, count: u64, period: SamplePeriod, side: Side) -> u64 {
+        let first = *self.period.get_or_insert(period);
+        if first == period {
+            return count;
+        }
+        let unit = u128::from(first.nanoseconds());
+        let carry = &mut self.carry[side as usize];
+        let exact = u128::from(count) * u128::from(period.nanoseconds()) + *carry;
+        *carry = exact % unit;
+        u64::try_from(exact / unit).unwrap_or(u64::MAX)
+    }
+
+    /// The set, sorted and summed up.
+    pub(super) fn finish(self) -> StackSet {
+        let mut order: Vec<u32> = (0..self.counts.len() as u32).collect();
+        let stacks = &self.stacks;
+        let frames = |stack: &u32| stacks.get(*stack).iter().map(|step| step.frame());
+        order.sort_unstable_by(|a, b| frames(a).cmp(frames(b)));
+        let mut sums = Vec::with_capacity(order.len() + 1);
+        let mut sum: Counts = [0; 2];
+        sums.push(sum);
+        for stack in &order {
+            for (sum, count) in sum.iter_mut().zip(self.counts[*stack as usize]) {
+                *sum = sum.saturating_add(count);
+            }
+            sums.push(sum);
+        }
+        StackSet {
+            names: self.names,
+            stacks: self.stacks,
+            order,
+            sums,
+            root: self.root,
+            period: self.period.unwrap_or(SamplePeriod::from_hertz(1)),
+        }
+    }
+}
+
+/// The sorted set.
+#[derive(Debug)]
+pub(super) struct StackSet {
+    pub(super) names: Names,
+    stacks: Flat,
+    /// Indices into `stacks`, sorted by frames.
+    order: Vec<u32>,
+    /// Samples of all stacks before a place in `order`.
+    sums: Vec<Counts>,
+    root: FrameIndex,
+    /// CPU time that one sample stands for.
+    pub(super) period: SamplePeriod,
+}
+
+/// A node of the flame graph: the stacks that begin with the same frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Its frame.
+    pub(super) frame: FrameIndex,
+    /// Frames from the root to it; the root, which is in no stack, has none.
+    pub(super) depth: usize,
+    from: usize,
+    until: usize,
+}
+
+impl StackSet {
+    /// The root: all stacks.
+    pub(super) fn root(&self) -> Span {
+        Span {
+            frame: self.root,
+            depth: 0,
+            from: 0,
+            until: self.order.len(),
+        }
+    }
+
+    /// Samples of all stacks.
+    pub(super) fn whole(&self) -> Counts {
+        self.total(&self.root())
+    }
+
+    /// Samples at and below a node.
+    pub(super) fn total(&self, span: &Span) -> Counts {
+        let (before, after) = (self.sums[span.from], self.sums[span.until]);
+        [after[0] - before[0], after[1] - before[1]]
+    }
+
+    /// Samples that end at a node.
+    pub(super) fn own(&self, span: &Span) -> Counts {
+        let until = self.first_longer(span);
+        self.total(&Span { until, ..*span })
+    }
+
+    /// A node's share of the whole; in a comparison the sum of its shares of both wholes, so that
+    /// sides of different length count the same.
+    pub(super) fn weight(&self, span: &Span) -> f64 {
+        let (total, whole) = (self.total(span), self.whole());
+        let share = |side: usize| total[side] as f64 / whole[side].max(1) as f64;
+        share(0) + share(1)
+    }
+
+    /// Was the node's frame inlined into the one before in every stack?
+    pub(super) fn inlined(&self, span: &Span) -> bool {
+        let Some(place) = span.depth.checked_sub(1) else {
+            return false;
+        };
+        (span.from..span.until).all(|at| self.stack(at)[place].inlined())
+    }
+
+    /// The node's children that weigh at least `least`, the heaviest first, and how many weigh less.
+    pub(super) fn children(&self, span: &Span, least: f64) -> (Vec<Span>, usize) {
+        let mut heavy = Vec::new();
+        let mut light = 0;
+        let mut from = self.first_longer(span);
+        while from < span.until {
+            let frame = self.stack(from)[span.depth].frame();
+            let until = self.end_of(from, span.until, span.depth, frame);
+            let child = Span {
+                frame,
+                depth: span.depth + 1,
+                from,
+                until,
+            };
+            let weight = self.weight(&child);
+            if weight >= least {
+                heavy.push((weight, child));
+            } else {
+                light += 1;
+            }
+            from = until;
+        }
+        let name = |span: &Span| self.names.name_of(span.frame);
+        heavy.sort_by(|a, b| {
+            let heavier = b.0.total_cmp(&a.0);
+            heavier.then_with(|| name(&a.1).cmp(name(&b.1)))
+        });
+        (heavy.into_iter().map(|(_, child)| child).collect(), light)
+    }
+
+    /// The nodes from the root (not included) along these names; the heaviest where several have the
+    /// name. `None` when a name is not there.
+    pub(super) fn follow(&self, path: &[String]) -> Option<Vec<Span>> {
+        let mut node = self.root();
+        path.iter()
+            .map(|name| {
+                let (children, _) = self.children(&node, 0.0);
+                let mut named = children.into_iter();
+                node = named.find(|child| self.names.name_of(child.frame) == name)?;
+                Some(node)
+            })
+            .collect()
+    }
+
+    /// Every stack's frames, outermost first, with its samples.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[Step], Counts)> {
+        (0..self.order.len()).map(|at| {
+            let span = Span {
+                from: at,
+                until: at + 1,
+                ..self.root()
+            };
+            (self.stack(at), self.total(&span))
+        })
+    }
+
+    /// Frames of all stacks together.
+    pub(super) fn steps(&self) -> usize {
+        self.stacks.steps.len()
+    }
+
+    fn stack(&self, at: usize) -> &[Step] {
+        self.stacks.get(self.order[at])
+    }
+
+    /// The first of a node's stacks that goes on below it: a stack sorts before its continuations.
+    fn first_longer(&self, span: &Span) -> usize {
+        let mut at = span.from;
+        while at < span.until && self.stack(at).len() == span.depth {
+            at += 1;
+        }
+        at
+    }
+
+    /// Behind the last of the stacks from `from` on that have `frame` at `place`: by doubling steps, then by
+    /// halving them.
+    fn end_of(&self, from: usize, until: usize, place: usize, frame: FrameIndex) -> usize {
+        let has = |at: usize| self.stack(at)[place].frame() == frame;
+        let mut step = 1;
+        let mut low = from;
+        let mut high = until;
+        while low + step < until {
+            if !has(low + step) {
+                high = low + step;
+                break;
+            }
+            low += step;
+            step *= 2;
+        }
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if has(middle) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
+    }
+}

@@ -15,7 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use demo::shop;
-use profiler_agent::page::{AgentStatus, Codec, Limits, Page, SavedSource, Source, StoreStatus};
+use profiler_agent::export::Format;
+use profiler_agent::page::{
+    AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source, StoreStatus,
+};
 use profiler_agent::profile::{
     ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, WindowSummary,
 };
@@ -182,12 +185,13 @@ fn main() {
     let started = now();
     let page = Page {
         source: source(&mode),
-        codec: Codec {
-            encode: |profile, format| {
-                Ok(format!("{format:?}: {} samples\n", profile.sample_count()).into_bytes())
-            },
-            merge: |profiles| profiles[0].clone(),
-            filter: |profile, _| profile.clone(),
+        encode: |profile, format| {
+            let format = match format {
+                AnswerFormat::Collapsed => Format::Collapsed,
+                AnswerFormat::Svg => Format::Svg,
+                AnswerFormat::Pprof | AnswerFormat::Json => Format::Pprof,
+            };
+            Ok(format.encode(profile)?)
         },
         limits: Limits::VIEWER,
         status: Box::new(move || live.then(|| status(started))),

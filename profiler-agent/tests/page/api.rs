@@ -2,9 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
-use profiler_agent::page::{AnswerFormat, Limits};
-use profiler_agent::profile::{LossCause, Profile, UnixTime};
+use profiler_agent::export::ReadLimits;
+use profiler_agent::export::pprof;
+use profiler_agent::page::{Limits, LiveSource};
+use profiler_agent::profile::{LossCause, Profile, UnixTime, WindowSummary};
+use profiler_agent::store::{Limits as StoreLimits, Store};
 use serde_json::{Value, json};
 
 use crate::demo::Builder;
@@ -33,6 +37,30 @@ impl Served {
     fn get(&self, path: &str) -> (u16, String) {
         let (status, _, body) = self.request(&format!("GET {path}"), "Host: localhost\r\n");
         (status, body)
+    }
+
+    /// Head and body of a successful answer.
+    fn bytes(&self, path: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|found| found == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_ascii_lowercase();
+        assert!(
+            head.starts_with("http/1.1 200") && !head.contains("chunked"),
+            "{head}"
+        );
+        (head, answer[end + 4..].to_vec())
     }
 
     fn json(&self, path: &str) -> Value {
@@ -285,19 +313,57 @@ fn functions_count_recursion_once() {
 #[test]
 fn the_selection_is_encoded_in_other_formats() {
     let served = Served::files(two_windows(), Limits::VIEWER);
-    for (name, format) in [
-        ("pprof", AnswerFormat::Pprof),
-        ("collapsed", AnswerFormat::Collapsed),
-        ("svg", AnswerFormat::Svg),
-    ] {
-        let (status, body) = served.get(&format!("/api/flamegraph?service=api&format={name}"));
-        assert_eq!((status, body), (200, format!("{format:?} 140 api")));
-    }
-    let (_, head, _) = served.request("GET /api/flamegraph?format=pprof", "Host: localhost\r\n");
+    let (head, bytes) = served.bytes("/api/flamegraph?service=api&format=pprof");
     assert!(
         head.contains("attachment; filename=\"profile.pb.gz\""),
         "{head}"
     );
+    let profile = pprof::decode(&bytes, &ReadLimits::default()).unwrap();
+    assert_eq!(profile.sample_count(), 140);
+    assert_eq!((profile.start, profile.end), (at(0), at(20)));
+    let (_, text) = served.get("/api/flamegraph?service=postgres&format=collapsed");
+    assert!(
+        text.lines().any(|line| line.ends_with("main;exec;exec 50")),
+        "{text}"
+    );
+    let (_, picture) = served.get("/api/flamegraph?format=svg");
+    assert!(
+        picture.contains("<svg") && picture.contains("200 samples"),
+        "{picture}"
+    );
+}
+
+/// From the store's file to the answer, as the agent has it.
+#[test]
+fn stored_windows_are_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
+    for profile in two_windows() {
+        let bytes = pprof::encode(&profile).unwrap();
+        store
+            .append(
+                profile.start,
+                profile.end,
+                &WindowSummary::of(&profile),
+                &bytes,
+            )
+            .unwrap();
+    }
+    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
+    let source = LiveSource::new(Arc::new(store), Arc::new(decode));
+    let served = Served::new(Arc::new(source), Limits::AGENT);
+    let from = EPOCH * 1000;
+    let until = (EPOCH + 20) * 1000;
+    let list = served.json(&format!("/api/services?from={from}&until={until}"));
+    assert_eq!(list["services"][0]["name"], "api");
+    assert_eq!(list["losses"], json!({"ring_full": 3}));
+    let graph = served.json(&format!("/api/flamegraph?from={from}&until={until}"));
+    let all = paths(&graph, 5);
+    assert_eq!(find(&all, "all/api/main/serve/parse"), [100, 100, 1]);
+    let kind = |path: &str| &all.iter().find(|(found, ..)| found == path).unwrap().2;
+    assert_eq!(kind("all/postgres/[truncated]"), "broken");
+    assert_eq!(kind("all/postgres/[truncated]/libx.so+0x10"), "unnamed");
+    assert_eq!(kind("all/api/main/do_syscall_64"), "kernel");
 }
 
 #[test]

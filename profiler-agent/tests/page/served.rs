@@ -3,41 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use profiler_agent::page::{AgentStatus, Codec, Limits, Page, SavedSource, Source};
-use profiler_agent::profile::{ArchiveError, ArchivedWindow, Process, Profile, UnixTime, WindowId};
+use profiler_agent::export::Format;
+use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source};
+use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
 
-/// Stands for the encoders of other stages: tells what it was given.
-pub(crate) const CODEC: Codec = Codec {
-    encode: |profile, format| {
-        let mut services: Vec<&str> = profile.processes.iter().map(|p| p.service()).collect();
-        services.sort_unstable();
-        services.dedup();
-        Ok(format!(
-            "{format:?} {} {}",
-            profile.sample_count(),
-            services.join("+")
-        )
-        .into_bytes())
-    },
-    merge: |profiles| {
-        let mut merged = profiles[0].clone();
-        for profile in &profiles[1..] {
-            // Enough for counting: the stand-in encoder looks at nothing else.
-            merged.processes.extend(profile.processes.iter().cloned());
-            merged.samples.extend(profile.samples.iter().cloned());
-        }
-        merged
-    },
-    filter: |profile, keep| {
-        let mut kept = profile.clone();
-        let wanted: Vec<bool> = profile.processes.iter().map(|p| keep(p)).collect();
-        kept.samples
-            .retain(|sample| wanted[profile.threads[sample.thread.0 as usize].process as usize]);
-        let keep_process = |p: &Arc<Process>| keep(p);
-        kept.processes.retain(keep_process);
-        kept
-    },
-};
+/// The encoders of the saved formats.
+pub(crate) fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
+    let format = match format {
+        AnswerFormat::Json => return Err("JSON is the page's own".into()),
+        AnswerFormat::Collapsed => Format::Collapsed,
+        AnswerFormat::Pprof => Format::Pprof,
+        AnswerFormat::Svg => Format::Svg,
+    };
+    Ok(format.encode(profile)?)
+}
 
 /// Windows of an agent that runs.
 struct Live(SavedSource);
@@ -90,10 +69,11 @@ impl Served {
         Self::new(Arc::new(Live(SavedSource::new(files))), Limits::VIEWER)
     }
 
-    fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
+    /// Serves this source.
+    pub(crate) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
         let page = Page {
             source,
-            codec: CODEC,
+            encode,
             limits,
             status: Box::new(|| {
                 Some(AgentStatus {

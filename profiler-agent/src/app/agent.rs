@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::codec::{CODEC, decode_pprof};
+use super::codec::{decode_pprof, encode_answer};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::pipeline::{self, Outputs, Totals};
 use super::status::Status;
@@ -145,7 +145,7 @@ async fn serve(
     );
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
-        codec: CODEC,
+        encode: encode_answer,
         limits: crate::page::Limits::AGENT,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),

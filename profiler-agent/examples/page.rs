@@ -10,11 +10,15 @@
 #[path = "../tests/demo/mod.rs"]
 mod demo;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use demo::shop;
-use profiler_agent::page::{AgentStatus, Codec, Limits, Page, SavedSource, Source, StoreStatus};
+use profiler_agent::export::Format;
+use profiler_agent::page::{
+    AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source, StoreStatus,
+};
 use profiler_agent::profile::{
     ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, WindowSummary,
 };
@@ -33,14 +37,15 @@ fn now() -> u64 {
 /// Makes windows when they are asked for; `started` is when the deployment is counted from.
 struct Shop {
     started: u64,
+    made: Mutex<HashMap<u64, Arc<Profile>>>,
 }
 
 impl Shop {
-    fn window(&self, number: u64) -> Profile {
-        shop::window(
-            UnixTime(number * WINDOW),
-            (self.started / WINDOW).saturating_sub(number),
-        )
+    fn window(&self, number: u64) -> Arc<Profile> {
+        let mut made = self.made.lock().unwrap();
+        let age = (self.started / WINDOW).saturating_sub(number);
+        let make = || Arc::new(shop::window(UnixTime(number * WINDOW), age));
+        Arc::clone(made.entry(number).or_insert_with(make))
     }
 }
 
@@ -76,7 +81,7 @@ impl Source for Shop {
         Ok(())
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
-        Ok(Some(Arc::new(self.window(id.0))))
+        Ok(Some(self.window(id.0)))
     }
     fn label(&self, _: WindowId) -> Option<&str> {
         None
@@ -111,7 +116,10 @@ impl Source for Empty {
 fn source(mode: &str) -> Arc<dyn Source> {
     let start = now() - 600 * SECOND;
     match mode {
-        "live" => Arc::new(Shop { started: now() }),
+        "live" => Arc::new(Shop {
+            started: now(),
+            made: Mutex::default(),
+        }),
         "empty" => Arc::new(Empty),
         "saved" => Arc::new(SavedSource::new([
             (
@@ -177,12 +185,13 @@ fn main() {
     let started = now();
     let page = Page {
         source: source(&mode),
-        codec: Codec {
-            encode: |profile, format| {
-                Ok(format!("{format:?}: {} samples\n", profile.sample_count()).into_bytes())
-            },
-            merge: |profiles| profiles[0].clone(),
-            filter: |profile, _| profile.clone(),
+        encode: |profile, format| {
+            let format = match format {
+                AnswerFormat::Collapsed => Format::Collapsed,
+                AnswerFormat::Svg => Format::Svg,
+                AnswerFormat::Pprof | AnswerFormat::Json => Format::Pprof,
+            };
+            Ok(format.encode(profile)?)
         },
         limits: Limits::VIEWER,
         status: Box::new(move || live.then(|| status(started))),

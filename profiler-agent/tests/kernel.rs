@@ -1,6 +1,6 @@
 //! Loads the committed eBPF object into the running kernel and takes samples. Needs root.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use profiler_agent::collect::loader::ProgramCost;
 use profiler_agent::collect::{Kernel, LoadOptions, Selection};
@@ -31,13 +31,19 @@ fn load(selection: Selection) -> (Kernel, Vec<ProgramCost>) {
     loaded.expect("the programs load")
 }
 
-fn burn(for_: Duration) -> u64 {
-    let start = Instant::now();
+/// Burns this much CPU time, however busy the machine is.
+fn burn(time: Duration) -> u64 {
     let mut sum = 0u64;
-    while start.elapsed() < for_ {
+    let start = thread_cpu();
+    while thread_cpu() - start < time {
         sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
     }
     sum
+}
+
+fn thread_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[test]

@@ -4,11 +4,14 @@
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use profiler_agent::profile::{FileIdentity, LossCause, MappingKind, ProcessEventKind};
+use profiler_agent::profile::{
+    FileIdentity, LossCause, MappingKind, ProcessEvent, ProcessEventKind,
+};
 
-use machine::{Agent, build_id};
+use machine::{Agent, build_id, now, online_cpus};
 
 #[test]
 fn every_exec_is_seen_with_its_files() {
@@ -120,4 +123,69 @@ fn mapping_records_have_build_ids_on_this_kernel() {
         _ => false,
     });
     assert!(by_build_id >= 3, "{by_build_id}");
+}
+
+/// Nobody reads while more happens than the rings hold.
+#[test]
+fn what_was_lost_is_found_by_the_next_scan() {
+    let mut agent = Agent::start();
+    for _ in 0..600 {
+        assert!(Command::new("/bin/true").status().unwrap().success());
+    }
+    let mut unseen = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    // The first reading makes room; the kernel tells of the loss with a record that fits again.
+    let mut events = Vec::new();
+    agent.sideband.drain(&mut events);
+    events.iter().for_each(|event| agent.table.apply(event));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                Command::new("/bin/true").status().unwrap();
+            }
+        });
+        agent.run_until(|table, _| table.scan_wanted());
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(agent.sideband.take_losses().of(LossCause::SidebandLost) > 0);
+    agent.table.scan(now());
+    let process = agent.table.process(unseen.id()).unwrap();
+    assert_eq!(&*process.comm, "cat");
+    assert!(agent.table.mappings(unseen.id()).count() >= 3);
+    drop(unseen.stdin.take());
+    unseen.wait().unwrap();
+}
+
+#[test]
+fn a_cpu_can_come_and_go() {
+    let mut agent = Agent::start();
+    let cpus = online_cpus();
+    let child = Command::new("/bin/true").status().unwrap();
+    assert!(child.success());
+    for cpu in &cpus {
+        agent.sideband.remove_cpu(*cpu);
+    }
+    assert_eq!(agent.sideband.fds().count(), 0);
+    // What had been recorded is still delivered.
+    let mut events = Vec::new();
+    agent.sideband.drain(&mut events);
+    let execs = |events: &[ProcessEvent]| {
+        let exec = |event: &&ProcessEvent| matches!(event.kind, ProcessEventKind::Exec { .. });
+        events.iter().filter(exec).count()
+    };
+    assert!(execs(&events) > 0);
+    assert!(events.is_sorted_by_key(|event| event.time));
+    for cpu in &cpus {
+        agent.sideband.add_cpu(*cpu).unwrap();
+        agent.sideband.add_cpu(*cpu).unwrap();
+    }
+    assert_eq!(agent.sideband.fds().count(), cpus.len());
+    let mut child = Command::new("/bin/true").spawn().unwrap();
+    let pid = child.id();
+    child.wait().unwrap();
+    agent.run_until(
+        |_, event| matches!(event.kind, ProcessEventKind::Exec { pid: of, .. } if of == pid),
+    );
+    let absent = agent.sideband.add_cpu(100_000).unwrap_err().to_string();
+    assert!(absent.contains("CPU 100000"), "{absent}");
 }

@@ -131,7 +131,7 @@ impl Machine {
 
     fn saved_agrees(text: &str, kind: u8, offset: i32) -> bool {
         if let Some(at) = text.strip_prefix('c') {
-            let wanted = at.trim_start_matches('+').parse().unwrap();
+            let wanted: i32 = at.trim_start_matches('+').parse().unwrap();
             return kind == SavedKind::AtCfa as u8 && offset == wanted;
         }
         match text {

@@ -116,6 +116,13 @@ unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
             CONTINUE
         }
         Step::End(outcome) => {
+            // What a missing table led astray is its fault, not that of where it ended.
+            let astray = scratch.header.flags & SampleFlags::TABLE_PENDING != 0;
+            let outcome = if astray && outcome as u8 != Outcome::Root as u8 {
+                Outcome::TablePending
+            } else {
+                outcome
+            };
             scratch.header.outcome = outcome as u8;
             STOP
         }
@@ -132,7 +139,7 @@ fn find_rule(
 ) -> (Option<u16>, Outcome) {
     if pc < mapping.start || pc >= mapping.end {
         if entry.is_null() {
-            return (None, Outcome::UnknownCode);
+            return (None, Outcome::TablePending);
         }
         // SAFETY: a live element of the table of processes.
         let entry = unsafe { &*entry };

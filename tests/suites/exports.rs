@@ -173,13 +173,20 @@ const GO_PROGRAM: &str = r#"package main
 import (
 	"os"
 	"runtime/pprof"
-	"time"
+	"syscall"
 )
 
+// CPU time of this process in milliseconds: another load on the machine does not count.
+func used() int64 {
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return usage.Utime.Nano() / 1e6
+}
+
 //go:noinline
-func spin(until time.Time) (n int) {
-	for time.Now().Before(until) {
-		for i := 0; i < 1000; i++ {
+func spin(until int64) (n int) {
+	for used() < until {
+		for i := 0; i < 100000; i++ {
 			n = step(n, i)
 		}
 	}
@@ -191,7 +198,7 @@ func step(n, i int) int { return n*31 + i }
 func main() {
 	file, _ := os.Create("cpu.pprof")
 	pprof.StartCPUProfile(file)
-	spin(time.Now().Add(700 * time.Millisecond))
+	spin(used() + 500)
 	pprof.StopCPUProfile()
 	file.Close()
 }
@@ -223,6 +230,10 @@ fn a_profile_of_gos_own_survives_reading_and_writing() {
     assert_eq!(profile.processes.len(), 1);
     assert!(profile.processes[0].executable.ends_with("/main"));
     assert!(profile.sample_count() > 20, "{}", profile.sample_count());
+    assert_eq!(
+        profile.sample_count() as i64,
+        ReadProfile::read(&path).count()
+    );
     let again = saved(directory.path(), &profile, Format::Pprof);
     assert_eq!(stacks(&again), stacks(&path));
     // By way of OTLP, too.

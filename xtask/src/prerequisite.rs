@@ -27,6 +27,8 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("musl-gcc", "musl-tools"),
     need("addr2line", "binutils"),
     need("strip", "binutils"),
+    need("xz", "xz-utils"),
+    need("dwz", "dwz"),
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
     need("node", "nodejs"),

@@ -27,7 +27,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 150 MiB at the very worst; a window of 10 s at 99 Hz on 64 CPUs is far below it.
+    /// Some 300 MiB at the very worst, where each sample has a stack of its own; a window of 10 s at
+    /// 99 Hz on 64 CPUs is far below it.
     fn default() -> Self {
         Self {
             samples: 2_000_000,
@@ -278,7 +279,7 @@ impl Aggregator {
                     carried.push(*time);
                     return false;
                 }
-                let within = BootTime(time.0.clamp(start.0, end.0 - 1));
+                let within = BootTime(time.0.min(end.0 - 1).max(start.0));
                 self.moved += u64::from(within != *time);
                 *time = within;
                 true

@@ -3,14 +3,22 @@
 //! - [`collector`]: the thread that everything begins in: side-band and rings to windows, processes
 //!   and tables to the kernel.
 //! - [`tables`]: the thread that builds unwind tables.
-//! - [`record`]: a recording, from start to file.
+//! - `turns`, `demand`: what that thread does, and which tables it asks for.
+//! - [`record`]: a recording, from start to profile; `launch` starts its command.
+//! - [`agent`]: the daemon; `pipeline` is its thread behind the collector.
+//! - [`view`]: the page over saved profiles.
 
+pub mod agent;
 pub mod clock;
+mod codec;
 pub mod collector;
 mod demand;
 mod launch;
+pub mod pipeline;
 pub mod record;
 pub mod report;
+mod status;
 pub mod tables;
 mod turns;
+pub mod view;
 mod wake;

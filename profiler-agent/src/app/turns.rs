@@ -23,14 +23,16 @@ use crate::aggregate::{self, Aggregator};
 use crate::collect::sideband::Sideband;
 use crate::collect::{Kernel, LoadOptions, Selection};
 use crate::process::{self, ProcFs, ProcessTable};
-use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample};
+use crate::profile::{
+    BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample,
+};
 
 /// Time between two readings of the rings.
 const TURN: Duration = Duration::from_millis(200);
 /// Time between two readings of the rings while tables of sampled processes are missing.
 const FIRST_TURNS: Duration = Duration::from_millis(25);
 /// Time between two readings of the side-band while it is busy.
-const BREATH: Duration = Duration::from_millis(1);
+const BREATH: Duration = Duration::from_millis(2);
 /// Records that are read of one ring at a time.
 const RECORDS_AT_ONCE: usize = 20_000;
 /// Samples that may wait for the side-band.
@@ -54,6 +56,8 @@ pub(super) struct Running {
     window_end: BootTime,
     next_turn: BootTime,
     next_second: BootTime,
+    /// Earliest time of another scan of all processes.
+    next_scan: BootTime,
     /// Up to when the side-band has been read.
     known_until: BootTime,
     events: Vec<ProcessEvent>,
@@ -65,6 +69,19 @@ pub(super) struct Running {
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
     move |source| CollectorError::System { what, source }
+}
+
+/// Executables are kept open: as many as the hard limit lets.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 impl Running {
@@ -80,6 +97,7 @@ impl Running {
             selection: config.selection.clone(),
             table_budget: config.table_budget,
         };
+        raise_descriptor_limit();
         let (mut kernel, costs) = Kernel::load(&options)?;
         for cost in costs {
             tracing::debug!(
@@ -109,7 +127,7 @@ impl Running {
         let mut running = Self {
             kernel,
             sideband,
-            processes: ProcessTable::new(ProcFs::new(process::Limits::default())),
+            processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
             aggregator: Aggregator::new(aggregation, now),
             sink,
@@ -120,6 +138,7 @@ impl Running {
             window_end: now,
             next_turn: now,
             next_second: now,
+            next_scan: now,
             known_until: now,
             events: Vec::new(),
             held: Vec::new(),
@@ -136,6 +155,7 @@ impl Running {
         self.watch_descriptors()?;
         self.processes.scan(boot_now());
         self.read_sideband()?;
+        self.want_common_files();
         for pid in selected {
             self.kernel.select(*pid)?;
             self.demand
@@ -159,6 +179,20 @@ impl Running {
         self.next_turn = now.plus(FIRST_TURNS);
         self.next_second = now.plus(SECOND);
         Ok(())
+    }
+
+    /// Asks for the tables of the libraries that this process itself maps: the C library and the
+    /// dynamic linker are what the next process to start runs first.
+    fn want_common_files(&mut self) {
+        let own = std::process::id();
+        let Some(process) = self.processes.process(own) else {
+            return;
+        };
+        let program = process.executable.clone();
+        let libraries = self.processes.mappings(own).filter(|mapping| {
+            !matches!(&mapping.kind, MappingKind::File { executable, .. } if executable.path == program)
+        });
+        self.demand.want(libraries, &self.kernel.publisher);
     }
 
     /// Waits for the descriptors of all CPUs, new ones included.
@@ -197,8 +231,10 @@ impl Running {
         for event in &self.events {
             self.processes.apply(event);
         }
-        if self.processes.scan_wanted() {
-            self.processes.scan(boot_now());
+        let now = boot_now();
+        if self.processes.scan_wanted() && now >= self.next_scan {
+            self.next_scan = now.plus(SECOND);
+            self.processes.scan(now);
         }
         for pid in self.processes.take_changed() {
             match self.processes.image(pid) {

@@ -1,7 +1,7 @@
 //! Exit codes.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
+use std::process::{ExitCode, ExitStatus};
 
 /// It failed.
 pub(super) const FAILED: u8 = 1;
@@ -22,4 +22,10 @@ pub(super) fn of_status(status: ExitStatus) -> u8 {
         (None, Some(signal)) => 128u8.wrapping_add(signal as u8),
         (None, None) => FAILED,
     }
+}
+
+/// Says what is wrong and gives the exit code.
+pub(super) fn fail(code: u8, problem: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("profiler-agent: {problem}");
+    code.into()
 }

@@ -1,8 +1,10 @@
 //! The commands, one file each, and what their exit codes mean.
 
+mod agent;
 mod duration;
 mod exit;
 mod record;
+mod view;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ struct Arguments {
 enum Command {
     /// Records a profile of the machine, of processes or of a command into a file.
     Record(record::Arguments),
+    /// Profiles the machine continuously: a local store and a page on 127.0.0.1:4099.
+    ///
+    /// With OTEL_EXPORTER_OTLP_ENDPOINT set it also exports every window as OTLP profiles.
+    Agent(agent::Arguments),
+    /// Shows saved profiles on the page.
+    View(view::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -44,5 +52,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Record(arguments) => record::run(&arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::View(arguments) => view::run(&arguments),
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{duration, exit};
+use super::duration;
+use super::exit::{self, fail};
 use crate::app::record::{RecordError, Recorded, Recording, record};
 use crate::app::report;
 use crate::export::{Format, file};
@@ -144,9 +145,4 @@ fn code_of(error: &RecordError) -> u8 {
         RecordError::Command { .. } => exit::NOT_EXECUTABLE,
         _ => exit::FAILED,
     }
-}
-
-fn fail(code: u8, problem: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("profiler-agent: {problem}");
-    code.into()
 }

@@ -27,6 +27,9 @@ pub struct Cgroup {
     pub container: Option<ContainerId>,
     /// Is there the v2 hierarchy alone? Then a v2 cgroup id names this path and no other.
     pub unified: bool,
+    /// The v2 cgroup id of the path; 0 where it is not known. Not in the text: whoever read the text
+    /// looks at the directory.
+    pub id: u64,
 }
 
 /// The cgroup that /proc/PID/cgroup tells of; `None` when no line has a path.
@@ -58,6 +61,7 @@ pub fn parse(text: &[u8]) -> Option<Cgroup> {
         path: lossy(chosen?),
         container,
         unified,
+        id: 0,
     })
 }
 

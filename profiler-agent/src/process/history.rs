@@ -47,6 +47,7 @@ impl Image {
             path: Box::default(),
             container: None,
             unified: false,
+            id: 0,
         });
         let mut mappings = MappingSet::default();
         mappings.replace(found.at, std::mem::take(&mut found.mappings));

@@ -136,16 +136,18 @@ impl Cgroups {
         let Some(Cgroup {
             path,
             container,
-            unified,
-        }) = reader.cgroup(sample.pid)
+            id: its_id,
+            ..
+        }) = reader.cgroup(sample.tid)
         else {
             return;
         };
-        if unified && id != 0 {
+        // Not under the sample's id: the thread may have been moved since.
+        if its_id != 0 {
             if self.0.len() >= MAX_CGROUPS {
                 self.0.clear();
             }
-            self.0.insert(id, (path.clone(), container.clone()));
+            self.0.insert(its_id, (path.clone(), container.clone()));
         }
         if image.process.cgroup != path {
             image.amend(|process| {

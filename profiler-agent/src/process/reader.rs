@@ -34,8 +34,9 @@ pub trait Reader {
     fn pids(&mut self) -> Vec<u32>;
     /// One process; `None` when it is gone or a zombie.
     fn process(&mut self, pid: u32) -> Option<FoundProcess>;
-    /// The cgroup of a process; `None` when it is gone.
-    fn cgroup(&mut self, pid: u32) -> Option<Cgroup>;
+    /// The cgroup of a thread (a process's main thread has its pid), with its id where there is the
+    /// v2 hierarchy alone; `None` when it is gone.
+    fn cgroup(&mut self, tid: u32) -> Option<Cgroup>;
     /// Number of live threads of a process, whose main thread may have ended.
     fn threads(&mut self, pid: u32) -> u32;
     /// What a mapping is a mapping of.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::time::{ClockId, clock_gettime};
@@ -143,9 +144,15 @@ impl Reader for ProcFs {
         })
     }
 
-    fn cgroup(&mut self, pid: u32) -> Option<Cgroup> {
-        let directory = directory(pid).ok()?;
-        cgroup::parse(self.read(&directory, "cgroup").ok()?)
+    fn cgroup(&mut self, tid: u32) -> Option<Cgroup> {
+        let directory = directory(tid).ok()?;
+        let mut cgroup = cgroup::parse(self.read(&directory, "cgroup").ok()?)?;
+        if cgroup.unified {
+            // Relative to another root (a cgroup namespace) the path names no directory here.
+            let path = format!("/sys/fs/cgroup{}", cgroup.path);
+            cgroup.id = fs::metadata(path).map_or(0, |metadata| metadata.ino());
+        }
+        Some(cgroup)
     }
 
     fn threads(&mut self, pid: u32) -> u32 {

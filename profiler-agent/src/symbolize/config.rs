@@ -26,8 +26,8 @@ impl Default for SymbolizeConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 8 << 20,
-            index_bytes: 12 << 20,
-            debug_info_bytes: 512 << 20,
+            index_bytes: 16 << 20,
+            debug_info_bytes: 256 << 20,
             decompressed_bytes: 24 << 20,
             debug_info: true,
             perf_map_bytes: 64 << 20,

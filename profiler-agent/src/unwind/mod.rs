@@ -9,7 +9,7 @@
 //! - `elf`: machine, loaded segments and the sections with call frame information.
 //! - `entries`: the frame description entries, sorted by address.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
-//! - `writer`: rules in ascending order of address to the words of a table.
+//! - `output`, `writer`: rules in ascending order of address to the words of a table.
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
 //! - [`walk`](mod@walk): whole stacks, for tests and tools.
@@ -20,11 +20,13 @@
 mod absent;
 mod build;
 pub mod cache;
+mod code;
 mod convert;
 mod elf;
 mod entries;
 mod expression;
 mod interner;
+mod output;
 mod placement;
 mod reindex;
 pub mod source;

@@ -111,7 +111,7 @@ impl Builder {
         index
     }
 
-    /// A location as one text: `kind:module:name`, inlined functions behind their caller with `>`. The
+    /// A location as one text: `kind:module:name`, inlined functions behind their caller with `»`. The
     /// kind is a frame type's name, `unnamed` or `broken`.
     fn location(&mut self, text: &str) -> LocationIndex {
         if let Some(index) = self.locations.get(text) {
@@ -122,7 +122,7 @@ impl Builder {
         let module = parts.next().unwrap_or_default();
         let names = parts.next().unwrap_or_default();
         let lines = names
-            .split('>')
+            .split('»')
             .rev()
             .map(|name| LineEntry {
                 function: self.function(name),

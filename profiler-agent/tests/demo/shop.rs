@@ -28,22 +28,22 @@ const SERVICES: &[Service] = &[
             (
                 9,
                 "checkout-api",
-                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout>main.validate go:checkout-api:regexp.(*Regexp).MatchString>regexp.(*Regexp).doMatch go:checkout-api:regexp.(*Regexp).doExecute go:checkout-api:regexp.(*Regexp).backtrack",
+                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout»main.validate go:checkout-api:regexp.(*Regexp).MatchString»regexp.(*Regexp).doMatch go:checkout-api:regexp.(*Regexp).doExecute go:checkout-api:regexp.(*Regexp).backtrack",
             ),
             (
                 7,
                 "checkout-api",
-                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:main.(*cart).total>main.(*cart).each go:checkout-api:math/big.(*Int).Mul go:checkout-api:math/big.nat.mul go:checkout-api:math/big.addMulVVW",
+                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:main.(*cart).total»main.(*cart).each go:checkout-api:math/big.(*Int).Mul go:checkout-api:math/big.nat.mul go:checkout-api:math/big.addMulVVW",
             ),
             (
                 12,
                 "checkout-api",
-                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:encoding/json.Marshal go:checkout-api:encoding/json.(*encodeState).marshal>encoding/json.(*encodeState).reflectValue go:checkout-api:encoding/json.structEncoder.encode go:checkout-api:encoding/json.stringEncoder>encoding/json.appendString",
+                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:encoding/json.Marshal go:checkout-api:encoding/json.(*encodeState).marshal»encoding/json.(*encodeState).reflectValue go:checkout-api:encoding/json.structEncoder.encode go:checkout-api:encoding/json.stringEncoder»encoding/json.appendString",
             ),
             (
                 5,
                 "checkout-api",
-                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:encoding/json.Marshal go:checkout-api:encoding/json.(*encodeState).marshal>encoding/json.(*encodeState).reflectValue go:checkout-api:encoding/json.structEncoder.encode go:checkout-api:encoding/json.mapEncoder.encode go:checkout-api:slices.SortFunc[...]>slices.pdqsortCmpFunc[...]",
+                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.serverHandler.ServeHTTP go:checkout-api:main.(*server).checkout go:checkout-api:encoding/json.Marshal go:checkout-api:encoding/json.(*encodeState).marshal»encoding/json.(*encodeState).reflectValue go:checkout-api:encoding/json.structEncoder.encode go:checkout-api:encoding/json.mapEncoder.encode go:checkout-api:slices.SortFunc[...]»slices.pdqsortCmpFunc[...]",
             ),
             (
                 6,
@@ -53,7 +53,7 @@ const SERVICES: &[Service] = &[
             (
                 6,
                 "checkout-api",
-                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.(*response).finishRequest go:checkout-api:bufio.(*Writer).Flush go:checkout-api:net.(*conn).Write>net.(*netFD).Write go:checkout-api:internal/poll.(*FD).Write go:checkout-api:syscall.write>syscall.Syscall kernel:[kernel]:entry_SYSCALL_64 kernel:[kernel]:do_syscall_64 kernel:[kernel]:ksys_write kernel:[kernel]:vfs_write kernel:[kernel]:sock_write_iter kernel:[kernel]:tcp_sendmsg kernel:[kernel]:tcp_write_xmit kernel:[kernel]:__ip_queue_xmit",
+                "go:checkout-api:runtime.goexit go:checkout-api:net/http.(*conn).serve go:checkout-api:net/http.(*response).finishRequest go:checkout-api:bufio.(*Writer).Flush go:checkout-api:net.(*conn).Write»net.(*netFD).Write go:checkout-api:internal/poll.(*FD).Write go:checkout-api:syscall.write»syscall.Syscall kernel:[kernel]:entry_SYSCALL_64 kernel:[kernel]:do_syscall_64 kernel:[kernel]:ksys_write kernel:[kernel]:vfs_write kernel:[kernel]:sock_write_iter kernel:[kernel]:tcp_sendmsg kernel:[kernel]:tcp_write_xmit kernel:[kernel]:__ip_queue_xmit",
             ),
             (
                 8,
@@ -81,17 +81,17 @@ const SERVICES: &[Service] = &[
             (
                 14,
                 "tokio-runtime-w",
-                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::index::Segment::merge>search_indexer::index::Postings::union rust:search-indexer:<alloc::vec::Vec<T>~as~core::iter::Extend<T>>::extend",
+                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::index::Segment::merge»search_indexer::index::Postings::union rust:search-indexer:<alloc::vec::Vec<T>~as~core::iter::Extend<T>>::extend",
             ),
             (
                 10,
                 "tokio-runtime-w",
-                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::index::Segment::merge rust:search-indexer:search_indexer::codec::bitpack>core::core_arch::x86::avx2::_mm256_shuffle_epi8",
+                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::index::Segment::merge rust:search-indexer:search_indexer::codec::bitpack»core::core_arch::x86::avx2::_mm256_shuffle_epi8",
             ),
             (
                 8,
                 "tokio-runtime-w",
-                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::tokenize::Tokens::next>unicode_segmentation::word::UnicodeWords::next rust:search-indexer:unicode_segmentation::tables::word_category",
+                "native:libc.so.6:clone3 native:libc.so.6:start_thread rust:search-indexer:std::sys::thread::unix::Thread::new::thread_start rust:search-indexer:tokio::runtime::scheduler::multi_thread::worker::run rust:search-indexer:search_indexer::tokenize::Tokens::next»unicode_segmentation::word::UnicodeWords::next rust:search-indexer:unicode_segmentation::tables::word_category",
             ),
             (
                 5,

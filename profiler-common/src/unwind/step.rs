@@ -267,7 +267,8 @@ impl Places {
 /// not there, assembly without call frame information.
 ///
 /// `otherwise` names why there was no rule; it is the outcome when the chain leads nowhere. A frame
-/// pointer of zero is the root: process and thread entry points clear it.
+/// pointer of zero is the root: process and thread entry points clear it. Not so in code whose table
+/// is not there (yet): it may be built without frame pointers.
 #[inline(always)]
 pub fn frame_pointer_step<A: Architecture, M: Memory>(
     registers: &mut Registers,
@@ -286,12 +287,17 @@ fn follow_frame_pointer<A: Architecture, M: Memory>(
     otherwise: Outcome,
     memory: &mut M,
 ) -> Result<(), Outcome> {
+    // Code whose table is not there may use the register for anything, zero included.
+    let end = match otherwise {
+        Outcome::TablePending => Outcome::TablePending,
+        _ => Outcome::Root,
+    };
     let record = registers
         .frame_pointer
         .load(memory)
         .map_err(|_| otherwise)?;
     if record == 0 {
-        return Err(Outcome::Root);
+        return Err(end);
     }
     if record & 7 != 0 || record < registers.stack_pointer {
         return Err(otherwise);
@@ -299,7 +305,7 @@ fn follow_frame_pointer<A: Architecture, M: Memory>(
     let caller_frame_pointer = memory.read_word(record).ok_or(otherwise)?;
     let return_address = memory.read_word(at(record, 8)).ok_or(otherwise)? & A::ADDRESS_MASK;
     if return_address == 0 {
-        return Err(Outcome::Root);
+        return Err(end);
     }
     registers.pc = return_address;
     registers.stack_pointer = at(record, 16);

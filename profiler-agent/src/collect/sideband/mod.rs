@@ -8,6 +8,10 @@
 //! for the next drain. So an event on a CPU whose ring was read early (a fork) is never delivered
 //! after a later event on a CPU whose ring was read late (the child's exec). What is held back came
 //! in during the drain, so its descriptor is readable: the next `poll` returns at once.
+//!
+//! Every record wakes the reader. A wake-up costs more than the records that it brings, so whoever
+//! waits should let a few milliseconds pass between two drains: the fork, exec and mappings of a
+//! new process then come together.
 
 pub mod decode;
 pub mod open;

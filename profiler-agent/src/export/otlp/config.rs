@@ -12,6 +12,9 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use super::options::{Host, Options};
 use super::pairs::pairs;
 
+/// Where receivers take OTLP over HTTP by default.
+const HTTP_PORT: u16 = 4318;
+
 /// Where to export to, and how.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,7 +34,7 @@ pub struct Config {
     pub resource: Vec<(String, String)>,
     /// `service.name` of every profile; each process's own otherwise.
     pub service_name: Option<String>,
-    /// What was dropped, as the specification asks for, and why: to be logged.
+    /// What was dropped, as the specification asks for, or is hardly meant: to be logged.
     pub warnings: Vec<String>,
 }
 
@@ -61,8 +64,16 @@ impl Config {
         };
         environment.check_protocol()?;
         let mut warnings = Vec::new();
+        let uri = environment.endpoint(&endpoint)?;
+        if uri.port_u16() == Some(HTTP_PORT) {
+            warnings.push(format!(
+                "{}: {HTTP_PORT} is usually a receiver's HTTP port; profiles go over gRPC, \
+                 usually to 4317",
+                endpoint.variable
+            ));
+        }
         Ok(Some(Self {
-            endpoint: environment.endpoint(&endpoint)?,
+            endpoint: uri,
             headers: environment.headers()?,
             gzip: environment.gzip()?,
             timeout: environment.timeout()?,
@@ -365,6 +376,13 @@ mod tests {
         }
         let error = with(("OTEL_EXPORTER_OTLP_HEADERS", "token=secret%0a")).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_usual_http_port_is_doubted() {
+        let http = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        let warnings = read(&[http]).unwrap().unwrap().warnings;
+        assert!(warnings[0].contains("usually to 4317"), "{warnings:?}");
     }
 
     #[test]

@@ -30,24 +30,24 @@ export class Controls {
     $("spans").hidden = !status.live;
     if (status.live) {
       for (const length of SPANS) {
-        const button = element("button", { type: "button", text: length.replace(/(\d+)(\D)/, "$1 $2").replace(" m", " min"), parent: $("spans") });
+        const button = element("button", { type: "button", text: length, parent: $("spans") });
         button.dataset.span = length;
         button.addEventListener("click", () => change({ span: length, from: undefined, until: undefined }));
       }
     }
-    $("follow").addEventListener("click", () => change({ span: "15m", from: undefined, until: undefined }));
+    $("follow").addEventListener("click", () => change({ span: Array.isArray(state().span) ? "15m" : state().span, from: undefined, until: undefined }));
     $("reset").addEventListener("click", () => this.page.zoomOut());
     for (const [id, up] of [["icicle", false], ["flame", true]]) {
       $(id).addEventListener("click", () => {
-        change({ up }, { keepZoom: true, replace: true });
+        change({ up }, { keepZoom: true, replace: true, only: "nothing" });
         this.page.turned(up);
       });
     }
-    for (const tab of ["flame", "functions"]) $(`tab-${tab}`).addEventListener("click", () => change({ tab }, { keepZoom: true }));
+    for (const tab of ["flame", "functions"]) $(`tab-${tab}`).addEventListener("click", () => change({ tab }, { keepZoom: true, only: "tab" }));
     document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
       if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
       const tab = state().tab === "flame" ? "functions" : "flame";
-      change({ tab }, { keepZoom: true });
+      change({ tab }, { keepZoom: true, only: "tab" });
       $(`tab-${tab}`).focus();
     });
     this.#search();
@@ -64,7 +64,7 @@ export class Controls {
       clearTimeout(timer);
       timer = setTimeout(() => {
         if (state().tab === "functions") {
-          change({ search: field.value }, { keepZoom: true, replace: true });
+          change({ search: field.value }, { keepZoom: true, replace: true, only: "tab" });
           return;
         }
         state().search = field.value;
@@ -95,7 +95,7 @@ export class Controls {
     for (const side of ["shown", "base"]) {
       $(`${side}-range`).addEventListener("click", () => {
         this.drags = side;
-        change({}, { keepZoom: true });
+        change({}, { keepZoom: true, only: "nothing" });
       });
       $(`${side}-service`).addEventListener("change", (event) => this.#set(side, { service: event.target.value || undefined, pid: undefined }));
       $(`${side}-window`).addEventListener("change", (event) => this.#set(side, { window: event.target.value === "" ? undefined : Number(event.target.value) }));
@@ -163,8 +163,11 @@ export class Controls {
   show() {
     const { state, shown, base, services, windows } = this.page;
     const now = state();
-    for (const button of $("spans").children) button.setAttribute("aria-pressed", String(button.dataset.span === now.span && now.from === undefined));
+    $("actions").hidden = false;
+    $("toolbar").hidden = false;
+    for (const button of $("spans").children) button.setAttribute("aria-pressed", String(button.dataset.span === now.span));
     $("follow").hidden = !this.live || (!Array.isArray(now.span) && now.from === undefined);
+    $("follow").textContent = Array.isArray(now.span) ? "Back to now" : "Clear selection";
     $("icicle").setAttribute("aria-pressed", String(!now.up));
     $("flame").setAttribute("aria-pressed", String(now.up));
     for (const tab of ["flame", "functions"]) {

@@ -38,7 +38,13 @@ function spanOf() {
 /** The selection shown, with its range. */
 function shown() {
   const [from, until] = spanOf();
-  return { from, until, ...pick(state) };
+  return { from, until, ...rangeOf(state.window), ...pick(state) };
+}
+
+/** The range of a file. */
+function rangeOf(id) {
+  const found = windows.find((window) => window.id === id);
+  return found ? { from: found.from, until: found.until } : {};
 }
 
 const pick = ({ from, until, service, pid, window }) => Object.fromEntries(Object.entries({ from, until, service, pid, window }).filter(([, value]) => value !== undefined));
@@ -46,18 +52,18 @@ const pick = ({ from, until, service, pid, window }) => Object.fromEntries(Objec
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
   const [from, until] = spanOf();
-  return { from, until, ...state.base };
+  return { from, until, ...rangeOf(state.base?.window), ...state.base };
 }
 
-/** Changes the state; what depends on it is asked for anew. */
-function change(changes, { keepZoom = false, replace = false } = {}) {
+/** Changes the state; what depends on it is asked for anew: all, what the tab shows, or nothing. */
+function change(changes, { keepZoom = false, replace = false, only = "all" } = {}) {
   for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) delete state[name];
     else state[name] = value;
   }
   if (!keepZoom) state.focus = [];
   remember(replace);
-  load();
+  load({ only });
 }
 
 function remember(replace = false) {
@@ -72,13 +78,14 @@ const table = new FunctionTable({
   sorted: () => loadFunctions(),
   picked: (name) => {
     $("search").value = name;
-    change({ tab: "flame", search: name }, { keepZoom: true });
+    change({ tab: "flame", search: name }, { keepZoom: true, only: "tab" });
   },
 });
 const timeline = new Timeline({
   section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"),
   picked: (side, picked) => {
-    const times = { from: picked?.[0], until: picked?.[1] };
+    // A range of times is no longer a file.
+    const times = { from: picked?.[0], until: picked?.[1], window: undefined };
     if (side === "base" && state.base) {
       const changed = { ...state.base, ...times };
       change({ base: pick(changed) });
@@ -177,7 +184,7 @@ function waiting() {
   const length = status.agent?.window_seconds || 10;
   message("Waiting for the first window", left === undefined || left === null
     ? "The agent is sampling; its first profile will be here in a moment."
-    : `Every CPU is being sampled. The first window closes in ${Math.ceil(left)} s.`);
+    : `Every CPU is being sampled. The first window closes in ${Math.ceil(left)}\u00a0s.`);
   const pulse = document.createElement("div");
   pulse.className = "pulse";
   const bar = pulse.appendChild(document.createElement("i"));
@@ -189,15 +196,18 @@ function waiting() {
 let loading = 0;
 
 /** Asks for all that the state needs. */
-async function load({ quiet = false } = {}) {
+async function load({ quiet = false, only = "all" } = {}) {
   controls.show();
   if (!quiet) {
     loading += 1;
     $("progress").hidden = false;
   }
   try {
-    timeline.select(state.from === undefined ? null : [state.from, state.until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
-    await Promise.all([loadTimeline(), loadServices(), state.tab === "flame" ? loadFlame() : loadFunctions()]);
+    const { from, until } = shown();
+    timeline.select(state.from === undefined && state.window === undefined ? null : [from, until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
+    if (only === "nothing") return;
+    const tab = state.tab === "flame" ? loadFlame() : loadFunctions();
+    await (only === "tab" ? tab : Promise.all([loadTimeline(), loadServices(), tab]));
   } catch (error) {
     fail(error);
   } finally {
@@ -208,7 +218,7 @@ async function load({ quiet = false } = {}) {
 
 async function loadTimeline() {
   const [from, until] = spanOf();
-  const times = { from: Math.round(from), until: Math.round(until), window: state.window };
+  const times = { from: Math.round(from), until: Math.round(until) };
   const narrowed = state.service !== undefined || state.pid !== undefined;
   const [all, chosen] = await Promise.all([
     askers.timeline.ask("services", { ...times, points: POINTS }),
@@ -225,7 +235,7 @@ async function loadServices() {
   services = answer;
   showServices($("service-list"), answer, state, (picked) => change({ service: undefined, pid: undefined, ...picked }));
   $("services-total").textContent = answer.samples > 0 ? `${cores((answer.samples * answer.period_ns) / 1e9 / (answer.window_seconds || 1))} CPUs` : "";
-  if (status && !status.live) showFiles($("file-list"), windows, state.window, (id) => change({ window: id }));
+  if (status && !status.live) showFiles($("file-list"), windows, state.window, (id) => change({ window: id, from: undefined, until: undefined }));
   controls.show();
   heading();
 }

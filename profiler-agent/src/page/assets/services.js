@@ -4,7 +4,7 @@ import { element } from "./tip.js";
 import { cores, seconds, share } from "./units.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 62;
+const WIDTH = 56;
 const HEIGHT = 18;
 
 function svg(name, attributes, parent) {
@@ -24,7 +24,7 @@ function sparkline(points) {
   return picture;
 }
 
-function entry(list, { name, amount, title, part, points, kind, current, picked }) {
+function entry(list, { name, amount, title, part, points, kind = points ? "" : "plain", current, picked }) {
   const item = element("li", { parent: list });
   const button = element("button", { type: "button", kind, parent: item });
   if (current) button.setAttribute("aria-current", "true");
@@ -50,6 +50,8 @@ function keepingFocus(list, make) {
 /** Fills the list; `picked({ service, pid })` is called with what a person chooses. */
 export function showServices(list, answer, chosen, picked) {
   const length = answer.window_seconds || 1;
+  // A single window has no course of time.
+  const lines = answer.windows > 1;
   const time = (samples) => (samples * answer.period_ns) / 1e9;
   const amount = (samples) => share(samples / (answer.samples || 1));
   const title = (name, samples) => `${name}\n${seconds(time(samples))} of CPU time, ${cores(time(samples) / length)} CPUs on average`;
@@ -57,7 +59,7 @@ export function showServices(list, answer, chosen, picked) {
     entry(list, {
       name: "Everything",
       amount: seconds(time(answer.samples)),
-      points: answer.timeline.map((value) => value ?? 0),
+      points: lines ? answer.timeline.map((value) => value ?? 0) : null,
       current: chosen.service === undefined && chosen.pid === undefined,
       picked: () => picked({}),
     });
@@ -67,7 +69,7 @@ export function showServices(list, answer, chosen, picked) {
         amount: amount(service.samples),
         title: title(service.name, service.samples),
         part: service.samples / (answer.samples || 1),
-        points: service.timeline,
+        points: lines ? service.timeline : null,
         current: chosen.service === service.name && chosen.pid === undefined,
         picked: () => picked({ service: service.name }),
       });

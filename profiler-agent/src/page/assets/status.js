@@ -17,8 +17,8 @@ export function showStatus({ strip, dot, line, panel }, status) {
   const parts = [];
   if (agent.cpu_share !== null) parts.push(["", `Agent ${share(agent.cpu_share)} of a CPU`]);
   parts.push(["wide", bytes(agent.resident_bytes)]);
-  if (unwound !== null) parts.push(["", `${share(unwound)} to the root`]);
-  parts.push(["", agent.lost_samples > 0 ? `${count(agent.lost_samples)} samples lost` : "nothing lost"]);
+  if (unwound !== null) parts.push(["wide", `${share(unwound)} to the root`]);
+  parts.push(["wide", agent.lost_samples > 0 ? `${count(agent.lost_samples)} samples lost` : "nothing lost"]);
   line.replaceChildren();
   parts.forEach(([kind, text], index) => element("span", { text: index === 0 ? text : ` · ${text}`, kind, parent: line }));
   panel.replaceChildren();

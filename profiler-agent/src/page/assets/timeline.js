@@ -5,7 +5,7 @@ import { element } from "./tip.js";
 import { clock, cores } from "./units.js";
 
 const AXIS = 20;
-const HEAD = 10;
+const HEAD = 18;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 // Shorter drags are clicks.
 const LEAST_PIXELS = 4;
@@ -177,8 +177,8 @@ export class Timeline {
     context.fillStyle = ink.soft;
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "right";
-    context.textBaseline = "top";
-    context.fillText(`${cores((highest * data.period) / seconds)} CPUs`, width - 8, 4);
+    context.textBaseline = "middle";
+    context.fillText(`peak ${cores((highest * data.period) / seconds)} CPUs`, width - 8, floor + 11);
     this.#place();
   }
 
@@ -231,7 +231,7 @@ export class Timeline {
       const x = Math.round(this.#x(time * 1000)) + 0.5;
       context.moveTo(x, floor);
       context.lineTo(x, floor + 4);
-      if (x > 34 && x < width - 34) context.fillText(step >= 86400 ? clock(time * 1000, false).slice(0, 10) : clock(time * 1000, step < 60).slice(-(step < 60 ? 8 : 5)), x, floor + 11);
+      if (x > 34 && x < width - 140) context.fillText(step >= 86400 ? clock(time * 1000, false).slice(0, 10) : clock(time * 1000, step < 60).slice(-(step < 60 ? 8 : 5)), x, floor + 11);
     }
     context.stroke();
   }

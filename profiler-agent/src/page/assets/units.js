@@ -13,7 +13,7 @@ export function seconds(value) {
   if (size < 9.95) return `${value.toFixed(2)} s`;
   if (size < 99.5) return `${value.toFixed(1)} s`;
   if (size < 600) return `${value.toFixed(0)} s`;
-  if (size < 36000) return `${(value / 60).toFixed(1)} min`;
+  if (size < 5400) return `${(value / 60).toFixed(1)} min`;
   return `${(value / 3600).toFixed(1)} h`;
 }
 

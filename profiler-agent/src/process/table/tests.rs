@@ -442,19 +442,20 @@ fn every_kind_of_frame() {
 #[test]
 fn the_cgroup_is_that_of_the_samples() {
     let mut table = Table::new(Values::default());
-    let cgroup = |path: &str| Cgroup {
+    let cgroup = |path: &str, id| Cgroup {
+        id,
         path: path.into(),
         container: Some(ContainerId(path.trim_start_matches('/').into())),
         unified: true,
     };
     table.exec_(100, 5, "a");
     table.fork_(200, 5, 6);
-    table.reader.cgroups.insert(5, cgroup("/one"));
+    table.reader.cgroups.insert(5, cgroup("/one", 11));
     let mut sample = raw(300, 5, &[]);
     sample.cgroup = 11;
     assert_eq!(&*table.locate(&sample).unwrap().process.cgroup, "/one");
     // The other process of the cgroup needs no reading, and need not be there any more.
-    sample.pid = 6;
+    (sample.pid, sample.tid) = (6, 6);
     let process = table.locate(&sample).unwrap().process;
     assert_eq!(
         (&*process.cgroup, &process.container),
@@ -462,9 +463,19 @@ fn the_cgroup_is_that_of_the_samples() {
     );
     assert_eq!(table.reader.reads, 1);
     // It is moved.
-    table.reader.cgroups.insert(6, cgroup("/two"));
+    table.reader.cgroups.insert(6, cgroup("/two", 12));
     sample.cgroup = 12;
     assert_eq!(&*table.locate(&sample).unwrap().process.cgroup, "/two");
+    // A process that was moved on before its cgroup was read says nothing of the cgroup it left.
+    table.exec_(400, 7, "b");
+    table.reader.cgroups.insert(7, cgroup("/two", 12));
+    let mut sample = raw(500, 7, &[]);
+    sample.cgroup = 13;
+    assert_eq!(&*table.locate(&sample).unwrap().process.cgroup, "/two");
+    table.exec_(400, 8, "c");
+    table.reader.cgroups.insert(8, cgroup("/three", 13));
+    (sample.pid, sample.tid) = (8, 8);
+    assert_eq!(&*table.locate(&sample).unwrap().process.cgroup, "/three");
 }
 
 #[test]

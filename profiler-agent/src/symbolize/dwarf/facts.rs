@@ -26,8 +26,10 @@ pub(super) struct FunctionFacts<'data> {
 pub(super) enum EntryReference {
     /// In the same unit.
     Unit(UnitOffset),
-    /// Anywhere in `.debug_info`.
+    /// Anywhere in the same file.
     Info(DebugInfoOffset),
+    /// In the supplementary file.
+    Supplementary(DebugInfoOffset),
 }
 
 impl EntryReference {
@@ -36,6 +38,7 @@ impl EntryReference {
         match value {
             AttributeValue::UnitRef(offset) => Some(Self::Unit(*offset)),
             AttributeValue::DebugInfoRef(offset) => Some(Self::Info(*offset)),
+            AttributeValue::DebugInfoRefSup(offset) => Some(Self::Supplementary(*offset)),
             _ => None,
         }
     }
@@ -43,7 +46,7 @@ impl EntryReference {
 
 impl<'data> FunctionFacts<'data> {
     /// Adds what the entry at `offset` says and was not known: an entry comes before those that it
-    /// refers to. Returns the reference to follow while the mangled name is missing.
+    /// refers to. Returns the reference to follow while something is missing.
     fn add(
         &mut self,
         dwarf: &Dwarf<'data>,
@@ -73,28 +76,52 @@ impl<'data> FunctionFacts<'data> {
                 _ => {}
             }
         }
-        next
+        let known = self.linkage_name.is_some() && self.start_line > 0;
+        next.filter(|_| !known)
     }
 
-    /// Reads the facts of the entry at `offset` of `unit`, following its references; `unit_of` finds the
-    /// unit of an entry elsewhere and the entry's place in it.
+    /// Reads the facts of an entry of `unit` (of the supplementary file where `supplementary`), following
+    /// its references; `unit_of` finds the unit of an entry of one of the files and the entry's place in it.
     pub(super) fn read(
         dwarf: &Dwarf<'data>,
-        mut unit: Rc<Unit<'data>>,
-        mut offset: UnitOffset,
-        mut unit_of: impl FnMut(DebugInfoOffset) -> Option<(Rc<Unit<'data>>, UnitOffset)>,
+        mut supplementary: bool,
+        (mut unit, mut offset): (Rc<Unit<'data>>, UnitOffset),
+        mut unit_of: impl FnMut(bool, DebugInfoOffset) -> Option<(Rc<Unit<'data>>, UnitOffset)>,
     ) -> Self {
         let mut facts = Self::default();
         for _ in 0..MAX_HOPS {
-            match facts.add(dwarf, &unit, offset) {
-                Some(EntryReference::Unit(next)) => offset = next,
-                Some(EntryReference::Info(next)) => match unit_of(next) {
-                    Some((other, next)) => (unit, offset) = (other, next),
-                    None => break,
-                },
+            let Some(file) = of_file(dwarf, supplementary) else {
+                break;
+            };
+            let place = match facts.add(file, &unit, offset) {
+                Some(EntryReference::Unit(next)) => {
+                    offset = next;
+                    continue;
+                }
+                Some(EntryReference::Info(next)) => next,
+                Some(EntryReference::Supplementary(next)) => {
+                    supplementary = true;
+                    next
+                }
+                None => break,
+            };
+            match unit_of(supplementary, place) {
+                Some(other) => (unit, offset) = other,
                 None => break,
             }
         }
         facts
+    }
+}
+
+/// The file itself or its supplementary file.
+pub(super) fn of_file<'dwarf, 'data>(
+    dwarf: &'dwarf Dwarf<'data>,
+    supplementary: bool,
+) -> Option<&'dwarf Dwarf<'data>> {
+    if supplementary {
+        dwarf.sup()
+    } else {
+        Some(dwarf)
     }
 }

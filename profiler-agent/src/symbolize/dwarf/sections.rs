@@ -47,7 +47,22 @@ pub(in crate::symbolize) const NEEDED: [SectionId; 10] = [
     SectionId::DebugAranges,
 ];
 
-/// Readers of `sections`.
-pub(super) fn borrow<'data>(sections: &'data Sections<'_>, endian: RunTimeEndian) -> Dwarf<'data> {
-    sections.borrow(|bytes| EndianSlice::new(bytes, endian))
+/// The sections of a file and of the supplementary file that it shares entries and strings with other
+/// files through (`.gnu_debugaltlink`, DWARF 5 section 7.3.6).
+pub(in crate::symbolize) struct DebugSections<'data> {
+    /// Of the file.
+    pub(in crate::symbolize) own: Sections<'data>,
+    /// Of the supplementary file, where there is one.
+    pub(in crate::symbolize) supplementary: Option<Sections<'data>>,
+    /// Of both.
+    pub(in crate::symbolize) endian: RunTimeEndian,
+}
+
+impl DebugSections<'_> {
+    /// Readers of them.
+    pub(super) fn dwarf(&self) -> Dwarf<'_> {
+        let read = |bytes| EndianSlice::new(bytes, self.endian);
+        self.own
+            .borrow_with_sup(self.supplementary.as_ref(), |bytes| read(bytes))
+    }
 }

@@ -57,6 +57,31 @@ pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File
         .find_map(|path| open(root, path, proof))
 }
 
+/// The supplementary file that debug information refers to, by its build id, as `dwz` and the
+/// distributions lay it: in `.build-id`, by its own name, or in `.dwz`.
+pub(super) fn find_supplementary(executable: &Executable, debug: &ElfImage<'_>) -> Option<File> {
+    let (name, id) = debug.supplementary_link()?;
+    let own_root = confine::own_root().ok()?;
+    let root = executable
+        .root
+        .as_ref()
+        .map_or(own_root.as_fd(), |root| root.as_fd());
+    let mut paths = vec![build_id_path(id)];
+    if let Ok(name) = std::str::from_utf8(name)
+        && name.len() <= MAX_LINK
+    {
+        let name = Path::new(name);
+        paths.extend(name.strip_prefix("/").map(Path::to_owned));
+        let file = name
+            .file_name()
+            .map(|file| Path::new(DEBUG_DIRECTORY).join(".dwz").join(file));
+        paths.extend(file);
+    }
+    paths
+        .iter()
+        .find_map(|path| open(root, path, Proof::BuildId(id)))
+}
+
 /// `usr/lib/debug/.build-id/ab/cdef.debug`.
 fn build_id_path(id: BuildId) -> PathBuf {
     let text = id.to_string();

@@ -90,6 +90,14 @@ impl<'data> ElfImage<'data> {
         Some((&bytes[..length], crc))
     }
 
+    /// The name and the build id of the file that it shares debug information with others through
+    /// (`.gnu_debugaltlink`: a name that ends with a zero, and the id).
+    pub(super) fn supplementary_link(&self) -> Option<(&'data [u8], BuildId)> {
+        let bytes = self.section(".gnu_debugaltlink")?.stored;
+        let length = bytes.iter().position(|byte| *byte == 0)?;
+        Some((&bytes[..length], BuildId::new(&bytes[length + 1..])?))
+    }
+
     /// Does it carry debug information itself?
     pub(super) fn has_debug_info(&self) -> bool {
         self.section(".debug_info")

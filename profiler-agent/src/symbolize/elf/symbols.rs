@@ -17,7 +17,7 @@ use crate::profile::{
 use crate::symbolize::config::SymbolizeConfig;
 use crate::symbolize::demangle::{self, Mangling};
 use crate::symbolize::dwarf::{
-    DwarfFrame, DwarfIndex, DwarfLocation, NEEDED, SectionBytes, Sections,
+    DebugSections, DwarfFrame, DwarfIndex, DwarfLocation, NEEDED, SectionBytes, Sections,
 };
 use crate::symbolize::names::Names;
 use crate::symbolize::placeholder;
@@ -40,11 +40,13 @@ pub(in crate::symbolize) struct ElfSymbols {
 #[derive(Debug)]
 struct KnownFile {
     debug_info: DebugInfo,
+    /// The file that the debug information shares parts with others through.
+    supplementary: Option<File>,
     index: Option<DwarfIndex>,
     /// The file in `.gnu_debugdata`; looked for when a symbol is missed first.
     mini: Option<Option<Box<[u8]>>>,
     /// Sections that are compressed in the file.
-    decompressed: HashMap<SectionId, Arc<[u8]>>,
+    decompressed: HashMap<(bool, SectionId), Arc<[u8]>>,
     /// Window that asked for it last.
     window: u64,
 }
@@ -164,6 +166,7 @@ impl ElfSymbols {
                     debug_file::find(executable, &image)
                         .map_or(DebugInfo::Absent, DebugInfo::Separate)
                 },
+                supplementary: None,
                 index: None,
                 mini: None,
                 decompressed: HashMap::new(),
@@ -183,14 +186,21 @@ impl ElfSymbols {
         let mut debug = vec![None; addresses.len()];
         if let Some(source) = source {
             let limits = (self.debug_info_bytes, self.decompressed_bytes);
-            match sections(source, limits, &mut known.decompressed) {
+            if known.index.is_none() {
+                known.supplementary = debug_file::find_supplementary(executable, source);
+            }
+            let shared = known
+                .supplementary
+                .as_ref()
+                .and_then(|file| MappedFile::new(file).ok());
+            let shared = shared.as_deref().and_then(ElfImage::parse);
+            match debug_sections(source, shared.as_ref(), limits, &mut known.decompressed) {
                 Some(sections) => {
-                    let endian = run_time_endian(source.endian);
                     let code = code_ranges(executable);
                     let index = known
                         .index
-                        .get_or_insert_with(|| DwarfIndex::build(&sections, endian, &code));
-                    let (found, whole) = index.resolve(&sections, endian, &code, addresses, names);
+                        .get_or_insert_with(|| DwarfIndex::build(&sections, &code));
+                    let (found, whole) = index.resolve(&sections, &code, addresses, names);
                     losses.add(LossCause::DebugInfoBudget, u64::from(!whole));
                     debug = found;
                 }
@@ -211,40 +221,58 @@ impl ElfSymbols {
     }
 }
 
-/// The sections of debug information; `None` when they are too large or cannot be decompressed.
-fn sections<'data>(
+/// The sections of debug information, and of the supplementary file's; `None` when they are too large or
+/// cannot be decompressed.
+fn debug_sections<'data>(
     image: &ElfImage<'data>,
+    supplementary: Option<&ElfImage<'data>>,
     (mapped_limit, decompressed_limit): (u64, u64),
-    kept: &mut HashMap<SectionId, Arc<[u8]>>,
-) -> Option<Sections<'data>> {
+    kept: &mut HashMap<(bool, SectionId), Arc<[u8]>>,
+) -> Option<DebugSections<'data>> {
     let (mut mapped, mut decompressed) = (0_u64, 0_u64);
-    for section in NEEDED.iter().filter_map(|id| image.section(id.name())) {
-        let total = if section.compressed() {
-            &mut decompressed
-        } else {
-            &mut mapped
-        };
-        *total = total.saturating_add(section.size);
+    for image in std::iter::once(image).chain(supplementary) {
+        for section in NEEDED.iter().filter_map(|id| image.section(id.name())) {
+            let total = if section.compressed() {
+                &mut decompressed
+            } else {
+                &mut mapped
+            };
+            *total = total.saturating_add(section.size);
+        }
     }
     if mapped > mapped_limit || decompressed > decompressed_limit {
         return None;
     }
+    let supplementary = match supplementary {
+        Some(image) => Some(sections(image, true, decompressed_limit, kept)?),
+        None => None,
+    };
+    Some(DebugSections {
+        own: sections(image, false, decompressed_limit, kept)?,
+        supplementary,
+        endian: run_time_endian(image.endian),
+    })
+}
+
+fn sections<'data>(
+    image: &ElfImage<'data>,
+    supplementary: bool,
+    limit: u64,
+    kept: &mut HashMap<(bool, SectionId), Arc<[u8]>>,
+) -> Option<Sections<'data>> {
     Sections::load(|id| {
-        let section = NEEDED
-            .contains(&id)
-            .then(|| image.section(id.name()))
-            .flatten();
-        let Some(section) = section else {
+        let needed = NEEDED.contains(&id);
+        let Some(section) = needed.then(|| image.section(id.name())).flatten() else {
             return Ok::<_, ()>(SectionBytes::Mapped(&[]));
         };
         if !section.compressed() {
             return Ok(SectionBytes::Mapped(section.stored));
         }
-        if let Some(bytes) = kept.get(&id) {
+        if let Some(bytes) = kept.get(&(supplementary, id)) {
             return Ok(SectionBytes::Kept(Arc::clone(bytes)));
         }
-        let bytes: Arc<[u8]> = section.decompress(decompressed_limit).ok_or(())?.into();
-        kept.insert(id, Arc::clone(&bytes));
+        let bytes: Arc<[u8]> = section.decompress(limit).ok_or(())?.into();
+        kept.insert((supplementary, id), Arc::clone(&bytes));
         Ok(SectionBytes::Kept(bytes))
     })
     .ok()

@@ -307,3 +307,42 @@ fn linkage_stubs_are_called_by_their_functions() {
         assert!(checked >= 4, "{extra}: {listing}");
     }
 }
+
+/// `dwz` moves what two programs have in common into a third file, which both refer to.
+#[test]
+fn parts_shared_with_other_programs_in_a_supplementary_file() {
+    let root = tempfile::tempdir().unwrap();
+    let (inline, rest) = C.split_once("__attribute__").unwrap();
+    std::fs::write(root.path().join("shared.h"), inline).unwrap();
+    let source = format!("#include \"shared.h\"\n__attribute__{rest}");
+    let compiler = ["gcc", "-O2", "-g", "-gdwarf-4"];
+    let one = compile(root.path(), "one.c", &source, &compiler);
+    compile(root.path(), "two.c", &source, &compiler);
+    let shared = root.path().join("usr/lib/debug/.dwz/common.debug");
+    std::fs::create_dir_all(shared.parent().unwrap()).unwrap();
+    let offsets = offsets_of(&one, "hidden_work");
+    let (to, called) = (
+        "usr/lib/debug/.dwz/common.debug",
+        "/usr/lib/debug/.dwz/common.debug",
+    );
+    run(
+        "dwz",
+        &["-m", to, "-M", called, "one.c.out", "two.c.out"],
+        root.path(),
+    );
+    let file = executable(1, &one, "/opt/one", Some(root.path()));
+    let inlined = |profile: &Profile, name: &str| {
+        let chains = names(profile);
+        assert!(
+            chains
+                .iter()
+                .all(|names| names.last().unwrap() == "hidden_work")
+        );
+        chains.iter().any(|names| names == &[name, "hidden_work"])
+    };
+    let profile = resolve(&mut symbolizer(), &file, &offsets);
+    assert!(inlined(&profile, "square"), "{:?}", names(&profile));
+    std::fs::remove_file(shared).unwrap();
+    let profile = resolve(&mut symbolizer(), &file, &offsets);
+    assert!(inlined(&profile, "[unknown]"), "{:?}", names(&profile));
+}

@@ -1,106 +1,24 @@
 //! The query API over a real socket: what is asked is what is answered.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops at what it does not expect"
-)]
-
-mod demo;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
-use demo::Builder;
-use profiler_agent::page::{AgentStatus, AnswerFormat, Codec, Limits, Page, SavedSource};
-use profiler_agent::profile::{LossCause, Process, Profile, UnixTime};
+use profiler_agent::export::ReadLimits;
+use profiler_agent::export::pprof;
+use profiler_agent::page::{Limits, LiveSource};
+use profiler_agent::profile::{LossCause, Profile, UnixTime, WindowSummary};
+use profiler_agent::store::{Limits as StoreLimits, Store};
 use serde_json::{Value, json};
+
+use crate::demo::Builder;
+use crate::served::Served;
 
 const SECOND: u64 = 1_000_000_000;
 /// 2026-01-01T00:00:00Z in seconds.
 const EPOCH: u64 = 1_767_225_600;
 
-/// Stands for the encoders of other stages: tells what it was given.
-const CODEC: Codec = Codec {
-    encode: |profile, format| {
-        let mut services: Vec<&str> = profile.processes.iter().map(|p| p.service()).collect();
-        services.sort_unstable();
-        services.dedup();
-        Ok(format!(
-            "{format:?} {} {}",
-            profile.sample_count(),
-            services.join("+")
-        )
-        .into_bytes())
-    },
-    merge: |profiles| {
-        let mut merged = profiles[0].clone();
-        for profile in &profiles[1..] {
-            // Enough for counting: the stand-in encoder looks at nothing else.
-            merged.processes.extend(profile.processes.iter().cloned());
-            merged.samples.extend(profile.samples.iter().cloned());
-        }
-        merged
-    },
-    filter: |profile, keep| {
-        let mut kept = profile.clone();
-        let wanted: Vec<bool> = profile.processes.iter().map(|p| keep(p)).collect();
-        kept.samples
-            .retain(|sample| wanted[profile.threads[sample.thread.0 as usize].process as usize]);
-        let keep_process = |p: &Arc<Process>| keep(p);
-        kept.processes.retain(keep_process);
-        kept
-    },
-};
-
-/// A page that serves on its own thread until it is dropped.
-struct Served {
-    address: SocketAddr,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
 impl Served {
-    fn new(profiles: Vec<Profile>, limits: Limits) -> Self {
-        let files = profiles
-            .into_iter()
-            .enumerate()
-            .map(|(number, profile)| (format!("file-{number}.pb.gz"), 100, profile));
-        let page = Page {
-            source: Arc::new(SavedSource::new(files)),
-            codec: CODEC,
-            limits,
-            status: Box::new(|| {
-                Some(AgentStatus {
-                    cpu_seconds: 1.5,
-                    ..AgentStatus::default()
-                })
-            }),
-            host_names: Vec::new(),
-        };
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                let shutdown = async {
-                    // An error is the sender's drop: the same.
-                    let _ = stopped.await;
-                };
-                page.serve(listener, shutdown).await.unwrap();
-            });
-        });
-        Self {
-            address: told.recv().unwrap(),
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-
     /// Status, head and body of the answer to a request with these lines after the request line.
     fn request(&self, line: &str, headers: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
@@ -121,6 +39,30 @@ impl Served {
         (status, body)
     }
 
+    /// Head and body of a successful answer.
+    fn bytes(&self, path: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|found| found == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_ascii_lowercase();
+        assert!(
+            head.starts_with("http/1.1 200") && !head.contains("chunked"),
+            "{head}"
+        );
+        (head, answer[end + 4..].to_vec())
+    }
+
     fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
@@ -135,16 +77,6 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let joined = thread.join();
-            assert!(joined.is_ok() || std::thread::panicking());
-        }
-    }
-}
-
 fn at(second: u64) -> UnixTime {
     UnixTime((EPOCH + second) * SECOND)
 }
@@ -153,7 +85,7 @@ fn at(second: u64) -> UnixTime {
 fn two_windows() -> Vec<Profile> {
     let mut first = Builder::new(at(0), 10);
     let api = first.process(10, "api-main", "/usr/bin/api");
-    first.add(api, "worker", &["go:api:main", "go:api:serve>parse"], 60);
+    first.add(api, "worker", &["go:api:main", "go:api:serve»parse"], 60);
     first.add(api, "worker", &["go:api:main", "go:api:serve"], 30);
     first.add(
         api,
@@ -165,7 +97,7 @@ fn two_windows() -> Vec<Profile> {
     let mut second = Builder::new(at(10), 10);
     let api = second.process(10, "api-main", "/usr/bin/api");
     let db = second.process(20, "postgres", "/usr/lib/postgres");
-    second.add(api, "worker", &["go:api:main", "go:api:serve>parse"], 40);
+    second.add(api, "worker", &["go:api:main", "go:api:serve»parse"], 40);
     second.add(
         db,
         "postgres",
@@ -217,7 +149,7 @@ fn find<'a>(paths: &'a [(String, Vec<u64>, String)], path: &str) -> &'a [u64] {
 
 #[test]
 fn services_come_by_cpu_with_a_time_line() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let list = served.json("/api/services?points=4");
     assert_eq!(list["samples"], 200);
     assert_eq!(list["timeline"], json!([50.0, 50.0, 50.0, 50.0]));
@@ -248,7 +180,7 @@ fn services_come_by_cpu_with_a_time_line() {
 
 #[test]
 fn a_flame_graph_has_every_path_with_its_sums() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let all = paths(&served.json("/api/flamegraph"), 5);
     assert_eq!(find(&all, "all"), [0, 200, 0]);
     assert_eq!(find(&all, "all/api/main/serve"), [30, 130, 0]);
@@ -268,7 +200,7 @@ fn a_flame_graph_has_every_path_with_its_sums() {
 
 #[test]
 fn a_focus_is_sent_with_its_ancestors() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let graph = served.json("/api/flamegraph?focus=%5B%22api%22%2C%22main%22%5D");
     assert_eq!(graph["ancestors"], 2);
     let found: Vec<String> = paths(&graph, 5)
@@ -306,7 +238,7 @@ fn pruning_keeps_the_sums() {
     for leaf in &small {
         builder.add(process, "p", &["native:p:main", "native:p:few", leaf], 10);
     }
-    let served = Served::new(vec![builder.finish()], Limits::VIEWER);
+    let served = Served::files(vec![builder.finish()], Limits::VIEWER);
     let graph = served.json("/api/flamegraph?group=none");
     assert_eq!(graph["pruned"], 100);
     assert_eq!(find(&paths(&graph, 5), "all/main/few"), [0, 1_000, 0]);
@@ -327,7 +259,7 @@ fn more_paths_than_there_is_room_for_keep_their_samples() {
         nodes: 40,
         ..Limits::VIEWER
     };
-    let served = Served::new(vec![builder.finish()], limits);
+    let served = Served::files(vec![builder.finish()], limits);
     let all = paths(&served.json("/api/flamegraph?group=none"), 5);
     assert_eq!(find(&all, "all/main")[1], 100);
     assert!(find(&all, "all/main/[too many paths]")[0] >= 60);
@@ -335,7 +267,7 @@ fn more_paths_than_there_is_room_for_keep_their_samples() {
 
 #[test]
 fn two_ranges_and_two_services_are_compared() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let middle = (EPOCH + 10) * 1000;
     let ranges = served.json(&format!(
         "/api/diff?service=api&base_service=api&from={middle}&base_until={middle}"
@@ -357,7 +289,7 @@ fn two_ranges_and_two_services_are_compared() {
 
 #[test]
 fn functions_count_recursion_once() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let table = served.json("/api/functions?order=total&service=postgres");
     assert_eq!(table["samples"], 60);
     let row = |name: &str| -> (u64, u64) {
@@ -380,25 +312,63 @@ fn functions_count_recursion_once() {
 
 #[test]
 fn the_selection_is_encoded_in_other_formats() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
-    for (name, format) in [
-        ("pprof", AnswerFormat::Pprof),
-        ("collapsed", AnswerFormat::Collapsed),
-        ("svg", AnswerFormat::Svg),
-    ] {
-        let (status, body) = served.get(&format!("/api/flamegraph?service=api&format={name}"));
-        assert_eq!((status, body), (200, format!("{format:?} 140 api")));
-    }
-    let (_, head, _) = served.request("GET /api/flamegraph?format=pprof", "Host: localhost\r\n");
+    let served = Served::files(two_windows(), Limits::VIEWER);
+    let (head, bytes) = served.bytes("/api/flamegraph?service=api&format=pprof");
     assert!(
         head.contains("attachment; filename=\"profile.pb.gz\""),
         "{head}"
     );
+    let profile = pprof::decode(&bytes, &ReadLimits::default()).unwrap();
+    assert_eq!(profile.sample_count(), 140);
+    assert_eq!((profile.start, profile.end), (at(0), at(20)));
+    let (_, text) = served.get("/api/flamegraph?service=postgres&format=collapsed");
+    assert!(
+        text.lines().any(|line| line.ends_with("main;exec;exec 50")),
+        "{text}"
+    );
+    let (_, picture) = served.get("/api/flamegraph?format=svg");
+    assert!(
+        picture.contains("<svg") && picture.contains("200 samples"),
+        "{picture}"
+    );
+}
+
+/// From the store's file to the answer, as the agent has it.
+#[test]
+fn stored_windows_are_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
+    for profile in two_windows() {
+        let bytes = pprof::encode(&profile).unwrap();
+        store
+            .append(
+                profile.start,
+                profile.end,
+                &WindowSummary::of(&profile),
+                &bytes,
+            )
+            .unwrap();
+    }
+    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
+    let source = LiveSource::new(Arc::new(store), Arc::new(decode));
+    let served = Served::new(Arc::new(source), Limits::AGENT);
+    let from = EPOCH * 1000;
+    let until = (EPOCH + 20) * 1000;
+    let list = served.json(&format!("/api/services?from={from}&until={until}"));
+    assert_eq!(list["services"][0]["name"], "api");
+    assert_eq!(list["losses"], json!({"ring_full": 3}));
+    let graph = served.json(&format!("/api/flamegraph?from={from}&until={until}"));
+    let all = paths(&graph, 5);
+    assert_eq!(find(&all, "all/api/main/serve/parse"), [100, 100, 1]);
+    let kind = |path: &str| &all.iter().find(|(found, ..)| found == path).unwrap().2;
+    assert_eq!(kind("all/postgres/[truncated]"), "broken");
+    assert_eq!(kind("all/postgres/[truncated]/libx.so+0x10"), "unnamed");
+    assert_eq!(kind("all/api/main/do_syscall_64"), "kernel");
 }
 
 #[test]
 fn windows_and_status_are_told() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let windows = served.json("/api/windows");
     assert_eq!(windows["found"], 2);
     assert_eq!(windows["windows"][1]["label"], "file-1.pb.gz");
@@ -411,7 +381,7 @@ fn windows_and_status_are_told() {
 
 #[test]
 fn a_wrong_query_is_refused_with_the_fix() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     assert!(
         served
             .refused("/api/services?from=yesterday")
@@ -446,13 +416,13 @@ fn a_wrong_query_is_refused_with_the_fix() {
         windows: 1,
         ..Limits::VIEWER
     };
-    let served = Served::new(two_windows(), limits);
+    let served = Served::files(two_windows(), limits);
     assert!(served.refused("/api/flamegraph").contains("shorter range"));
 }
 
 #[test]
 fn only_this_machines_own_pages_are_answered() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     let status = |line: &str, headers: &str| served.request(line, headers).0;
     assert_eq!(status("GET /", "Host: localhost:4099\r\n"), 200);
     assert_eq!(status("GET /", "Host: evil.example\r\n"), 421);
@@ -488,7 +458,7 @@ fn only_this_machines_own_pages_are_answered() {
 
 #[test]
 fn every_answer_has_its_policy() {
-    let served = Served::new(two_windows(), Limits::VIEWER);
+    let served = Served::files(two_windows(), Limits::VIEWER);
     for path in [
         "/",
         "/assets/main.js",

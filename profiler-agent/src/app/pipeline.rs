@@ -1,0 +1,105 @@
+//! The thread behind the collector: windows to profiles, to the store and to the exporter.
+
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use super::clock;
+use crate::export::queue::QueueHandle;
+use crate::export::{otlp, pprof};
+use crate::profile::window::OutcomeCounts;
+use crate::profile::{LossCause, Losses, Profile, Window, WindowSummary};
+use crate::store::Store;
+use crate::symbolize::SymbolizerHandle;
+
+/// Totals of all windows so far.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Samples.
+    pub samples: u64,
+    /// How stacks ended.
+    pub outcomes: OutcomeCounts,
+    /// What was lost.
+    pub losses: Losses,
+}
+
+/// Where profiles go.
+pub(super) struct Outputs {
+    pub(super) store: Arc<Store>,
+    pub(super) export: Option<(QueueHandle, otlp::Options)>,
+    pub(super) totals: Arc<Mutex<Totals>>,
+}
+
+/// Runs until there are no more windows.
+pub(super) fn spawn(
+    windows: Receiver<Window>,
+    symbolizer: SymbolizerHandle,
+    outputs: Outputs,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name("pipeline".to_owned()).spawn(move || {
+        // The losses of the store itself are known too late for their own window.
+        let mut late = Losses::default();
+        for mut window in windows {
+            window.losses.merge(&late.take());
+            let named = symbolizer
+                .resolve(window, clock::pair())
+                .and_then(crate::symbolize::PendingProfile::wait);
+            let Ok(profile) = named else {
+                tracing::error!("the symbolizer thread ended unexpectedly");
+                return;
+            };
+            outputs.count(&profile);
+            outputs.keep(&profile, &mut late);
+            outputs.export(&profile);
+            give_memory_back();
+        }
+    })
+}
+
+impl Outputs {
+    fn count(&self, profile: &Profile) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.samples += profile.sample_count();
+        for counts in &profile.outcomes {
+            totals.outcomes.merge(counts);
+        }
+        totals.losses.merge(&profile.losses);
+    }
+
+    fn keep(&self, profile: &Profile, late: &mut Losses) {
+        let summary = WindowSummary::of(profile);
+        let kept = pprof::encode(profile)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| {
+                self.store
+                    .append(profile.start, profile.end, &summary, &bytes)
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "a window is not kept in the local store");
+            late.add(LossCause::StoreFailed, 1);
+        }
+    }
+
+    fn export(&self, profile: &Profile) {
+        let Some((queue, options)) = &self.export else {
+            return;
+        };
+        if profile.samples.is_empty() {
+            return;
+        }
+        for payload in otlp::encode(profile, options) {
+            queue.push(payload);
+        }
+    }
+}
+
+/// What a window needed while it was encoded would stay with the allocator until the next one.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,111 @@
+//! The page over saved profiles.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::codec::encode_answer;
+use crate::export::{Format, ReadLimits, otlp, pprof};
+use crate::page::{Page, SavedSource};
+use crate::profile::Profile;
+
+/// Why saved profiles cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// The address is taken, or the runtime cannot start.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Longest file that is read.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// Shows the files until SIGTERM or SIGINT. `ready` is told the page's address.
+pub fn run(
+    files: &[PathBuf],
+    address: SocketAddr,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ViewError> {
+    let mut saved = Vec::new();
+    for path in files {
+        let label = path
+            .file_name()
+            .map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+        let (bytes, profile) = read(path).map_err(|problem| ViewError::File {
+            path: path.clone(),
+            problem,
+        })?;
+        saved.push((label.into_owned(), bytes, profile));
+    }
+    let page = Page {
+        source: Arc::new(SavedSource::new(saved)),
+        encode: encode_answer,
+        limits: crate::page::Limits::VIEWER,
+        status: Box::new(|| None),
+        host_names: Vec::new(),
+    };
+    let failed = |what: String| move |source| ViewError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed("starting the runtime".to_owned()))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(failed(format!("cannot listen on {address}")))?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).map_err(failed("handling SIGINT".to_owned()))?;
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(failed("handling SIGTERM".to_owned()))?;
+        let local = listener
+            .local_addr()
+            .map_err(failed("the page's address".to_owned()))?;
+        ready(local);
+        let ended = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        page.serve(listener, ended)
+            .await
+            .map_err(failed("serving the page".to_owned()))
+    })
+}
+
+fn read(path: &Path) -> Result<(u64, Profile), String> {
+    let length = std::fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err("it is longer than 1 GiB".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let limits = ReadLimits::default();
+    let profile = match Format::from_path(path) {
+        Ok(Format::Otlp) => otlp::decode(&bytes, &limits),
+        Ok(Format::Collapsed | Format::Svg) => {
+            return Err("only pprof and OTLP profiles can be shown".to_owned());
+        }
+        Ok(Format::Pprof) | Err(_) => pprof::decode(&bytes, &limits),
+    };
+    let profile = profile.map_err(|error| error.to_string())?;
+    Ok((length, profile))
+}

@@ -1,0 +1,42 @@
+//! `profiler-agent agent`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::exit::{self, fail};
+use crate::app::agent::{self, AgentError};
+use crate::config::AgentConfig;
+use crate::telemetry::log;
+
+/// The command line of `agent`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A configuration file (YAML); without it the embedded default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    log::to_terminal("info");
+    let config = match arguments.config.as_deref().map(AgentConfig::read) {
+        None => AgentConfig::default(),
+        Some(Ok(config)) => config,
+        Some(Err(error)) => return fail(exit::USAGE, &error),
+    };
+    let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
+    match agent::run(&config, |name| std::env::var(name).ok(), ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(code_of(&error), &error),
+    }
+}
+
+const fn code_of(error: &AgentError) -> u8 {
+    match error {
+        AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
+        AgentError::Export(_) => exit::USAGE,
+        _ => exit::FAILED,
+    }
+}

@@ -1,0 +1,12 @@
+//! The page and its query API: over a real socket, and in a real browser.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod api;
+mod browser;
+#[path = "../demo/mod.rs"]
+mod demo;
+mod devtools;
+mod served;

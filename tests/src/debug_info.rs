@@ -1,5 +1,6 @@
-//! Inline chains as an independent symbolizer has them: `addr2line`.
+//! Symbols and inline chains as independent programs have them: `nm` and `addr2line`.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,6 +36,33 @@ pub fn functions_at(file: &Path, address: u64) -> Vec<(String, u32)> {
                 pair[0].to_owned(),
                 line.and_then(|line| line.parse().ok()).unwrap_or(0),
             )
+        })
+        .collect()
+}
+
+/// The addresses of a file's functions.
+///
+/// # Panics
+///
+/// When `nm` fails.
+#[must_use]
+pub fn symbols_of(file: &Path) -> Vec<Range<u64>> {
+    let output = Command::new("nm")
+        .args(["--defined-only", "--print-size"])
+        .arg(file)
+        .output()
+        .expect("binutils are installed (`cargo xtask test` sees to it)");
+    assert!(output.status.success(), "nm refuses {}", file.display());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    text.lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [start, size, kind, ..] = words.as_slice() else {
+                return None;
+            };
+            let start = matches!(*kind, "t" | "T" | "w" | "W" | "i").then(|| number(start))??;
+            Some(start..start + number(size)?)
         })
         .collect()
 }

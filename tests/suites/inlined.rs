@@ -37,11 +37,11 @@ fn agrees_with_debug_info(profile: &Profile, file: &Path) -> usize {
         }
         let mut found: Vec<(String, u32)> = frames
             .iter()
-            .map(|frame| (without_arguments(&frame.function).to_owned(), frame.line))
+            .map(|frame| (own_name(&frame.function), frame.line))
             .collect();
         let expected: Vec<(String, u32)> = expected
             .iter()
-            .map(|(name, line)| (without_arguments(name).to_owned(), *line))
+            .map(|(name, line)| (own_name(name), *line))
             .collect();
         let symbol = expected.last().map(|(name, _)| name.clone());
         if expected.len() > 1
@@ -57,19 +57,49 @@ fn agrees_with_debug_info(profile: &Profile, file: &Path) -> usize {
     with_inlined
 }
 
-/// Symbolizers differ in how they write what a name says of arguments and hashes, not in the name.
-fn without_arguments(name: &str) -> &str {
-    let name = name.split(['(', '<']).next().unwrap_or(name);
-    let last = name.rsplit("::").next().unwrap_or(name);
-    let hash = last.strip_prefix('h').is_some_and(|hash| {
-        hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit())
-    });
-    let name = if hash {
-        &name[..name.len() - last.len() - 2]
-    } else {
-        name
+/// A name's last part: symbolizers differ in how they write scopes, parameters and hashes.
+fn own_name(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut depth = 0_u32;
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' => depth = depth.saturating_sub(1),
+            '(' if depth == 0 => break,
+            c if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    let is_hash = |part: &str| {
+        part.strip_prefix('h').is_some_and(|digits| {
+            digits.len() == 16 && digits.chars().all(|digit| digit.is_ascii_hexdigit())
+        })
     };
-    name.rsplit([' ', ':']).next().unwrap_or(name)
+    let mut parts = plain.rsplit([':', ' ']).filter(|part| !part.is_empty());
+    let last = parts.next().unwrap_or(&plain);
+    let own = if is_hash(last) {
+        parts.next().unwrap_or(last)
+    } else {
+        last
+    };
+    // Debug information numbers closures, symbols do not.
+    if own.contains("closure") {
+        "closure".to_owned()
+    } else {
+        own.to_owned()
+    }
+}
+
+#[test]
+fn names_are_compared_by_what_symbolizers_agree_on() {
+    assert_eq!(
+        own_name("unsigned int shapes::run_inlined<shapes::Square>(shapes::Square const&)"),
+        "run_inlined"
+    );
+    assert_eq!(own_name("<a::B<T> as c::D>::add::h0123456789abcdef"), "add");
+    assert_eq!(own_name("a::Collector<T>::add"), "add");
+    assert_eq!(own_name("a::b::{closure#0}"), own_name("a::b::{{closure}}"));
+    assert_eq!(own_name("main"), "main");
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn a_swarm_of_short_lives_is_kept_and_named() {
     let brief = c("brief");
     let directory = TempDir::new().expect("a temporary directory");
     let file = directory.path().join("swarm.pb.gz");
+    // Six hundred, because the first one's tables are built while it runs.
     // The swarm is the recorded command: its CPU time and the recording cover the same time.
     let mut command = agent::command(&[
         "record",
@@ -29,7 +30,7 @@ fn a_swarm_of_short_lives_is_kept_and_named() {
         text(&file),
         "--",
     ]);
-    let output = agent::run(command.arg(c("swarm")).arg(&brief).arg("200"));
+    let output = agent::run(command.arg(c("swarm")).arg(&brief).arg("600"));
     let log = agent::log(&output);
     assert!(output.status.success(), "{log}");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -64,7 +65,7 @@ fn a_swarm_of_short_lives_is_kept_and_named() {
         .iter()
         .map(|sample| sample.label("pid"))
         .collect();
-    assert!(pids.len() >= 200, "{} processes", pids.len());
+    assert!(pids.len() >= 600, "{} processes", pids.len());
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn a_swarm_is_seen_on_the_whole_machine_too() {
     let swarm = recording
         .profile
         .only(|sample| sample.label("comm") == "brief");
-    has_samples(&swarm, 1000);
+    has_samples(&swarm, 300);
     holds(&swarm, "is named", NAMED, |sample| {
         sample.frames.iter().all(is_named)
     });

@@ -1,6 +1,5 @@
 //! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
 
-use std::future::Future;
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -233,9 +232,7 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     })
 }
 
-fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that the sender is gone: stopped as well.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: stopped as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// Time between two readings of the rings while tables of sampled processes are missing.
 const FIRST_TURNS: Duration = Duration::from_millis(25);
 /// Time between two readings of the side-band while it is busy.
-const BREATH: Duration = Duration::from_millis(1);
+const BREATH: Duration = Duration::from_millis(2);
 /// Records that are read of one ring at a time.
 const RECORDS_AT_ONCE: usize = 20_000;
 /// Samples that may wait for the side-band.
@@ -56,6 +56,8 @@ pub(super) struct Running {
     window_end: BootTime,
     next_turn: BootTime,
     next_second: BootTime,
+    /// Earliest time of another scan of all processes.
+    next_scan: BootTime,
     /// Up to when the side-band has been read.
     known_until: BootTime,
     events: Vec<ProcessEvent>,
@@ -67,6 +69,19 @@ pub(super) struct Running {
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
     move |source| CollectorError::System { what, source }
+}
+
+/// Executables are kept open: as many as the hard limit lets.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 impl Running {
@@ -82,6 +97,7 @@ impl Running {
             selection: config.selection.clone(),
             table_budget: config.table_budget,
         };
+        raise_descriptor_limit();
         let (mut kernel, costs) = Kernel::load(&options)?;
         for cost in costs {
             tracing::debug!(
@@ -111,7 +127,7 @@ impl Running {
         let mut running = Self {
             kernel,
             sideband,
-            processes: ProcessTable::new(ProcFs::new(process::Limits::default())),
+            processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
             aggregator: Aggregator::new(aggregation, now),
             sink,
@@ -122,6 +138,7 @@ impl Running {
             window_end: now,
             next_turn: now,
             next_second: now,
+            next_scan: now,
             known_until: now,
             events: Vec::new(),
             held: Vec::new(),
@@ -214,8 +231,10 @@ impl Running {
         for event in &self.events {
             self.processes.apply(event);
         }
-        if self.processes.scan_wanted() {
-            self.processes.scan(boot_now());
+        let now = boot_now();
+        if self.processes.scan_wanted() && now >= self.next_scan {
+            self.next_scan = now.plus(SECOND);
+            self.processes.scan(now);
         }
         for pid in self.processes.take_changed() {
             match self.processes.image(pid) {

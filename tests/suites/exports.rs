@@ -87,7 +87,11 @@ fn profile() -> Profile {
 
 fn saved(directory: &Path, profile: &Profile, format: Format) -> PathBuf {
     let path = directory.join(format!("profile{}", format.endings()[0]));
-    fs::write(&path, format.encode(profile).unwrap()).unwrap();
+    fs::write(
+        &path,
+        format.encode(profile).expect("the profile is encoded"),
+    )
+    .expect("the file is written");
     path
 }
 

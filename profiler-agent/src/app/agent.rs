@@ -1,6 +1,5 @@
 //! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
 
-use std::future::Future;
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -10,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::codec::{decode_pprof, encode_answer};
+use super::codec::{CODEC, decode_pprof};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::pipeline::{self, Outputs, Totals};
 use super::status::Status;
@@ -145,7 +144,7 @@ async fn serve(
     );
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
-        encode: encode_answer,
+        codec: CODEC,
         limits: crate::page::Limits::AGENT,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
@@ -233,9 +232,7 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     })
 }
 
-fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that the sender is gone: stopped as well.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: stopped as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -1,14 +1,17 @@
 //! What the page needs done to profiles, by the stages that know how.
 
 use crate::export::{Format, ReadLimits, pprof};
-use crate::page::AnswerFormat;
-use crate::profile::{ArchiveError, Profile};
+use crate::page::{AnswerFormat, Codec};
+use crate::profile::{ArchiveError, Profile, merge};
 
-/// A profile in a format that the page offers for download.
-pub(super) fn encode_answer(
-    profile: &Profile,
-    format: AnswerFormat,
-) -> Result<Vec<u8>, ArchiveError> {
+/// For the page.
+pub(super) const CODEC: Codec = Codec {
+    encode,
+    merge: |profiles| merge::merge(profiles),
+    filter: |profile, keep| merge::filter(profile, None, |process, _| keep(process)),
+};
+
+fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
     let format = match format {
         AnswerFormat::Json => return Err("JSON is the page's own format".into()),
         AnswerFormat::Collapsed => Format::Collapsed,

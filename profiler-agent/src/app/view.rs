@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::codec::encode_answer;
+use super::codec::CODEC;
 use crate::export::{Format, ReadLimits, otlp, pprof};
 use crate::page::{Page, SavedSource};
 use crate::profile::Profile;
@@ -56,7 +56,7 @@ pub fn run(
     }
     let page = Page {
         source: Arc::new(SavedSource::new(saved)),
-        encode: encode_answer,
+        codec: CODEC,
         limits: crate::page::Limits::VIEWER,
         status: Box::new(|| None),
         host_names: Vec::new(),

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use quantity::{Bytes, Span};
 
 /// The agent's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentConfig {
     /// How samples are taken.
@@ -69,17 +69,6 @@ pub struct Page {
     pub endpoint: SocketAddr,
     /// Names besides loopback's under which the page may be asked for.
     pub host_names: Vec<String>,
-}
-
-impl Default for AgentConfig {
-    fn default() -> Self {
-        Self {
-            sampling: Sampling::default(),
-            tables: Tables::default(),
-            store: Store::default(),
-            page: Page::default(),
-        }
-    }
 }
 
 impl Default for Sampling {

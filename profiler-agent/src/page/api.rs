@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::Encode;
 use super::engine::{Engine, QueryError, Question};
 use super::flame::flame_graph;
 use super::functions::{Order, function_table};
@@ -24,7 +23,6 @@ use crate::profile::{Profile, UnixTime};
 /// What the handlers share.
 pub(super) struct Shared {
     pub(super) engine: Engine,
-    pub(super) encode: Encode,
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Queries at a time: each may hold a tree in memory.
     pub(super) gate: Semaphore,
@@ -333,7 +331,7 @@ pub(super) async fn functions(
 }
 
 fn encoded(shared: &Shared, profile: &Profile, format: AnswerFormat) -> Result<Response, Failure> {
-    let bytes = (shared.encode)(profile, format).map_err(|error| {
+    let bytes = (shared.engine.codec.encode)(profile, format).map_err(|error| {
         Failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("the profile cannot be encoded: {error}"),

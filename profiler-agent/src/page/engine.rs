@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Limits;
 use super::query::{Grouping, Selection};
 use super::source::Source;
 use super::tree::{Side, Tree, TreeBuilder};
-use crate::profile::{ArchiveError, ArchivedWindow, Profile, WindowId, filter, merge};
+use super::{Codec, Limits};
+use crate::profile::{ArchiveError, ArchivedWindow, Profile, WindowId};
 
 /// Why a query has no answer.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ struct TreeKey {
 /// Queries over a source; keeps the last trees, so that zooming into one does not build it anew.
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
+    pub(super) codec: Codec,
     limits: Limits,
     trees: Mutex<Vec<(TreeKey, Arc<Tree>)>>,
 }
@@ -59,9 +60,10 @@ pub(super) struct Engine {
 const MERGED_AT_ONCE: usize = 16;
 
 impl Engine {
-    pub(super) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
+    pub(super) fn new(source: Arc<dyn Source>, codec: Codec, limits: Limits) -> Self {
         Self {
             source,
+            codec,
             limits,
             trees: Mutex::default(),
         }
@@ -178,12 +180,14 @@ impl Engine {
         let ids = self.ids(selection)?;
         self.profiles(&ids, cancelled, |profile| {
             let keep = &selection.filter;
-            waiting.push(filter(&profile, None, |process, _| keep.keeps(process)));
+            waiting.push((self.codec.filter)(&profile, &|process| {
+                keep.keeps(process)
+            }));
             if waiting.len() >= MERGED_AT_ONCE {
-                let merged = merge(&waiting);
+                let merged = (self.codec.merge)(&waiting);
                 waiting = vec![merged];
             }
         })?;
-        Ok(merge(&waiting))
+        Ok((self.codec.merge)(&waiting))
     }
 }

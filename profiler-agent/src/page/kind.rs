@@ -64,14 +64,16 @@ impl Kind {
         }
     }
 
-    /// The kind of a location that lies in `mapping`.
+    /// The kind of a location with this name that lies in `mapping`. Files keep no more of a marker
+    /// than its name: `[truncated]`, `[unwind: no_rule]`, `[jit]`, `[unknown]`.
     #[must_use]
-    pub(super) fn of(location: &Location, mapping: Option<&Mapping>) -> Self {
-        if !location.named {
-            return match mapping {
-                None => Self::Broken,
-                Some(_) => Self::Unnamed,
-            };
+    pub(super) fn of(location: &Location, name: &str, mapping: Option<&Mapping>) -> Self {
+        let marker = name.starts_with('[') && name.ends_with(']');
+        if marker && mapping.is_none() && name != "[unknown]" {
+            return Self::Broken;
+        }
+        if marker || !location.named {
+            return Self::Unnamed;
         }
         match location.frame_type {
             FrameType::Kernel => Self::Kernel,

@@ -39,10 +39,21 @@ use tokio::sync::Semaphore;
 pub use self::query::AnswerFormat;
 pub use self::source::{LiveSource, SavedSource, Source};
 pub use self::status::{AgentStatus, StoreStatus};
-use crate::profile::{ArchiveError, Profile};
+use crate::profile::{ArchiveError, Process, Profile};
 
-/// A profile as the bytes of a format; never asked for JSON, which is the page's own.
-pub type Encode = fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>;
+/// Which processes a filtered profile keeps.
+pub type Keep<'a> = dyn Fn(&Process) -> bool + 'a;
+
+/// What the page needs done to profiles that others know how to do.
+#[derive(Clone, Copy)]
+pub struct Codec {
+    /// A profile as the bytes of a format; never called with JSON, which is the page's own.
+    pub encode: fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>,
+    /// Several profiles as one.
+    pub merge: fn(&[Profile]) -> Profile,
+    /// The part of a profile that belongs to some processes.
+    pub filter: fn(&Profile, &Keep<'_>) -> Profile,
+}
 
 /// What queries may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +89,8 @@ impl Limits {
 pub struct Page {
     /// Where the profiles come from.
     pub source: Arc<dyn Source>,
-    /// Encodes what is downloaded.
-    pub encode: Encode,
+    /// What is done to them.
+    pub codec: Codec,
     /// What queries may cost.
     pub limits: Limits,
     /// The agent's own numbers; none where saved files are shown.
@@ -109,8 +120,7 @@ impl Page {
     fn router(self, hosts: Arc<guard::AllowedHosts>) -> Router {
         let shared = Arc::new(api::Shared {
             gate: Semaphore::new(self.limits.queries.max(1)),
-            engine: engine::Engine::new(self.source, self.limits),
-            encode: self.encode,
+            engine: engine::Engine::new(self.source, self.codec, self.limits),
             status: self.status,
         });
         Router::new()

@@ -139,7 +139,7 @@ const SERVICES: &[Service] = &[
             (
                 2,
                 "postgres",
-                "broken::[no~unwind~rule] unnamed:vector.so:vector.so+0x8a40 unnamed:vector.so:vector.so+0x91f0",
+                "broken::[unwind:~no_rule] unnamed:vector.so:vector.so+0x8a40 unnamed:vector.so:vector.so+0x91f0",
             ),
         ],
     },

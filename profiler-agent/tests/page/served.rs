@@ -4,11 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use profiler_agent::export::Format;
-use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source};
-use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
+use profiler_agent::page::{AgentStatus, AnswerFormat, Codec, Limits, Page, SavedSource, Source};
+use profiler_agent::profile::{
+    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, filter, merge,
+};
 
-/// The encoders of the saved formats.
-pub(crate) fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
+/// What the agent gives the page.
+const CODEC: Codec = Codec {
+    encode,
+    merge: |profiles| merge(profiles),
+    filter: |profile, keep| filter(profile, None, |process, _| keep(process)),
+};
+
+fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
     let format = match format {
         AnswerFormat::Json => return Err("JSON is the page's own".into()),
         AnswerFormat::Collapsed => Format::Collapsed,
@@ -73,7 +81,7 @@ impl Served {
     pub(crate) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
         let page = Page {
             source,
-            encode,
+            codec: CODEC,
             limits,
             status: Box::new(|| {
                 Some(AgentStatus {

@@ -137,13 +137,13 @@ pub fn run(command: &mut Command) -> Output {
 ///
 /// # Panics
 ///
-/// When it does not within a minute.
+/// When it does not within two minutes.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
-            start.elapsed() < Duration::from_secs(30),
-            "{what}: not within half a minute"
+            start.elapsed() < Duration::from_secs(120),
+            "{what}: not within two minutes"
         );
         let interval = Timespec {
             tv_sec: 0,

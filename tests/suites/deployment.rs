@@ -62,7 +62,7 @@ fn privileges_are_those_that_the_readme_lists() {
 }
 
 #[test]
-fn what_is_mounted_is_there_and_one_place_is_written_to() {
+fn what_is_mounted_is_there_and_only_state_is_written_to() {
     let manifest = manifest();
     let pod = &manifest["spec"]["template"]["spec"];
     let container = container(&manifest);
@@ -78,7 +78,10 @@ fn what_is_mounted_is_there_and_one_place_is_written_to() {
     let writable: Vec<&str> = writable
         .map(|mount| mount["mountPath"].as_str().expect("a path"))
         .collect();
-    assert_eq!(writable, ["/var/lib/profiler-agent"]);
+    assert_eq!(
+        writable,
+        ["/var/lib/profiler-agent", "/var/cache/profiler-agent"]
+    );
 }
 
 #[test]

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 const KEPT: f64 = 0.9;
 /// The kernel's loader, the dynamic loader and the exit are short, but not nothing.
 const NAMED: f64 = 0.95;
+/// Loading and ending are counted in a short life's 20 ms.
+const OWN: f64 = 0.85;
 
 #[test]
 fn a_swarm_of_short_lives_is_kept_and_named() {
@@ -50,7 +52,7 @@ fn a_swarm_of_short_lives_is_kept_and_named() {
     holds(&swarm, "is named", NAMED, |sample| {
         sample.frames.iter().all(is_named)
     });
-    holds(&swarm, "burns below its own functions", 0.9, |sample| {
+    holds(&swarm, "burns below its own functions", OWN, |sample| {
         is_in(sample, &["main", "brief_work", "brief_burn"])
     });
     let burning = swarm.clone().only(|sample| is_in(sample, &["brief_burn"]));
@@ -82,7 +84,7 @@ fn a_swarm_is_seen_on_the_whole_machine_too() {
     holds(&swarm, "is named", NAMED, |sample| {
         sample.frames.iter().all(is_named)
     });
-    holds(&swarm, "burns below its own functions", 0.9, |sample| {
+    holds(&swarm, "burns below its own functions", OWN, |sample| {
         is_in(sample, &["main", "brief_work", "brief_burn"])
     });
 }

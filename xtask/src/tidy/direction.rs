@@ -31,7 +31,6 @@ const STAGES: &[&str] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("aya", &["collect"]),
     ("aya_obj", &["collect"]),
-    ("blazesym", &["symbolize"]),
     ("opentelemetry_proto", &["export"]),
     ("axum", &["page"]),
     ("redb", &["store"]),

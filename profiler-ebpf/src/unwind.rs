@@ -152,7 +152,12 @@ fn find_rule(
         let Some(found) = chunk.mapping_of(pc, |index| forgotten(cell, index)) else {
             return (None, Outcome::UnknownCode);
         };
-        *mapping = *found;
+        // Field by field: a copy of the whole would be a loop over its bytes.
+        mapping.start = found.start;
+        mapping.end = found.end;
+        mapping.bias = found.bias;
+        mapping.table = found.table;
+        mapping.buckets = found.buckets;
     }
     if mapping.table == NO_TABLE {
         return (None, Outcome::TablePending);

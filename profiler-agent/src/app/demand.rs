@@ -5,8 +5,9 @@
 //! cost nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::tables::{BuiltTable, TableBuilder};
 use crate::collect::CollectError;
@@ -20,8 +21,13 @@ pub(super) struct Demand {
     rules: RuleInterner,
     uploaded: usize,
     asked: HashSet<ExecutableId>,
+    /// Files whose table found no room, and when.
+    refused: HashMap<ExecutableId, BootTime>,
     losses: Losses,
 }
+
+/// How long a file whose table found no room is not asked for again.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 impl Demand {
     pub(super) fn new(
@@ -33,6 +39,7 @@ impl Demand {
             rules: RuleInterner::new(),
             uploaded: 0,
             asked: HashSet::new(),
+            refused: HashMap::new(),
             losses: Losses::default(),
         };
         demand.upload_rules(publisher)?;
@@ -48,6 +55,7 @@ impl Demand {
         for mapping in mappings {
             if let MappingKind::File { executable, .. } = &mapping.kind
                 && !publisher.has_table(executable.id)
+                && !self.refused.contains_key(&executable.id)
                 && self.asked.insert(executable.id)
             {
                 self.builder.request(Arc::clone(executable));
@@ -68,7 +76,9 @@ impl Demand {
                     let (start, buckets) = (table.start, table.buckets);
                     let reindexed = reindex(table, &mut self.rules);
                     self.upload_rules(publisher)?;
-                    publisher.load_table(executable, start, buckets, &reindexed.words, now)?;
+                    if !publisher.load_table(executable, start, buckets, &reindexed.words, now)? {
+                        self.refused.insert(executable, now);
+                    }
                 }
                 Err(cause) => {
                     if let Some(cause) = cause {
@@ -86,6 +96,12 @@ impl Demand {
         publisher.write_rules(self.uploaded as u32, self.rules.added_since(self.uploaded))?;
         self.uploaded = self.rules.rules().len();
         Ok(())
+    }
+
+    /// Lets files whose table found no room be asked for again, after a while.
+    pub(super) fn prune(&mut self, now: BootTime) {
+        self.refused
+            .retain(|_, since| now.since(*since) < REFUSED_FOR);
     }
 
     /// Tables that are being built.

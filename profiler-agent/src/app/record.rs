@@ -171,6 +171,9 @@ async fn run(
         if collector.ended() || deadline.is_some_and(|deadline| now >= deadline) {
             break;
         }
+        if !recording.pids.is_empty() && recording.pids.iter().all(|pid| has_ended(*pid)) {
+            break;
+        }
         if let Some(launched) = &mut launched
             && launched
                 .ended()
@@ -194,6 +197,16 @@ async fn run(
         status,
         own_cpu,
     })
+}
+
+/// Has the process ended? A zombie has; its parent may never ask.
+fn has_ended(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The state follows the name, which may hold anything but ends at the last parenthesis.
+    let state = stat.rsplit(')').next().unwrap_or_default();
+    state.trim_start().starts_with(['Z', 'X'])
 }
 
 type Naming = JoinHandle<Result<Profile, RecordError>>;

@@ -31,8 +31,12 @@ use crate::profile::{
 const TURN: Duration = Duration::from_millis(200);
 /// Time between two readings of the rings while tables of sampled processes are missing.
 const FIRST_TURNS: Duration = Duration::from_millis(25);
-/// Time between two readings of the side-band while it is busy.
-const BREATH: Duration = Duration::from_millis(2);
+/// Time between two readings of the side-band: a new process maps its libraries within it.
+const BREATH: Duration = Duration::from_micros(300);
+/// The same while the machine starts many processes: a wake-up costs more than what it brings.
+const DEEP_BREATH: Duration = Duration::from_millis(2);
+/// Readings in a second from which on the machine starts many.
+const MANY_BREATHS: u32 = 500;
 /// Records that are read of one ring at a time.
 const RECORDS_AT_ONCE: usize = 20_000;
 /// Samples that may wait for the side-band.
@@ -56,6 +60,8 @@ pub(super) struct Running {
     window_end: BootTime,
     next_turn: BootTime,
     next_second: BootTime,
+    /// Readings of the side-band in this second.
+    breaths: u32,
     /// Earliest time of another scan of all processes.
     next_scan: BootTime,
     /// Up to when the side-band has been read.
@@ -138,6 +144,7 @@ impl Running {
             window_end: now,
             next_turn: now,
             next_second: now,
+            breaths: 0,
             next_scan: now,
             known_until: now,
             events: Vec::new(),
@@ -215,7 +222,7 @@ impl Running {
             if woken.sideband || self.sideband.holds() {
                 self.read_sideband()?;
                 // What follows at once is read together.
-                std::thread::sleep(BREATH);
+                std::thread::sleep(self.breath());
             }
             let now = boot_now();
             if now >= self.next_turn || woken.ring {
@@ -223,6 +230,15 @@ impl Running {
             }
         }
         self.finish()
+    }
+
+    const fn breath(&mut self) -> Duration {
+        self.breaths += 1;
+        if self.breaths > MANY_BREATHS {
+            DEEP_BREATH
+        } else {
+            BREATH
+        }
     }
 
     /// Reads the side-band and tells the kernel side what changed.
@@ -276,6 +292,8 @@ impl Running {
             self.watch_descriptors()?;
             self.processes.prune(now);
             self.kernel.publisher.unload_idle(now)?;
+            self.demand.prune(now);
+            self.breaths = 0;
         }
         if now >= self.window_end {
             self.close(self.window_end)?;

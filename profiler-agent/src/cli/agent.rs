@@ -21,6 +21,7 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     log::to_terminal("info");
+    crate::telemetry::memory::keep_small();
     let config = match arguments.config.as_deref().map(AgentConfig::read) {
         None => AgentConfig::default(),
         Some(Ok(config)) => config,

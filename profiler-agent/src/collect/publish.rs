@@ -223,7 +223,7 @@ impl Publisher {
     }
 
     /// Loads a table (its rows name shared rules) and points the mappings of all published
-    /// processes to it. Does not load it, and counts that, when the budget is used up by tables in use.
+    /// processes to it. False, and counted, when the budget is used up by tables in use.
     /// A table without words (of a file that has none) makes them fall back to frame pointers for good.
     pub fn load_table(
         &mut self,
@@ -232,9 +232,9 @@ impl Publisher {
         buckets: u32,
         words: &[u32],
         now: BootTime,
-    ) -> Result<(), CollectError> {
+    ) -> Result<bool, CollectError> {
         if self.has_table(executable) {
-            return Ok(());
+            return Ok(true);
         }
         let blocks = words.len().div_ceil(BLOCK_WORDS) as u32;
         if blocks == 0 {
@@ -246,18 +246,19 @@ impl Publisher {
                 used: now,
             };
             self.tables.insert(executable, nothing);
-            return self.rewrite_users(executable, now);
+            self.rewrite_users(executable, now)?;
+            return Ok(true);
         }
         while self.used_blocks() + u64::from(blocks) > self.budget_blocks {
             let Some(idle) = self.least_used(now) else {
                 self.losses.add(LossCause::UnwindTableBudget, 1);
-                return Ok(());
+                return Ok(false);
             };
             self.unload_table(idle, now)?;
         }
         let Some(placement) = self.segments.place(blocks) else {
             self.losses.add(LossCause::UnwindTableBudget, 1);
-            return Ok(());
+            return Ok(false);
         };
         if let Some(length) = placement.create {
             self.memory.create(placement.place.segment(), length)?;
@@ -271,7 +272,8 @@ impl Publisher {
             used: now,
         };
         self.tables.insert(executable, loaded);
-        self.rewrite_users(executable, now)
+        self.rewrite_users(executable, now)?;
+        Ok(true)
     }
 
     /// Unloads a table: the processes that map the file fall back to frame pointers.

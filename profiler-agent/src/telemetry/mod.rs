@@ -1,3 +1,4 @@
 //! What the agent says about itself.
 
 pub mod log;
+pub mod memory;

@@ -130,6 +130,29 @@ impl Drop for MappedFile {
     }
 }
 
+/// Takes the pages of these `length` bytes out of the resident set, if they lie in a mapped file; the
+/// next access brings them back. What was streamed over would otherwise count as the agent's own until
+/// the file is unmapped: for a symbol table of a large program, tens of megabytes.
+pub(crate) fn let_go(bytes: *const u8, length: usize) {
+    let start = bytes as usize;
+    let Some(end) = start.checked_add(length) else {
+        return;
+    };
+    let inside = |slot: &&Slot| {
+        let mapped = slot.length.load(Ordering::Acquire);
+        let from = slot.start.load(Ordering::Relaxed);
+        mapped > 0 && from <= start && end <= from.saturating_add(mapped)
+    };
+    if !GUARDED.iter().any(|slot| inside(&slot)) {
+        return;
+    }
+    let page = PAGE.load(Ordering::Relaxed);
+    let first = start & !(page - 1);
+    // SAFETY: the pages are those of a private file mapping that this thread keeps alive while it has
+    // a slice of it, and that nobody writes to: dropping them loses nothing. Advice may be refused.
+    let _ = unsafe { libc::madvise(first as *mut c_void, end - first, libc::MADV_DONTNEED) };
+}
+
 /// Installs the handler, once.
 fn guard() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();

@@ -9,10 +9,14 @@ use object::read::elf::{SectionHeader as _, Sym as _};
 use object::{Endianness, SectionIndex};
 
 use super::image::ElfImage;
+use super::mapped::let_go;
 use crate::symbolize::demangle::MAX_RAW;
 
 /// Symbols of a table that are looked at.
 const MAX_SYMBOLS: usize = 16 << 20;
+
+/// Symbols (1.5 MiB of them) after which those behind leave the resident set.
+const LET_GO_EVERY: usize = 1 << 16;
 
 /// Pairs of a symbol and an address that it covers that are compared: a file whose every symbol covers
 /// everything costs no more.
@@ -65,7 +69,13 @@ pub(super) fn find<'data>(
             .ok()
     });
     let mut covered = 0;
-    for symbol in symbols.unwrap_or_default().iter().take(MAX_SYMBOLS) {
+    let symbols = symbols.unwrap_or_default();
+    let symbols = &symbols[..symbols.len().min(MAX_SYMBOLS)];
+    for (index, symbol) in symbols.iter().enumerate() {
+        if index % LET_GO_EVERY == 0 && index > 0 {
+            let behind = &symbols[index - LET_GO_EVERY..index];
+            let_go(behind.as_ptr().cast(), size_of_val(behind));
+        }
         let Some(candidate) = candidate(symbol, endian) else {
             continue;
         };

@@ -284,11 +284,7 @@ impl Running {
         self.locate(self.known_until);
         if now >= self.next_second {
             self.next_second = now.plus(SECOND);
-            self.kernel.follow_cpus()?;
-            let online: Vec<u32> = self.kernel.sampler.cpus().collect();
-            for cpu in online {
-                self.sideband.add_cpu(cpu)?;
-            }
+            self.follow_cpus()?;
             self.watch_descriptors()?;
             self.processes.prune(now);
             self.kernel.publisher.unload_idle(now)?;
@@ -302,6 +298,25 @@ impl Running {
         let missing = self.demand.outstanding() > 0;
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
+        Ok(())
+    }
+
+    /// Samples CPUs that came online and lets go of those that went.
+    fn follow_cpus(&mut self) -> Result<(), CollectorError> {
+        self.kernel.follow_cpus()?;
+        let online: Vec<u32> = self.kernel.sampler.cpus().collect();
+        let gone: Vec<u32> = self
+            .sideband
+            .fds()
+            .map(|(cpu, _)| cpu)
+            .filter(|cpu| !online.contains(cpu))
+            .collect();
+        for cpu in gone {
+            self.sideband.remove_cpu(cpu);
+        }
+        for cpu in online {
+            self.sideband.add_cpu(cpu)?;
+        }
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl Default for Sampling {
 impl Default for Tables {
     fn default() -> Self {
         Self {
-            max_size: Bytes(14 << 20),
+            max_size: Bytes(48 << 20),
             cache_directory: "/var/cache/profiler-agent".into(),
             cache_max_size: Bytes(256 << 20),
         }

@@ -239,6 +239,14 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_the_defaults() {
+        let readme = include_str!("../../../README.md");
+        let (_, rest) = readme.split_once("```yaml\n").unwrap();
+        let (yaml, _) = rest.split_once("```").unwrap();
+        assert_eq!(parse(yaml).unwrap(), AgentConfig::default());
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         let unknown = parse("sampling:\n  frequencyy: 99\n")
             .unwrap_err()
@@ -248,7 +256,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.contains("frequency`"),
+            unknown.contains("expected one of frequency"),
             "what is expected: {unknown}"
         );
         let unit = parse("sampling:\n  window: 10\n").unwrap_err().to_string();

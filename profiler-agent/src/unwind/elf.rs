@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use object::elf;
 
 use super::absent::{Absent, Malformed, TooLarge};
+use super::compressed::Compressed;
 use super::source::Source;
 
 /// Most bytes of one section with call frame information: a table from more would be
@@ -15,6 +16,9 @@ const MAX_SECTION_BYTES: u64 = 64 << 20;
 const MAX_SECTION_HEADERS: u64 = 0xff00;
 /// Most bytes of section names.
 const MAX_NAME_BYTES: u64 = 4 << 20;
+
+/// `.debug_frame` as it was compressed before there was a flag for it.
+const ZDEBUG_FRAME: &[u8] = b".zdebug_frame";
 
 /// A machine that tables are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub(super) struct Image<'s> {
     pub(super) eh_frame: Option<Section<'s>>,
     /// The segment `PT_GNU_EH_FRAME`; only where there is no `.eh_frame` by section header.
     pub(super) eh_frame_header: Option<Section<'s>>,
-    /// `.debug_frame`, uncompressed.
+    /// `.debug_frame`, or `.zdebug_frame`; decompressed.
     pub(super) debug_frame: Option<Section<'s>>,
     /// Procedure linkage tables.
     pub(super) linkage: Vec<Linkage>,
@@ -142,7 +146,10 @@ impl<'s> Image<'s> {
             loads,
             eh_frame,
             eh_frame_header,
-            debug_frame: sections.section(source, b".debug_frame")?,
+            debug_frame: match sections.section(source, b".debug_frame")? {
+                None => sections.section(source, ZDEBUG_FRAME)?,
+                found => found,
+            },
             linkage: [
                 (b".plt".as_slice(), true),
                 (b".plt.sec", false),
@@ -275,8 +282,8 @@ impl<'s> Sections<'s> {
         })
     }
 
-    /// The section `name` with its bytes; `None` when it is not there, empty, compressed, or not in
-    /// the file.
+    /// The section `name` with its bytes, decompressed; `None` when it is not there, empty, not in the
+    /// file, or compressed in a way that cannot be read.
     fn section<S: Source + ?Sized>(
         &self,
         source: &'s S,
@@ -295,18 +302,39 @@ impl<'s> Sections<'s> {
         let (Some(kind), Some(flags), Some(address), Some(offset), Some(length)) = fields else {
             return Ok(None);
         };
-        let compressed = flags & elf::SHF_COMPRESSED.0 != 0;
-        if kind == elf::SHT_NOBITS.0 || compressed || length == 0 {
+        if kind == elf::SHT_NOBITS.0 || length == 0 {
             return Ok(None);
         }
         if length > MAX_SECTION_BYTES && length <= source.length() {
             return Err(Absent::TooLarge(TooLarge::Section));
         }
-        let Some(end) = offset.checked_add(length) else {
+        let stored = offset
+            .checked_add(length)
+            .and_then(|end| source.bytes(offset..end));
+        let Some(stored) = stored else {
             return Ok(None);
         };
-        Ok(source
-            .bytes(offset..end)
-            .map(|bytes| Section { address, bytes }))
+        let compressed = if flags & elf::SHF_COMPRESSED.0 != 0 {
+            Compressed::flagged(&stored)
+        } else if name == ZDEBUG_FRAME {
+            Compressed::named(&stored)
+        } else {
+            return Ok(Some(Section {
+                address,
+                bytes: stored,
+            }));
+        };
+        let Some(compressed) = compressed else {
+            return Ok(None);
+        };
+        if compressed.size > MAX_SECTION_BYTES {
+            return Err(Absent::TooLarge(TooLarge::Section));
+        }
+        Ok(compressed
+            .decompress(MAX_SECTION_BYTES)
+            .map(|bytes| Section {
+                address,
+                bytes: Cow::Owned(bytes),
+            }))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`source`]: where bytes come from: a slice or an open file, read piece by piece, so that a
 //!   file that is truncated meanwhile is an absence and not a fault.
-//! - `elf`: machine, loaded segments and the sections with call frame information.
+//! - `elf`, `compressed`: machine, loaded segments and the sections with call frame information.
 //! - `entries`: the frame description entries, sorted by address.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
@@ -21,6 +21,7 @@ mod absent;
 mod build;
 pub mod cache;
 mod code;
+mod compressed;
 mod convert;
 mod elf;
 mod entries;

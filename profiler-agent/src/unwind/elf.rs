@@ -2,6 +2,7 @@
 //! segments, and the sections with call frame information.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use object::elf;
 
@@ -65,6 +66,15 @@ pub(super) struct Linkage {
     pub(super) start: [u8; 4],
 }
 
+/// A symbol table and its names, as positions in the file.
+#[derive(Debug)]
+pub(super) struct SymbolTable {
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) length: u64,
+    pub(super) names: Range<u64>,
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Image<'s> {
@@ -80,6 +90,10 @@ pub(super) struct Image<'s> {
     pub(super) linkage: Vec<Linkage>,
     /// Address of `.text`, for pointers relative to it.
     pub(super) text: Option<u64>,
+    /// `.symtab`, else `.dynsym`.
+    pub(super) symbols: Option<SymbolTable>,
+    /// Where the program starts; 0 when nowhere.
+    pub(super) entry: u64,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -161,7 +175,27 @@ impl<'s> Image<'s> {
             text: sections
                 .find(b".text")
                 .and_then(|header| u64_at(header, 16)),
+            symbols: sections
+                .symbols(b".symtab", b".strtab")
+                .or_else(|| sections.symbols(b".dynsym", b".dynstr")),
+            entry: u64_at(&header, 24).ok_or(malformed)?,
         })
+    }
+
+    /// Up to `length` bytes of code at `address`.
+    pub(super) fn code<S: Source + ?Sized>(
+        &self,
+        source: &'s S,
+        address: u64,
+        length: u64,
+    ) -> Option<Cow<'s, [u8]>> {
+        let load = self
+            .loads
+            .iter()
+            .find(|load| load.executable && load.address <= address && address < load.end())?;
+        let start = load.offset.checked_add(address - load.address)?;
+        let length = length.min(load.end() - address);
+        source.bytes(start..start.checked_add(length)?)
     }
 
     /// The rest of the segment that `address` lies in, as far as it is in the file.
@@ -267,6 +301,20 @@ impl<'s> Sections<'s> {
                 .get(start..)
                 .and_then(|rest| rest.strip_prefix(name))
                 .is_some_and(|rest| rest.first() == Some(&0))
+        })
+    }
+
+    fn symbols(&self, name: &[u8], names: &[u8]) -> Option<SymbolTable> {
+        let place = |name| {
+            let header = self.find(name)?;
+            Some((u64_at(header, 24)?, u64_at(header, 32)?))
+        };
+        let (offset, length) = place(name)?;
+        let (names, names_length) = place(names)?;
+        Some(SymbolTable {
+            offset,
+            length,
+            names: names..names.checked_add(names_length)?,
         })
     }
 

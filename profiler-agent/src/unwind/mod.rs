@@ -12,6 +12,7 @@
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
+//! - `inferred`: functions that have none, by their instructions.
 //! - [`walk`](mod@walk): whole stacks, for tests and tools.
 //!
 //! A file without usable information is an [`Absent`] with its reason. A part of a file that
@@ -26,6 +27,7 @@ mod convert;
 mod elf;
 mod entries;
 mod expression;
+mod inferred;
 mod interner;
 mod output;
 mod placement;

@@ -27,8 +27,8 @@ impl Printed {
     }
 }
 
-/// Calls `row` with every row of `path` that holds for at least one byte.
-fn readelf(path: &Path, mut row: impl FnMut(Printed)) {
+/// Calls `row` with every row of `section` of `path` that holds for at least one byte.
+fn readelf(path: &Path, wanted: &str, mut row: impl FnMut(Printed)) {
     let mut child = Command::new("readelf")
         .arg("-wF")
         .arg(path)
@@ -58,7 +58,7 @@ fn readelf(path: &Path, mut row: impl FnMut(Printed)) {
         };
         if let Some(printed) = last.take() {
             let until = next.unwrap_or(end);
-            if printed.address < until && section.starts_with(".eh_frame") {
+            if printed.address < until && section.starts_with(wanted) {
                 row(printed);
             }
         }
@@ -198,11 +198,16 @@ fn rule_at(table: &UnwindTable, address: u64) -> Rule {
     table.rules[usize::from(index)]
 }
 
-/// Rows compared; every one agrees.
+/// Rows of `.eh_frame` compared; every one agrees.
 fn check(path: &Path, machine: &Machine) -> u64 {
+    check_section(path, machine, ".eh_frame")
+}
+
+/// Rows of `section` compared; every one agrees.
+fn check_section(path: &Path, machine: &Machine, section: &str) -> u64 {
     let Built { table, statistics } = build(&File::open(path).unwrap()).unwrap();
     let (mut rows, mut unsupported) = (0, 0);
-    readelf(path, |printed| {
+    readelf(path, section, |printed| {
         rows += 1;
         let rule = rule_at(&table, printed.address);
         unsupported += u64::from(rule == Rule::UNSUPPORTED);
@@ -257,4 +262,49 @@ fn libraries_where_installed() {
             assert!(check(Path::new(path), machine) > 100);
         }
     }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A program that has `.debug_frame` alone, compressed in each way that objcopy knows.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn compressed_debug_frame() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unwind_walk/stacks.c");
+    let plain = directory.path().join("plain");
+    run(Command::new("gcc")
+        .args(["-O2", "-g", "-fno-asynchronous-unwind-tables"])
+        .arg("-fno-unwind-tables")
+        .arg("-o")
+        .args([&plain, &source]));
+    let mut counts = Vec::new();
+    for (method, name, flag) in [
+        ("none", ".debug_frame", ""),
+        ("zlib", ".debug_frame", "C"),
+        ("zstd", ".debug_frame", "C"),
+        ("zlib-gnu", ".zdebug_frame", ""),
+    ] {
+        let path = directory.path().join(method);
+        run(Command::new("objcopy")
+            .args(["-R", ".eh_frame", "-R", ".eh_frame_hdr"])
+            .arg(format!("--compress-debug-sections={method}"))
+            .args([&plain, &path]));
+        let sections = run(Command::new("readelf").arg("-SW").arg(&path));
+        let section = sections
+            .lines()
+            .find(|line| line.split_whitespace().any(|field| field == name))
+            .unwrap_or_else(|| panic!("{method}: no {name}: {sections}"));
+        assert_eq!(section.contains(" C "), flag == "C", "{section}");
+        assert!(!sections.contains(".eh_frame"), "{sections}");
+        counts.push(check_section(&path, &Machine::x86_64(), name));
+    }
+    assert!(
+        counts[0] > 30 && counts.iter().all(|count| *count == counts[0]),
+        "{counts:?}"
+    );
 }

@@ -14,6 +14,7 @@ use super::elf::{Image, Section};
 use super::entries::{
     self, Bytes, Entry, EntryOffsets, Frames, Origin, eh_frame_address, offsets_by_header,
 };
+use super::inferred;
 use super::output::Output;
 use super::source::Source;
 use super::statistics::Statistics;
@@ -63,12 +64,15 @@ pub fn build<S: Source + ?Sized>(source: &S) -> Result<Built, Absent> {
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
     builder.statistics.unsearched_bytes = searched.skipped;
-    if !searched.found.is_empty() {
+    let inferred = inferred::infer(source, &image, &table);
+    if !searched.found.is_empty() || !inferred.rules.is_empty() {
         drop(table);
         let trampolines = searched.found.len() as u32;
         builder.supplement(&mut list, Origin::Trampoline, searched.found);
+        builder.supplement(&mut list, Origin::Linkage, inferred.rules);
         (table, _) = builder.table(&list)?;
         builder.statistics.trampolines = trampolines;
+        builder.statistics.inferred_functions = inferred.functions;
     } else if seen == 0 {
         return Err(if builder.statistics.malformed_entries > 0 {
             Absent::Malformed(Malformed::CallFrames)

@@ -2,10 +2,12 @@
 //! segments, and the sections with call frame information.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use object::elf;
 
 use super::absent::{Absent, Malformed, TooLarge};
+use super::compressed::Compressed;
 use super::source::Source;
 
 /// Most bytes of one section with call frame information: a table from more would be
@@ -15,6 +17,9 @@ const MAX_SECTION_BYTES: u64 = 64 << 20;
 const MAX_SECTION_HEADERS: u64 = 0xff00;
 /// Most bytes of section names.
 const MAX_NAME_BYTES: u64 = 4 << 20;
+
+/// `.debug_frame` as it was compressed before there was a flag for it.
+const ZDEBUG_FRAME: &[u8] = b".zdebug_frame";
 
 /// A machine that tables are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,15 @@ pub(super) struct Linkage {
     pub(super) start: [u8; 4],
 }
 
+/// A symbol table and its names, as positions in the file.
+#[derive(Debug)]
+pub(super) struct SymbolTable {
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) length: u64,
+    pub(super) names: Range<u64>,
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Image<'s> {
@@ -70,12 +84,16 @@ pub(super) struct Image<'s> {
     pub(super) eh_frame: Option<Section<'s>>,
     /// The segment `PT_GNU_EH_FRAME`; only where there is no `.eh_frame` by section header.
     pub(super) eh_frame_header: Option<Section<'s>>,
-    /// `.debug_frame`, uncompressed.
+    /// `.debug_frame`, or `.zdebug_frame`; decompressed.
     pub(super) debug_frame: Option<Section<'s>>,
     /// Procedure linkage tables.
     pub(super) linkage: Vec<Linkage>,
     /// Address of `.text`, for pointers relative to it.
     pub(super) text: Option<u64>,
+    /// `.symtab`, else `.dynsym`.
+    pub(super) symbols: Option<SymbolTable>,
+    /// Where the program starts; 0 when nowhere.
+    pub(super) entry: u64,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -142,7 +160,10 @@ impl<'s> Image<'s> {
             loads,
             eh_frame,
             eh_frame_header,
-            debug_frame: sections.section(source, b".debug_frame")?,
+            debug_frame: match sections.section(source, b".debug_frame")? {
+                None => sections.section(source, ZDEBUG_FRAME)?,
+                found => found,
+            },
             linkage: [
                 (b".plt".as_slice(), true),
                 (b".plt.sec", false),
@@ -154,7 +175,27 @@ impl<'s> Image<'s> {
             text: sections
                 .find(b".text")
                 .and_then(|header| u64_at(header, 16)),
+            symbols: sections
+                .symbols(b".symtab", b".strtab")
+                .or_else(|| sections.symbols(b".dynsym", b".dynstr")),
+            entry: u64_at(&header, 24).ok_or(malformed)?,
         })
+    }
+
+    /// Up to `length` bytes of code at `address`.
+    pub(super) fn code<S: Source + ?Sized>(
+        &self,
+        source: &'s S,
+        address: u64,
+        length: u64,
+    ) -> Option<Cow<'s, [u8]>> {
+        let load = self
+            .loads
+            .iter()
+            .find(|load| load.executable && load.address <= address && address < load.end())?;
+        let start = load.offset.checked_add(address - load.address)?;
+        let length = length.min(load.end() - address);
+        source.bytes(start..start.checked_add(length)?)
     }
 
     /// The rest of the segment that `address` lies in, as far as it is in the file.
@@ -263,6 +304,20 @@ impl<'s> Sections<'s> {
         })
     }
 
+    fn symbols(&self, name: &[u8], names: &[u8]) -> Option<SymbolTable> {
+        let place = |name| {
+            let header = self.find(name)?;
+            Some((u64_at(header, 24)?, u64_at(header, 32)?))
+        };
+        let (offset, length) = place(name)?;
+        let (names, names_length) = place(names)?;
+        Some(SymbolTable {
+            offset,
+            length,
+            names: names..names.checked_add(names_length)?,
+        })
+    }
+
     fn linkage<S: Source + ?Sized>(&self, source: &S, name: &[u8], lazy: bool) -> Option<Linkage> {
         let header = self.find(name)?;
         let offset = u64_at(header, 24)?;
@@ -275,8 +330,8 @@ impl<'s> Sections<'s> {
         })
     }
 
-    /// The section `name` with its bytes; `None` when it is not there, empty, compressed, or not in
-    /// the file.
+    /// The section `name` with its bytes, decompressed; `None` when it is not there, empty, not in the
+    /// file, or compressed in a way that cannot be read.
     fn section<S: Source + ?Sized>(
         &self,
         source: &'s S,
@@ -295,18 +350,39 @@ impl<'s> Sections<'s> {
         let (Some(kind), Some(flags), Some(address), Some(offset), Some(length)) = fields else {
             return Ok(None);
         };
-        let compressed = flags & elf::SHF_COMPRESSED.0 != 0;
-        if kind == elf::SHT_NOBITS.0 || compressed || length == 0 {
+        if kind == elf::SHT_NOBITS.0 || length == 0 {
             return Ok(None);
         }
         if length > MAX_SECTION_BYTES && length <= source.length() {
             return Err(Absent::TooLarge(TooLarge::Section));
         }
-        let Some(end) = offset.checked_add(length) else {
+        let stored = offset
+            .checked_add(length)
+            .and_then(|end| source.bytes(offset..end));
+        let Some(stored) = stored else {
             return Ok(None);
         };
-        Ok(source
-            .bytes(offset..end)
-            .map(|bytes| Section { address, bytes }))
+        let compressed = if flags & elf::SHF_COMPRESSED.0 != 0 {
+            Compressed::flagged(&stored)
+        } else if name == ZDEBUG_FRAME {
+            Compressed::named(&stored)
+        } else {
+            return Ok(Some(Section {
+                address,
+                bytes: stored,
+            }));
+        };
+        let Some(compressed) = compressed else {
+            return Ok(None);
+        };
+        if compressed.size > MAX_SECTION_BYTES {
+            return Err(Absent::TooLarge(TooLarge::Section));
+        }
+        Ok(compressed
+            .decompress(MAX_SECTION_BYTES)
+            .map(|bytes| Section {
+                address,
+                bytes: Cow::Owned(bytes),
+            }))
     }
 }

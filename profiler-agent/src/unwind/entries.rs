@@ -30,7 +30,7 @@ pub(super) enum Origin {
     Exception,
     /// `.debug_frame`.
     Debug,
-    /// Procedure linkage tables.
+    /// Procedure linkage tables, and what instructions say.
     Linkage,
 }
 

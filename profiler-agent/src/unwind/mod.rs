@@ -6,12 +6,13 @@
 //!
 //! - [`source`]: where bytes come from: a slice or an open file, read piece by piece, so that a
 //!   file that is truncated meanwhile is an absence and not a fault.
-//! - `elf`: machine, loaded segments and the sections with call frame information.
+//! - `elf`, `compressed`: machine, loaded segments and the sections with call frame information.
 //! - `entries`: the frame description entries, sorted by address.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
+//! - `inferred`: functions that have none, by their instructions.
 //! - [`walk`](mod@walk): whole stacks, for tests and tools.
 //!
 //! A file without usable information is an [`Absent`] with its reason. A part of a file that
@@ -21,10 +22,12 @@ mod absent;
 mod build;
 pub mod cache;
 mod code;
+mod compressed;
 mod convert;
 mod elf;
 mod entries;
 mod expression;
+mod inferred;
 mod interner;
 mod output;
 mod placement;

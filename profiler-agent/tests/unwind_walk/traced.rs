@@ -214,19 +214,20 @@ impl Instruction {
 
 /// Compiles `source` with `options`; the program.
 pub(crate) fn compile(
+    compiler: &str,
     directory: &Path,
     name: &str,
     source: &Path,
     options: &[&str],
 ) -> std::path::PathBuf {
     let program = directory.join(name);
-    let status = Command::new("gcc")
+    let status = Command::new(compiler)
         .arg(source)
         .arg("-o")
         .arg(&program)
         .args(options)
         .status()
         .unwrap();
-    assert!(status.success(), "gcc {options:?}");
+    assert!(status.success(), "{compiler} {options:?}");
     program
 }

@@ -229,3 +229,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_section_that_decompresses_to_gigabytes_is_too_large() {
+    let mut section = b"ZLIB".to_vec();
+    section.extend((1_u64 << 32).to_be_bytes());
+    section.extend([0x78, 0x9c, 0x03, 0x00]);
+    let file = ElfFile::new(X86_64, vec![0x90; 64]).with(".zdebug_frame", section);
+    assert_eq!(
+        build(&file.bytes()).unwrap_err(),
+        Absent::TooLarge(TooLarge::Section)
+    );
+}

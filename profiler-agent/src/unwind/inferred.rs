@@ -1,0 +1,144 @@
+//! Rules for x86_64 functions that have no call frame information (musl's library, assembly), read
+//! off their instructions.
+//!
+//! From a function's first instruction, where the CFA is the stack pointer plus 8, every path within
+//! it is followed with what each instruction does to the stack pointer, the frame pointer and the base
+//! register. Where two paths disagree, and where the stack pointer becomes unknown, nothing is said. A
+//! function gets no rule at all when it contradicts what a compiled function is: it
+//! returns with anything but the return address on top of the stack or without its caller's registers, or
+//! pops the return address. What is only reached by a table of jumps has no rule. Parts that are jumped
+//! to with a frame in place (`.cold`) are no functions.
+//!
+//! The entry point of a program has no caller (x86-64 psABI, section 3.4.1): it ends the stack.
+
+mod follow;
+mod frame;
+mod symbols;
+
+use iced_x86::{Code as Instruction, Decoder, DecoderOptions, FlowControl};
+use profiler_common::unwind::Rule;
+use profiler_common::unwind::table::rule_index;
+
+use super::elf::{Image, Machine};
+use super::interner::RuleInterner;
+use super::source::Source;
+use super::supplement::Supplement;
+use crate::profile::UnwindTable;
+
+/// Most bytes of code that are read in one file.
+const MAX_CODE_BYTES: u64 = 4 << 20;
+/// Most bytes of one function.
+const MAX_FUNCTION_BYTES: u64 = 64 << 10;
+/// Most bytes of the entry point up to its call.
+const MAX_ENTRY_BYTES: u64 = 64;
+
+/// What was read off instructions.
+#[derive(Debug, Default)]
+pub(super) struct Inferred {
+    pub(super) rules: Vec<Supplement>,
+    /// Functions that have rules.
+    pub(super) functions: u32,
+}
+
+/// Rules for the functions of the symbol table that `table` has none for.
+pub(super) fn infer<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    table: &UnwindTable,
+) -> Inferred {
+    let mut inferred = Inferred::default();
+    if image.machine != Machine::X86_64 {
+        return inferred;
+    }
+    let unknown = |address: u64| {
+        let offset = address.wrapping_sub(table.start.0);
+        rule_index(table.words.as_slice(), table.buckets, offset) == Some(RuleInterner::NONE)
+    };
+    let mut bytes_left = MAX_CODE_BYTES;
+    let mut functions = symbols::functions(source, image, |function| {
+        let Some(last) = function.address.checked_add(function.length - 1) else {
+            return false;
+        };
+        let wanted = function.length <= MAX_FUNCTION_BYTES
+            && function.length <= bytes_left
+            && unknown(function.address)
+            && unknown(last);
+        if wanted {
+            bytes_left -= function.length;
+        }
+        wanted
+    });
+    functions.sort_unstable_by_key(|function| (function.address, function.length));
+    functions.dedup_by_key(|function| function.address);
+
+    let mut entered = Vec::new();
+    let mut found = Vec::new();
+    for function in &functions {
+        let Some(code) = image.code(source, function.address, function.length) else {
+            continue;
+        };
+        let followed = follow::follow(&code, function.address);
+        entered.extend(followed.entered);
+        if let Some(rows) = followed.rows {
+            found.push((function, rows));
+        }
+    }
+    entered.sort_unstable();
+    for (function, rows) in found {
+        let next = entered.partition_point(|address| *address < function.address);
+        let end = function.address + function.length;
+        if entered.get(next).is_none_or(|address| *address >= end) {
+            inferred.functions += 1;
+            inferred.rules.extend(rows);
+        }
+    }
+    if image.entry != 0 && unknown(image.entry) {
+        let entry = entry(source, image);
+        // What is said of the entry point replaces what its instructions say.
+        if let Some(entry) = entry {
+            let range = entry.address..entry.address + u64::from(entry.length);
+            inferred.rules.retain(|rule| !range.contains(&rule.address));
+            inferred.rules.push(entry);
+        }
+    }
+    inferred
+}
+
+/// The entry point up to its call, where it is one: it clears the frame pointer first.
+fn entry<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Supplement> {
+    let code = image.code(source, image.entry, MAX_ENTRY_BYTES)?;
+    let mut decoder = Decoder::with_ip(64, &code, image.entry, DecoderOptions::NONE);
+    let mut first = true;
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        if instruction.code() == Instruction::Endbr64 {
+            continue;
+        }
+        if first {
+            let clears = matches!(
+                instruction.code(),
+                Instruction::Xor_rm64_r64
+                    | Instruction::Xor_r64_rm64
+                    | Instruction::Xor_rm32_r32
+                    | Instruction::Xor_r32_rm32
+            ) && instruction.op0_register() == instruction.op1_register()
+                && instruction.op0_register().full_register() == iced_x86::Register::RBP;
+            if !clears {
+                return None;
+            }
+            first = false;
+        }
+        match instruction.flow_control() {
+            FlowControl::Next => {}
+            FlowControl::Call | FlowControl::IndirectCall => {
+                return Some(Supplement {
+                    address: image.entry,
+                    length: u32::try_from(instruction.next_ip() - image.entry).ok()?,
+                    rule: Rule::END_OF_STACK,
+                });
+            }
+            _ => return None,
+        }
+    }
+    None
+}

@@ -1,0 +1,305 @@
+//! The paths through a function.
+
+use std::collections::BTreeMap;
+
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
+    OpKind, Register,
+};
+
+use super::frame::{CALLED, Frame, Kept};
+use crate::unwind::supplement::Supplement;
+
+/// Times that an instruction is looked at, on average: what is known there only becomes less, in at
+/// most seven steps.
+const VISITS_PER_BYTE: usize = 8;
+
+/// What following found.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Rules in ascending order; `None` when it is no function as compilers make them.
+    pub(super) rows: Option<Vec<Supplement>>,
+    /// Addresses elsewhere that it jumps to with a frame in place.
+    pub(super) entered: Vec<u64>,
+}
+
+/// Follows the function `code` at `address`.
+pub(super) fn follow(code: &[u8], address: u64) -> Followed {
+    let mut followed = Followed::default();
+    let mut paths = Paths {
+        known: BTreeMap::new(),
+        open: vec![(address, Frame::ENTERED)],
+        end: address + code.len() as u64,
+        start: address,
+    };
+    let mut factory = InstructionInfoFactory::new();
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    let mut whole = true;
+    let mut visits = code.len().saturating_mul(VISITS_PER_BYTE);
+    while let Some((at, frame)) = paths.open.pop() {
+        if visits == 0 {
+            return Followed {
+                rows: None,
+                ..followed
+            };
+        }
+        visits -= 1;
+        let Some(frame) = paths.arrive(at, frame) else {
+            continue;
+        };
+        // `at` lies in the code, whose length fits.
+        if decoder.set_position((at - address) as usize).is_err() {
+            continue;
+        }
+        decoder.set_ip(at);
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            whole = false;
+            continue;
+        }
+        paths.known.insert(at, (frame, instruction.len() as u32));
+        let next = instruction.next_ip();
+        let target = instruction.near_branch_target();
+        let left = frame.depth == Some(CALLED);
+        match instruction.flow_control() {
+            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {
+                let Some(frame) = after(&instruction, frame, &mut factory) else {
+                    whole = false;
+                    continue;
+                };
+                paths.open(next, frame);
+            }
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
+                if instruction.flow_control() == FlowControl::ConditionalBranch {
+                    paths.open(next, frame);
+                }
+                if !paths.open(target, frame) && !left {
+                    followed.entered.push(target);
+                }
+            }
+            FlowControl::Return => whole &= frame.depth.is_none() || returns(&frame),
+            // A call at the end, or a table: what is only reached by that has no rule.
+            FlowControl::IndirectBranch | FlowControl::Interrupt | FlowControl::Exception => {}
+            FlowControl::XbeginXabortXend => whole = false,
+        }
+    }
+    followed.rows = whole.then(|| paths.rows());
+    followed
+}
+
+/// Is it as it was on entry?
+fn returns(frame: &Frame) -> bool {
+    frame.depth == Some(CALLED) && frame.frame_pointer.same && frame.base_register.same
+}
+
+struct Paths {
+    /// What is known before each instruction, and its length.
+    known: BTreeMap<u64, (Frame, u32)>,
+    open: Vec<(u64, Frame)>,
+    start: u64,
+    end: u64,
+}
+
+impl Paths {
+    /// Goes on at `address`, if it lies in the function.
+    fn open(&mut self, address: u64, frame: Frame) -> bool {
+        let inside = (self.start..self.end).contains(&address);
+        if inside {
+            self.open.push((address, frame));
+        }
+        inside
+    }
+
+    /// What is known at `address` with another path to it; `None` when that is nothing new.
+    fn arrive(&self, address: u64, frame: Frame) -> Option<Frame> {
+        match self.known.get(&address) {
+            None => Some(frame),
+            Some((known, _)) => {
+                let joined = known.join(frame);
+                (joined != *known).then_some(joined)
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<Supplement> {
+        let mut rows: Vec<Supplement> = Vec::new();
+        let mut end = 0;
+        for (address, (frame, length)) in &self.known {
+            // Within an instruction that another path skips into: bytes with two readings.
+            if *address < end {
+                continue;
+            }
+            let rule = frame.rule();
+            match rows.last_mut() {
+                Some(last) if last.rule == rule && end == *address => last.length += length,
+                _ => rows.push(Supplement {
+                    address: *address,
+                    length: *length,
+                    rule,
+                }),
+            }
+            end = address + u64::from(*length);
+        }
+        rows
+    }
+}
+
+/// The frame behind `instruction`; `None` when no compiled function does that.
+fn after(
+    instruction: &Instruction,
+    mut frame: Frame,
+    factory: &mut InstructionInfoFactory,
+) -> Option<Frame> {
+    match instruction.flow_control() {
+        // `call` to the next instruction is no call.
+        FlowControl::Call if instruction.near_branch_target() == instruction.next_ip() => {
+            return None;
+        }
+        FlowControl::Call | FlowControl::IndirectCall => return Some(frame),
+        _ => {}
+    }
+    let before = frame;
+    let memory = slot(instruction, &before);
+    let one = instruction.op0_register();
+    let two = instruction.op1_register();
+    let register_to_register =
+        instruction.op0_kind() == OpKind::Register && instruction.op1_kind() == OpKind::Register;
+
+    // What it does to the stack pointer, where that can be said.
+    let depth = match instruction.mnemonic() {
+        Mnemonic::Push | Mnemonic::Pop | Mnemonic::Pushfq | Mnemonic::Popfq => before
+            .depth
+            .and_then(|depth| depth.checked_sub(instruction.stack_pointer_increment())),
+        Mnemonic::Leave => before
+            .frame_pointer_depth
+            .and_then(|depth| depth.checked_sub(8)),
+        Mnemonic::Add | Mnemonic::Sub if one == Register::RSP => {
+            let immediate = immediate(instruction);
+            let change = match instruction.mnemonic() {
+                Mnemonic::Add => immediate.and_then(i32::checked_neg),
+                _ => immediate,
+            };
+            before
+                .depth
+                .zip(change)
+                .and_then(|(depth, change)| depth.checked_add(change))
+        }
+        Mnemonic::Lea if one == Register::RSP => memory.and_then(i32::checked_neg),
+        Mnemonic::Mov if register_to_register && (one, two) == (Register::RSP, Register::RBP) => {
+            before.frame_pointer_depth
+        }
+        _ if instruction.is_stack_instruction() => return None,
+        _ if writes(instruction, factory, Register::RSP) => None,
+        _ => before.depth,
+    };
+    frame.depth = depth;
+    // The return address is no longer on the stack: not a function that returns by it.
+    if depth.is_some_and(|depth| depth < CALLED) {
+        return None;
+    }
+
+    if writes(instruction, factory, Register::RBP) {
+        frame.frame_pointer_depth = match instruction.mnemonic() {
+            Mnemonic::Mov if register_to_register && two == Register::RSP => before.depth,
+            Mnemonic::Lea if one == Register::RBP => memory.and_then(i32::checked_neg),
+            _ => None,
+        };
+    }
+    frame.frame_pointer = kept(
+        instruction,
+        factory,
+        Register::RBP,
+        &before,
+        before.frame_pointer,
+    );
+    frame.base_register = kept(
+        instruction,
+        factory,
+        Register::RBX,
+        &before,
+        before.base_register,
+    );
+    frame.forget_popped();
+    Some(frame)
+}
+
+/// What is known of `register` behind `instruction`.
+fn kept(
+    instruction: &Instruction,
+    factory: &mut InstructionInfoFactory,
+    register: Register,
+    before: &Frame,
+    mut kept: Kept,
+) -> Kept {
+    let top = before.depth.and_then(i32::checked_neg);
+    if writes(instruction, factory, register) {
+        let from = match instruction.mnemonic() {
+            Mnemonic::Pop => top,
+            Mnemonic::Leave => before.frame_pointer_depth.and_then(i32::checked_neg),
+            Mnemonic::Mov if instruction.op0_register() == register => slot(instruction, before),
+            _ => None,
+        };
+        kept.same = from.is_some() && from == kept.slot;
+        return kept;
+    }
+    let to = match instruction.mnemonic() {
+        Mnemonic::Push if instruction.op0_register() == register => {
+            top.and_then(|top| top.checked_sub(8))
+        }
+        Mnemonic::Mov
+            if instruction.op0_kind() == OpKind::Memory
+                && instruction.op1_register() == register =>
+        {
+            slot(instruction, before)
+        }
+        _ => None,
+    };
+    // The first place is where it is kept; later ones are copies, or hold something else.
+    if kept.same && kept.slot.is_none() {
+        kept.slot = to;
+    }
+    kept
+}
+
+/// The place in the frame that the memory operand names, from the CFA on.
+fn slot(instruction: &Instruction, frame: &Frame) -> Option<i32> {
+    let depth = match instruction.memory_base() {
+        Register::RSP => frame.depth?,
+        Register::RBP => frame.frame_pointer_depth?,
+        _ => return None,
+    };
+    if instruction.memory_index() != Register::None
+        || !matches!(instruction.segment_prefix(), Register::None)
+    {
+        return None;
+    }
+    let displacement = i64::from_le_bytes(instruction.memory_displacement64().to_le_bytes());
+    i32::try_from(displacement).ok()?.checked_sub(depth)
+}
+
+fn immediate(instruction: &Instruction) -> Option<i32> {
+    matches!(
+        instruction.op1_kind(),
+        OpKind::Immediate8to64 | OpKind::Immediate32to64
+    )
+    .then(|| i64::from_le_bytes(instruction.immediate(1).to_le_bytes()))
+    .and_then(|value| i32::try_from(value).ok())
+}
+
+fn writes(
+    instruction: &Instruction,
+    factory: &mut InstructionInfoFactory,
+    register: Register,
+) -> bool {
+    factory
+        .info(instruction)
+        .used_registers()
+        .iter()
+        .any(|used| {
+            used.register().full_register() == register
+                && !matches!(
+                    used.access(),
+                    OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+                )
+        })
+}

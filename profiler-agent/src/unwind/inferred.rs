@@ -15,6 +15,8 @@ mod follow;
 mod frame;
 mod symbols;
 
+use std::cmp::Reverse;
+
 use iced_x86::{Code as Instruction, Decoder, DecoderOptions, FlowControl};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::rule_index;
@@ -29,6 +31,8 @@ use crate::profile::UnwindTable;
 const MAX_CODE_BYTES: u64 = 4 << 20;
 /// Most bytes of one function.
 const MAX_FUNCTION_BYTES: u64 = 64 << 10;
+/// Most bytes of a function without a size (assembly); it ends where the next one starts.
+const MAX_UNSIZED_BYTES: u64 = 4 << 10;
 /// Most bytes of the entry point up to its call.
 const MAX_ENTRY_BYTES: u64 = 64;
 
@@ -56,20 +60,34 @@ pub(super) fn infer<S: Source + ?Sized>(
     };
     let mut bytes_left = MAX_CODE_BYTES;
     let mut functions = symbols::functions(source, image, |function| {
-        let Some(last) = function.address.checked_add(function.length - 1) else {
+        let Some(last) = function
+            .address
+            .checked_add(function.length.saturating_sub(1))
+        else {
             return false;
         };
-        let wanted = function.length <= MAX_FUNCTION_BYTES
-            && function.length <= bytes_left
+        let length = match function.length {
+            0 => MAX_UNSIZED_BYTES,
+            length => length,
+        };
+        let wanted = length <= MAX_FUNCTION_BYTES
+            && length <= bytes_left
             && unknown(function.address)
             && unknown(last);
         if wanted {
-            bytes_left -= function.length;
+            bytes_left -= length;
         }
         wanted
     });
-    functions.sort_unstable_by_key(|function| (function.address, function.length));
+    functions.sort_unstable_by_key(|function| (function.address, Reverse(function.length)));
     functions.dedup_by_key(|function| function.address);
+    let mut next = u64::MAX;
+    for function in functions.iter_mut().rev() {
+        if function.length == 0 {
+            function.length = MAX_UNSIZED_BYTES.min(next - function.address);
+        }
+        next = function.address;
+    }
 
     let mut entered = Vec::new();
     let mut found = Vec::new();
@@ -86,7 +104,7 @@ pub(super) fn infer<S: Source + ?Sized>(
     entered.sort_unstable();
     for (function, rows) in found {
         let next = entered.partition_point(|address| *address < function.address);
-        let end = function.address + function.length;
+        let end = function.address.saturating_add(function.length);
         if entered.get(next).is_none_or(|address| *address >= end) {
             inferred.functions += 1;
             inferred.rules.extend(rows);

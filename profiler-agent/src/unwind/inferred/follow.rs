@@ -29,7 +29,7 @@ pub(super) fn follow(code: &[u8], address: u64) -> Followed {
     let mut paths = Paths {
         known: BTreeMap::new(),
         open: vec![(address, Frame::ENTERED)],
-        end: address + code.len() as u64,
+        end: address.saturating_add(code.len() as u64),
         start: address,
     };
     let mut factory = InstructionInfoFactory::new();

@@ -18,7 +18,7 @@ const MAX_NAME_BYTES: u64 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function {
     pub(super) address: u64,
-    /// Bytes; more than none.
+    /// Bytes; 0 where nobody said.
     pub(super) length: u64,
 }
 
@@ -68,11 +68,7 @@ pub(super) fn functions<S: Source + ?Sized>(
                 length: u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
             };
             let name = u32::from_le_bytes([n0, n1, n2, n3]);
-            if info & 0xf == elf::STT_FUNC.0
-                && function.length > 0
-                && wanted(&function)
-                && is_whole(source, table, name)
-            {
+            if info & 0xf == elf::STT_FUNC.0 && wanted(&function) && is_whole(source, table, name) {
                 functions.push(function);
             }
         }

@@ -133,12 +133,18 @@ fn build(toolchain: &Toolchain, machine: &str) -> Result<Vec<u8>> {
         "-Clink-arg=--btf".to_owned(),
         "-Cdebuginfo=2".to_owned(),
     ];
-    for (from, to) in [
-        (workspace().display().to_string(), "/source"),
-        (home.display().to_string(), "/cargo"),
-        (toolchain.sysroot.display().to_string(), "/rust"),
-    ] {
-        flags.push(format!("--remap-path-prefix={from}={to}"));
+    let mut remapped = vec![
+        (workspace(), "/source"),
+        (home.clone(), "/cargo"),
+        (toolchain.sysroot.clone(), "/rust"),
+    ];
+    // The directory below is named after where crates come from: a mirror has another name.
+    let sources = std::fs::read_dir(home.join("registry/src"));
+    let sources = sources.into_iter().flatten().flatten();
+    remapped.extend(sources.map(|directory| (directory.path(), "/crates")));
+    // The last one that fits is the one that counts.
+    for (from, to) in remapped {
+        flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     }
     let linker_directory = toolchain
         .linker

@@ -57,7 +57,7 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
     unsafe {
         bpf_loop(
             MAX_USER_FRAMES as u32,
-            frame as *mut c_void,
+            unwind_frame as *mut c_void,
             (&raw mut walk).cast(),
             0,
         );
@@ -67,7 +67,9 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
 }
 
 /// One frame: notes it, finds its rule, steps to its caller.
-unsafe extern "C" fn frame(_index: u32, walk: *mut Walk) -> i64 {
+/// Its name is not mangled: a mangled one has a hash of where it was built.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
     // SAFETY: `walk` passes its own `Walk`, whose pointers are live map elements.
     let (entry, scratch) = unsafe { ((*walk).entry, &mut *(*walk).scratch) };
     let position = scratch.position as usize;

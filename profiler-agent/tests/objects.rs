@@ -1,0 +1,45 @@
+//! The committed objects of both machines have the programs and maps that the loader asks for.
+
+use aya_obj::Object;
+
+fn check(machine: &str) {
+    let path = format!(
+        "{}/../profiler-ebpf/object/profiler-{machine}.bpf.o",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let bytes = std::fs::read(&path).expect("the object is committed");
+    let object = Object::parse(&bytes).expect("the object is one that the loader reads");
+    for program in ["sample", "process_fork", "process_exec"] {
+        assert!(
+            object.programs.contains_key(program),
+            "{machine}: {program}"
+        );
+    }
+    for map in [
+        "PROCESSES",
+        "EMPTY_PROCESS",
+        "CHUNKS",
+        "RULES",
+        "SEGMENTS",
+        "RINGS",
+        "SELECTED",
+        "COUNTS",
+        "SCRATCH",
+    ] {
+        assert!(object.maps.contains_key(map), "{machine}: {map}");
+    }
+    assert!(
+        !bytes.windows(7).any(|name| name == b".debug_"),
+        "{machine}: debug information is stripped"
+    );
+}
+
+#[test]
+fn x86_64_has_what_the_loader_asks_for() {
+    check("x86_64");
+}
+
+#[test]
+fn aarch64_has_what_the_loader_asks_for() {
+    check("aarch64");
+}

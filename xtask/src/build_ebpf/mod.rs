@@ -5,6 +5,7 @@
 //! names do not reach the object. `check` builds again and compares byte for byte. A build by another
 //! toolchain cannot be compared; then the loader tests run on the rebuilt object instead.
 
+mod linkage;
 mod strip;
 mod toolchain;
 

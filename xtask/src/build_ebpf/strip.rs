@@ -4,13 +4,24 @@ use anyhow::Result;
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-/// The object without its `.debug_*` sections and their relocations. Type information (`.BTF`) stays.
+use super::linkage;
+
+/// The function that `bpf_loop` calls.
+const CALLBACK: &str = "unwind_frame";
+
+/// The object without its `.debug_*` sections and their relocations. Type information (`.BTF`) stays;
+/// in it the callback becomes static.
 pub(super) fn debug_information(object: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in &mut builder.sections {
         let name = section.name.as_slice();
         if name.starts_with(b".debug_") || name.starts_with(b".rel.debug_") {
             section.delete = true;
+        }
+        if name == b".BTF"
+            && let SectionData::Data(btf) = &mut section.data
+        {
+            linkage::make_static(btf.to_mut(), CALLBACK)?;
         }
     }
     // The linker keeps the names of sections and symbols in one section; the writer wants two.

@@ -153,16 +153,28 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Does this process sample: has it perf events open?
+/// Does this process sample every CPU? It has two perf events for each then: it follows processes
+/// with the one before it samples with the other.
 #[must_use]
 pub fn samples(pid: u32) -> bool {
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
-    files.flatten().any(|file| {
+    let events = files.flatten().filter(|file| {
         std::fs::read_link(file.path())
             .is_ok_and(|target| target.as_os_str() == "anon_inode:[perf_event]")
-    })
+    });
+    events.count() >= 2 * online_cpus()
+}
+
+/// CPUs that are online: each has a line of its own behind the first.
+fn online_cpus() -> usize {
+    let status = std::fs::read_to_string("/proc/stat").expect("/proc is mounted");
+    status
+        .lines()
+        .filter(|line| line.starts_with("cpu"))
+        .count()
+        - 1
 }
 
 /// CPU time of a process so far, in seconds, as the kernel counts it.

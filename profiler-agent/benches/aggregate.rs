@@ -12,7 +12,8 @@ use profiler_agent::export::{otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, ClockPair, Executable, ExecutableId, FileOffset, FrameType, Function,
     LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping, Process,
-    ProcessKey, Profile, ProfileBuilder, SamplePeriod, Thread, ThreadName, UnixTime, Window, merge,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, ThreadName, UnixTime,
+    Window, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -108,6 +109,7 @@ fn samples() -> Vec<LocatedSample> {
                 outcome: Outcome::Root,
                 flags: SampleFlags::default(),
                 frames: stacks[stack as usize].clone(),
+                context: None,
             }
         })
         .collect()
@@ -170,7 +172,7 @@ fn named(window: &Window) -> Profile {
         let stack: Vec<_> = stack.map(|index| locations[index.0 as usize]).collect();
         let stack = builder.stack(&stack);
         let times: Vec<_> = sample.times.iter().map(|time| clocks.unix(*time)).collect();
-        builder.sample(thread, stack, None, times.len() as u64, &times);
+        builder.sample(SampleKey::new(thread, stack), times.len() as u64, &times);
     }
     let (start, end) = (clocks.unix(window.start), clocks.unix(window.end));
     builder.finish(start, end, window.period)

@@ -11,6 +11,7 @@ mod globals;
 mod maps;
 mod process;
 mod registers;
+mod runtime;
 mod sample;
 mod task;
 mod unwind;

@@ -7,18 +7,19 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel_buf, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
 };
 use aya_ebpf::programs::PerfEventContext;
+use profiler_common::layout::context::MAX_CONTEXT_BYTES;
 use profiler_common::layout::sample::{
     MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_ON_CPU,
 };
 use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
-use profiler_common::unwind::{Outcome, Registers, Slot};
+use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot};
 
 use crate::counters::count;
 use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
 use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
 use crate::registers::{self, REGISTERS, UserRegisters};
 use crate::task::Task;
-use crate::unwind;
+use crate::{runtime, unwind};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
 const NO_WAKEUP: u64 = 1;
@@ -36,6 +37,8 @@ pub struct Scratch {
     pub header: SampleHeader,
     /// Kernel frames, then user frames.
     pub frames: [u64; MAX_FRAMES],
+    /// Room for the context of a record with the most frames.
+    pub context: [u64; MAX_CONTEXT_BYTES / 8],
     /// The frame that is being unwound.
     pub registers: Registers,
     /// General registers of the interrupted frame.
@@ -48,6 +51,8 @@ pub struct Scratch {
     pub position: u64,
     /// How the frame that is being unwound was found: flags of `RawFrame`.
     pub found_by: u64,
+    /// What the thread of a Go program works for.
+    pub goroutine: Goroutine,
     /// Where the verifier is made to forget a number.
     pub cell: u32,
 }
@@ -99,7 +104,7 @@ fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
     header.kind = RECORD_ON_CPU;
     header.flags = 0;
     header.outcome = Outcome::NoUserStack as u8;
-    header.reserved = 0;
+    header.context_bytes = 0;
 }
 
 /// Writes the kernel stack to the beginning of the frames; its length.
@@ -163,6 +168,9 @@ fn user_stack(
     scratch.registers = registers::registers(user, &mut scratch.general);
     scratch.mapping = MappingEntry::default();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
+    let runtime = runtime::of(entry);
+    scratch.goroutine =
+        runtime::goroutine(runtime, Task(task.cast_const().cast()), &scratch.general);
     unwind::walk(scratch, entry, position)
 }
 

@@ -6,11 +6,12 @@ use hashbrown::HashMap;
 use profiler_common::unwind::Outcome;
 
 use super::stack_table::StackTable;
+use crate::profile::distinct::Distinct;
 use crate::profile::window::{OutcomeCounts, WindowThread};
 use crate::profile::{
-    BootTime, Executable, ExecutableId, LocatedFrame, LocatedSample, LocationIndex, LocationKey,
-    LossCause, Losses, Process, ProcessKey, SamplePeriod, StackIndex, ThreadIndex, ThreadName,
-    Window, WindowSample,
+    BootTime, ContextIndex, Executable, ExecutableId, LocatedFrame, LocatedSample, LocationIndex,
+    LocationKey, LossCause, Losses, Process, ProcessKey, SampleContext, SamplePeriod, StackIndex,
+    ThreadIndex, ThreadName, Window, WindowSample,
 };
 
 /// Most of each thing that one window holds.
@@ -48,6 +49,13 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// A table of contexts with the empty one.
+fn no_contexts() -> Distinct<Arc<SampleContext>> {
+    let mut contexts = Distinct::default();
+    contexts.intern(Arc::default());
+    contexts
+}
+
 /// Collects the samples of one window at a time.
 pub struct Aggregator {
     config: Config,
@@ -59,7 +67,8 @@ pub struct Aggregator {
     outcomes: Vec<OutcomeCounts>,
     thread_indices: HashMap<(ProcessKey, u32), ThreadIndex>,
     threads: Vec<WindowThread>,
-    sample_indices: HashMap<(ThreadIndex, StackIndex), u32>,
+    contexts: Distinct<Arc<SampleContext>>,
+    sample_indices: HashMap<(ThreadIndex, StackIndex, ContextIndex), u32>,
     samples: Vec<WindowSample>,
     /// How the stack of each entry of `samples` ended: for those that move to the next window.
     sample_outcomes: Vec<Outcome>,
@@ -90,6 +99,7 @@ impl Aggregator {
             outcomes: Vec::new(),
             thread_indices: HashMap::new(),
             threads: Vec::new(),
+            contexts: no_contexts(),
             sample_indices: HashMap::new(),
             samples: Vec::new(),
             sample_outcomes: Vec::new(),
@@ -108,6 +118,7 @@ impl Aggregator {
             &sample.process,
             (sample.tid, sample.thread_name),
             &sample.frames,
+            sample.context.as_ref(),
             sample.outcome,
             sample.time,
         );
@@ -161,6 +172,7 @@ impl Aggregator {
             threads: std::mem::take(&mut self.threads),
             locations,
             stacks,
+            contexts: std::mem::replace(&mut self.contexts, no_contexts()).into_values(),
             samples: std::mem::take(&mut self.samples),
             executables: std::mem::take(&mut self.executables),
             outcomes: std::mem::take(&mut self.outcomes),
@@ -176,6 +188,7 @@ impl Aggregator {
         process: &Arc<Process>,
         (tid, name): (u32, ThreadName),
         frames: &[LocatedFrame],
+        context: Option<&Arc<SampleContext>>,
         outcome: Outcome,
         time: BootTime,
     ) {
@@ -204,12 +217,18 @@ impl Aggregator {
             Ok(stack) => stack,
             Err(hash) => self.insert_stack(hash, frames),
         };
+        let context = match context {
+            Some(context) => ContextIndex(self.contexts.intern(Arc::clone(context))),
+            None => ContextIndex::default(),
+        };
         let next = self.samples.len() as u32;
-        let index = *self.sample_indices.entry((thread, stack)).or_insert(next);
+        let key = (thread, stack, context);
+        let index = *self.sample_indices.entry(key).or_insert(next);
         if index == next {
             self.samples.push(WindowSample {
                 thread,
                 stack,
+                context,
                 times: Vec::new(),
             });
             self.sample_outcomes.push(outcome);
@@ -317,8 +336,11 @@ impl Aggregator {
                 }
             })
             .collect();
+        let context = window.contexts.get(sample.context.0 as usize);
+        let context = context.filter(|_| sample.context != ContextIndex::default());
+        let thread_name = (thread.tid, thread.name);
         for time in times {
-            self.insert(&process, (thread.tid, thread.name), &frames, outcome, *time);
+            self.insert(&process, thread_name, &frames, context, outcome, *time);
             window.outcomes[thread.process as usize].remove(outcome);
         }
     }

@@ -72,6 +72,7 @@ fn sample(time: u64, pid: u32, tid: u32, frames: &[u16]) -> LocatedSample {
         outcome: Outcome::Root,
         flags: SampleFlags::default(),
         frames: frames.iter().map(|number| frame(*number)).collect(),
+        context: None,
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
 //! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
-//! belongs to other processes.
+//! belongs to other processes. So does [`go`]: what a Go executable says about its code.
 #![deny(missing_docs)]
 
 pub mod aggregate;
@@ -17,6 +17,7 @@ pub mod collect;
 pub mod config;
 pub mod confine;
 pub mod export;
+pub mod go;
 pub mod page;
 pub mod process;
 pub mod profile;

@@ -171,6 +171,9 @@ fn user_stack(
     let runtime = runtime::of(entry);
     scratch.goroutine =
         runtime::goroutine(runtime, Task(task.cast_const().cast()), &scratch.general);
+    if scratch.goroutine.inconsistent != 0 {
+        scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
+    }
     unwind::walk(scratch, entry, position)
 }
 

@@ -46,6 +46,11 @@ impl<'data> Image<'data> {
         })
     }
 
+    /// The machine that its code is for.
+    pub(super) fn machine(&self) -> elf::Machine {
+        self.header.e_machine.get(LE)
+    }
+
     /// The loaded segments with the bytes that the file has of them.
     pub(super) fn segments(&self) -> impl Iterator<Item = (Access, Part<'data>)> + '_ {
         self.segments.iter().filter_map(|segment| {
@@ -183,7 +188,7 @@ impl<'data> Image<'data> {
 
     /// Relative relocations: where, and the address that is put there.
     pub(super) fn relative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let kind = match self.header.e_machine.get(LE) {
+        let kind = match self.machine() {
             elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE.0,
             _ => elf::R_X86_64_RELATIVE.0,
         };

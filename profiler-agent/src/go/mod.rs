@@ -37,6 +37,7 @@ mod inline;
 mod malformed;
 mod module_data;
 mod pc_values;
+pub mod runtime;
 mod table;
 mod version;
 
@@ -46,5 +47,6 @@ pub use function::{Function, FunctionFlags};
 pub use inline::{Frame, Frames, Steps};
 pub use malformed::{Malformed, Refusal};
 pub use pc_values::PcValues;
+pub use runtime::{Origin, Runtime, Slot, runtime_of};
 pub use table::{Layout, LineTable};
 pub use version::Version;

@@ -64,6 +64,8 @@ pub enum LossCause {
     ShutdownUndelivered,
     /// Windows that the local store could not take.
     StoreFailed,
+    /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
+    GoroutineInconsistent,
     /// Labels: cut, or left out because a sample had more than are read.
     LabelCut,
     /// Labels: the value was replaced by `other`, because there were too many distinct ones.
@@ -74,7 +76,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -104,6 +106,7 @@ impl LossCause {
         Self::ReceiverRejected,
         Self::ShutdownUndelivered,
         Self::StoreFailed,
+        Self::GoroutineInconsistent,
         Self::LabelCut,
         Self::LabelValues,
         Self::LinkMalformed,
@@ -147,6 +150,7 @@ impl LossCause {
             Self::ReceiverRejected => "receiver_rejected",
             Self::ShutdownUndelivered => "shutdown_undelivered",
             Self::StoreFailed => "store_failed",
+            Self::GoroutineInconsistent => "goroutine_inconsistent",
             Self::LabelCut => "label_cut",
             Self::LabelValues => "label_values",
             Self::LinkMalformed => "link_malformed",

@@ -8,13 +8,13 @@ pub const MAX_RUNTIMES: usize = 2048;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ThreadLocal {
-    /// [`ThreadLocal::ABSENT`], [`ThreadLocal::STATIC`], [`ThreadLocal::DYNAMIC`] or
-    /// [`ThreadLocal::REGISTER`].
+    /// [`ThreadLocal::ABSENT`], [`ThreadLocal::STATIC`], [`ThreadLocal::DYNAMIC`],
+    /// [`ThreadLocal::REGISTER`] or [`ThreadLocal::INDIRECT`].
     pub kind: u32,
     /// Zero.
     pub reserved: u32,
     /// `STATIC`: added to the thread pointer. `DYNAMIC`: added to the start of the module's block.
-    /// `REGISTER`: the register's DWARF number.
+    /// `REGISTER`: the register's DWARF number. `INDIRECT`: the address of the word.
     pub offset: i64,
     /// `DYNAMIC`: the module's index in the thread's vector of blocks.
     pub module: u64,
@@ -31,6 +31,9 @@ impl ThreadLocal {
     pub const DYNAMIC: u32 = 2;
     /// The variable's value is in a register while its own code runs (Go's `g` on aarch64).
     pub const REGISTER: u32 = 3;
+    /// A word of the process's memory (an entry of its global offset table) holds the distance from the
+    /// thread pointer.
+    pub const INDIRECT: u32 = 4;
 }
 
 /// Byte offsets in the structures of one version of Go's runtime (`runtime2.go`); 0 in fields that

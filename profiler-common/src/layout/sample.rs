@@ -64,6 +64,8 @@ impl SampleFlags {
     pub const TABLE_PENDING: u16 = 4;
     /// The kernel side did not know the process yet.
     pub const UNKNOWN_PROCESS: u16 = 8;
+    /// What the thread's Go runtime says of its goroutine contradicts itself: it was not used.
+    pub const GOROUTINE_INCONSISTENT: u16 = 16;
 
     /// Is `flag` set?
     #[must_use]

@@ -16,6 +16,8 @@ pub struct Goroutine {
     pub machine: u64,
     /// Address of the user goroutine's `g`; 0: the thread runs none.
     pub user: u64,
+    /// 1: what was found contradicts itself and is not used.
+    pub inconsistent: u64,
 }
 
 impl Goroutine {
@@ -37,9 +39,19 @@ impl Goroutine {
             return found;
         }
         found.machine = machine;
-        found.user = memory
+        let user = memory
             .read_word(machine.wrapping_add(go.m_curg as u64))
             .unwrap_or(0);
+        if user != 0 {
+            // A goroutine knows who runs it: where it does not, the offsets are another version's, or
+            // it is just being switched.
+            if memory.read_word(user.wrapping_add(go.g_m as u64)) == Some(machine) {
+                found.user = user;
+            } else {
+                found.machine = 0;
+                found.inconsistent = 1;
+            }
+        }
         found
     }
 }
@@ -72,6 +84,10 @@ pub fn address<M: Memory>(
     }
     if variable.kind == ThreadLocal::STATIC {
         return Some(thread_pointer.wrapping_add(variable.offset as u64));
+    }
+    if variable.kind == ThreadLocal::INDIRECT {
+        let distance = memory.read_word(variable.offset as u64)?;
+        return Some(thread_pointer.wrapping_add(distance));
     }
     if variable.kind == ThreadLocal::DYNAMIC {
         let vector =

@@ -2,10 +2,11 @@
 
 mod debug_file;
 mod image;
-pub(crate) mod mapped;
+mod mapped;
 mod mini_debug;
 mod plt;
 mod symbols;
 mod symtab;
 
+pub use mapped::MappedFile;
 pub(super) use symbols::ElfSymbols;

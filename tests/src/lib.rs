@@ -1,4 +1,4 @@
-//! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
+//! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
 //! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]).
 //!
@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod bulk;
 pub mod claim;
 pub mod debug_info;
 pub mod pprof;

@@ -332,7 +332,7 @@ fn every_append_survives_a_kill() {
 
 /// Measures an append, a look at a week's summaries, and the memory that both take.
 #[test]
-#[ignore = "a measurement for an optimized build: --release -- --ignored --nocapture"]
+#[ignore = "a measurement for an optimized build: `cargo xtask bench` runs it"]
 fn appends_and_looks_are_cheap() {
     let resident = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,10 @@ pub struct Recording {
     pub profile: Profile,
     /// What it wrote to standard error.
     pub log: String,
+    /// Bytes that it had resident at most, of its own and of files.
+    pub peak_resident: u64,
+    /// CPU time that it took.
+    pub cpu_seconds: f64,
 }
 
 /// The agent's executable: `PROFILER_AGENT`, or what `cargo build --release` makes.
@@ -81,21 +85,15 @@ pub fn record_process(pid: u32, seconds: f64) -> Recording {
     let start = cpu_seconds(pid);
     until("the workload works", || cpu_seconds(pid) >= start + seconds);
     kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
-    let output = agent.wait_with_output().expect("the agent ends");
-    let log = log(&output);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{log}",
-        output.status
-    );
-    let profile = Profile::read(&file);
+    let recording = end(&command, agent, &file);
     let least = seconds * f64::from(FREQUENCY) * 0.95;
-    let count = profile.count();
+    let count = recording.profile.count();
     assert!(
         count as f64 >= least,
-        "{count} samples of {seconds} s of CPU time\n{log}"
+        "{count} samples of {seconds} s of CPU time\n{}",
+        recording.log
     );
-    Recording { profile, log }
+    recording
 }
 
 /// Records with these arguments; frequency and file are given.
@@ -109,7 +107,26 @@ pub fn record(arguments: &[&str]) -> Recording {
     let file = directory.path().join("profile.pb.gz");
     let mut command = command(&["record", "-F", &FREQUENCY.to_string()]);
     command.arg("-o").arg(&file).args(arguments);
-    let output = run(&mut command);
+    let agent = command.stderr(Stdio::piped()).spawn();
+    let agent = agent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    end(&command, agent, &file)
+}
+
+/// Waits for a recording's end, looking at what it costs.
+fn end(command: &Command, mut agent: Child, file: &Path) -> Recording {
+    let (mut peak_resident, mut cpu) = (0, 0.0);
+    let interval = Timespec {
+        tv_sec: 0,
+        tv_nsec: 2_000_000,
+    };
+    while agent.try_wait().expect("the agent is ours").is_none() {
+        // Both only grow. A process that has ended but was not waited for has no memory any more.
+        peak_resident =
+            high_water(agent.id()).map_or(peak_resident, |bytes| bytes.max(peak_resident));
+        cpu = f64::max(cpu, cpu_seconds(agent.id()));
+        let _nothing_polled = poll(&mut [], Some(&interval));
+    }
+    let output = agent.wait_with_output().expect("the agent has ended");
     let log = log(&output);
     assert!(
         output.status.success(),
@@ -117,9 +134,21 @@ pub fn record(arguments: &[&str]) -> Recording {
         output.status
     );
     Recording {
-        profile: Profile::read(&file),
+        profile: Profile::read(file),
         log,
+        peak_resident,
+        cpu_seconds: cpu,
     }
+}
+
+/// Bytes that a process had resident at most.
+fn high_water(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
 }
 
 /// Runs a command to its end.

@@ -1,15 +1,17 @@
-//! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
+//! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]).
+//! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]).
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
 
 pub mod agent;
 pub mod build;
+pub mod bulk;
 pub mod claim;
 pub mod debug_info;
 pub mod pprof;
+pub mod python;
 pub mod workload;
 
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use profiler_agent::profile::{
     Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, UnixTime,
 };
 use profiler_tests::pprof::Profile as ReadProfile;
-use profiler_tests::workspace;
+use profiler_tests::python;
 
 const HOSTILE: &str = "<b>\"quoted\" \\ ; $(x)</b>";
 
@@ -249,38 +249,11 @@ fn a_profile_of_gos_own_survives_reading_and_writing() {
     assert_eq!(stacks(&again), stacks(&path));
 }
 
-/// `cargo test -p profiler-tests --test exports -- --ignored`.
 #[test]
-#[ignore = "installs the Python package opentelemetry-proto"]
 fn the_published_python_messages_read_otlp() {
     let directory = tempfile::tempdir().unwrap();
-    let run = |program: &Path, arguments: &[&str]| -> String {
-        let output = Command::new(program).args(arguments).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{program:?} {arguments:?}: {output:?}"
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let environment = directory.path().join("environment");
-    run(
-        Path::new("python3"),
-        &["-m", "venv", environment.to_str().unwrap()],
-    );
-    let python = environment.join("bin/python");
-    run(
-        &python,
-        &[
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "opentelemetry-proto==1.45.2",
-        ],
-    );
-    let script = workspace().join("tests/readers/otlp.py");
     let path = saved(directory.path(), &profile(), Format::Otlp);
-    let text = run(&python, &[script.to_str().unwrap(), path.to_str().unwrap()]);
+    let text = python::read("otlp.py", &path);
     let build_id = "ab".repeat(20);
     let stack = format!(
         "native:{HOSTILE}<outer@/bin/ls+0x4100[{build_id}];native:main@/bin/ls+0x4200[{build_id}]"

@@ -13,12 +13,16 @@ pub(crate) struct Options {
     /// How long the whole agent is measured, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
     seconds: u32,
-    /// Leaves out the benchmarks of the stages.
+    /// Leaves out the benchmarks and measurements of the stages.
     #[arg(long)]
     whole_only: bool,
 }
 
-/// Runs the benchmarks of `profiler-agent/benches`, then measures the agent in release.
+/// The tests of the agent that hold measurements, which `cargo test` leaves out.
+const MEASUREMENTS: &[&str] = &["store", "page"];
+
+/// Runs the benchmarks of `profiler-agent/benches` and the measurements among its tests, then
+/// measures the agent in release.
 pub(crate) fn run(options: &Options) -> Result<()> {
     prerequisite::ensure()?;
     let cargo = || {
@@ -28,6 +32,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     if !options.whole_only && workspace().join("profiler-agent/benches").is_dir() {
         step::run(cargo().args(["bench", "--package", "profiler-agent", "--benches"]))?;
+        for test in MEASUREMENTS {
+            let arguments = ["--release", "--package", "profiler-agent", "--test", test];
+            step::run(cargo().arg("test").args(arguments).args([
+                "--",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ]))?;
+        }
     }
     step::run(cargo().args(["build", "--release", "--package", "profiler-agent"]))?;
     let seconds = options.seconds.to_string();

@@ -2,6 +2,7 @@
 //!
 //! What is missing is installed as root on Debian; elsewhere one line says what to install.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,8 @@ use crate::step;
 
 /// Something that a check needs.
 struct Prerequisite {
-    /// A program looked for in PATH, or a file that starts with a slash.
+    /// A program looked for in PATH, or a file, whose path starts with a slash; one name within the
+    /// path may end in `*` and stands for all that begin so.
     probe: &'static str,
     /// The Debian package that has it.
     package: &'static str,
@@ -30,6 +32,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("xz", "xz-utils"),
     need("dwz", "dwz"),
     need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3*/ensurepip", "python3-venv"),
     need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
     need("node", "nodejs"),
     need("go", "golang-go"),
@@ -103,11 +106,28 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn present(probe: &str) -> bool {
-    if probe.starts_with('/') {
-        Path::new(probe).exists()
-    } else {
-        on_path(probe)
+    if !probe.starts_with('/') {
+        return on_path(probe);
     }
+    let Some((before, after)) = probe.split_once('*') else {
+        return Path::new(probe).exists();
+    };
+    let (directory, beginning) = before
+        .rsplit_once('/')
+        .expect("the path starts with a slash");
+    let entries = Path::new(directory)
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter(|entry| {
+            entry
+                .file_name()
+                .as_bytes()
+                .starts_with(beginning.as_bytes())
+        })
+        .any(|entry| entry.path().join(after.trim_start_matches('/')).exists())
 }
 
 fn on_path(program: &str) -> bool {
@@ -126,6 +146,9 @@ mod tests {
     fn a_program_is_found_and_an_invented_one_is_not() {
         assert!(present("cargo"));
         assert!(present("/proc/self/status"));
+        assert!(present("/proc/sel*/status"));
+        assert!(!present("/proc/sel*/no-file-has-this-name"));
+        assert!(!present("/proc/no-name-begins-so*/status"));
         assert!(!present("no-program-has-this-name"));
         assert!(!present("/no/file/has/this/name"));
     }

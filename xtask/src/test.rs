@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::step::{self, Steps};
-use crate::{build_ebpf, prerequisite, tidy, workspace};
+use crate::{build_ebpf, fuzz, prerequisite, tidy, workspace};
 
 /// What to run.
 #[derive(Args)]
@@ -24,7 +24,7 @@ enum Step {
     Format,
     /// The house rules hold.
     Tidy,
-    /// Clippy finds nothing.
+    /// Clippy finds nothing, and the fuzz targets compile.
     Lint,
     /// The committed eBPF objects are what their sources build to.
     Ebpf,
@@ -43,7 +43,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     steps.check("prerequisites", prerequisite::ensure);
     if wanted(Step::Format) {
         steps.check("format", || {
-            step::run(cargo().args(["fmt", "--all", "--check"]))
+            step::run(cargo().args(["fmt", "--all", "--check"]))?;
+            // A workspace of its own.
+            let targets = "profiler-agent/fuzz/Cargo.toml";
+            step::run(cargo().args(["fmt", "--manifest-path", targets, "--check"]))
         });
     }
     if wanted(Step::Tidy) {
@@ -61,6 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             ];
             step::run(cargo().args(arguments))
         });
+        steps.check("fuzz targets", fuzz::check);
     }
     if wanted(Step::Ebpf) {
         steps.check("eBPF objects", || build_ebpf::run(true));

@@ -19,6 +19,10 @@ fuzz_target!(|input: (Vec<u64>, u16, &[u8])| {
     assert_eq!(whole.malformed, parts.malformed);
     for address in addresses {
         assert_eq!(whole.get(address), parts.get(address));
-        assert!(whole.get(address).is_none_or(|name| !name.is_empty() && name.len() <= MAX_LINE));
+        assert!(
+            whole
+                .get(address)
+                .is_none_or(|name| !name.is_empty() && name.len() <= MAX_LINE)
+        );
     }
 });

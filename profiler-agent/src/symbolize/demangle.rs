@@ -1,7 +1,8 @@
 //! From a symbol's name to the name that a person knows the function by.
 //!
 //! Only a name that carries a mangling prefix is demangled: `_R` (Rust v0), `_ZN..17h<16 hex>E`
-//! (Rust legacy), `_Z` (Itanium C++). The C functions `a`, `b` and `d` stay what they are, though
+//! (Rust legacy), `_Z` (Itanium C++); and names with the escapes of Rust's legacy mangling alone, which is
+//! what a C++ demangler leaves of one: `_$LT$core..slice..iter..Iter$LT$T$GT$$GT$::next::h<16 hex>`. The C functions `a`, `b` and `d` stay what they are, though
 //! they would be valid C++ type encodings. Names come from strangers: input, recursion and output
 //! are bounded, and control characters (which would break line-based formats) are replaced.
 
@@ -31,7 +32,7 @@ pub(super) fn mangling(raw: &str) -> Mangling {
     let v0 = raw.strip_prefix("_R").is_some_and(|rest| {
         rest.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit())
     });
-    if v0 || raw.starts_with("_ZN") && has_legacy_hash(raw) {
+    if v0 || raw.starts_with("_ZN") && has_legacy_hash(raw) || has_legacy_escapes(raw) {
         Mangling::Rust
     } else if raw.starts_with("_Z") {
         Mangling::Cpp
@@ -40,13 +41,61 @@ pub(super) fn mangling(raw: &str) -> Mangling {
     }
 }
 
-/// Does the name end in `17h<16 hexadecimal digits>E` (suffixes of clones removed)?
+/// Does the name end in `17h<16 hexadecimal digits>E` (suffixes of clones removed)? Its path may hold
+/// points too: `..` stands for `::` within an element.
 fn has_legacy_hash(raw: &str) -> bool {
-    let name = raw.split('.').next().unwrap_or(raw).as_bytes();
-    let Some(tail) = name.len().checked_sub(20).map(|start| &name[start..]) else {
-        return false;
+    let ends = |(at, _): (usize, &str)| {
+        let tail = &raw.as_bytes()[at + 3..];
+        let hash = tail.first_chunk::<16>();
+        hash.is_some_and(|hash| hash.iter().all(u8::is_ascii_hexdigit))
+            && tail.get(16) == Some(&b'E')
+            && tail.get(17).is_none_or(|behind| *behind == b'.')
     };
-    tail.starts_with(b"17h") && tail[19] == b'E' && tail[3..19].iter().all(u8::is_ascii_hexdigit)
+    raw.rmatch_indices("17h").any(ends)
+}
+
+/// Is this a path with the escapes of Rust's legacy mangling, but without its `_ZN` and `E`? Every `$`
+/// must belong to a known escape, and an element of the path starts with one, or there are brackets that
+/// meet.
+fn has_legacy_escapes(raw: &str) -> bool {
+    if !raw.contains('$') || raw.starts_with("_Z") {
+        return false;
+    }
+    let mut depth = 0_u32;
+    let mut brackets = false;
+    let mut parts = raw.split('$');
+    let mut plain = parts.next();
+    while let Some(text) = plain {
+        let path = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:".contains(byte);
+        if !text.as_bytes().iter().all(path) {
+            return false;
+        }
+        let Some(escape) = parts.next() else {
+            break;
+        };
+        match escape {
+            "LT" => (depth, brackets) = (depth + 1, true),
+            // `->` of a function's type.
+            "GT" if text.ends_with('.') => {}
+            "GT" if depth > 0 => depth -= 1,
+            "SP" | "BP" | "RF" | "LP" | "RP" | "C" => {}
+            _ if escape.strip_prefix('u').is_some_and(is_printable) => {}
+            _ => return false,
+        }
+        // An escape that nothing closes.
+        let Some(next) = parts.next() else {
+            return false;
+        };
+        plain = Some(next);
+    }
+    depth == 0 && (brackets || raw.starts_with("_$") || raw.contains("::_$"))
+}
+
+/// Are these the hexadecimal digits of a character that can be shown?
+fn is_printable(digits: &str) -> bool {
+    let number = u32::from_str_radix(digits, 16).ok();
+    let character = number.and_then(char::from_u32);
+    character.is_some_and(|character| !character.is_control())
 }
 
 /// The readable form of a raw symbol name, and its mangling.
@@ -131,8 +180,31 @@ fn without_clone_suffixes(raw: &str) -> &str {
 }
 
 fn rust(base: &str) -> Option<String> {
-    let demangled = rustc_demangle::try_demangle(base).ok()?;
+    let whole = if base.starts_with("_ZN") || base.starts_with("_R") {
+        Cow::Borrowed(base)
+    } else {
+        Cow::Owned(wrapped(base))
+    };
+    let demangled = rustc_demangle::try_demangle(&whole).ok()?;
     bounded(|out| write!(out, "{demangled:#}"))
+}
+
+/// The mangled name of a path that lost its `_ZN`, its elements' lengths, and its `E`.
+fn wrapped(path: &str) -> String {
+    let is_hash = |element: &&str| {
+        let digits = element.strip_prefix('h');
+        digits.is_some_and(|digits| {
+            digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    };
+    let elements = path.split("::").filter(|element| !is_hash(element));
+    let mut mangled = String::from("_ZN");
+    for element in elements.chain(["h0000000000000000"]) {
+        // Writing to a String cannot fail.
+        let _ = write!(mangled, "{}{element}", element.len());
+    }
+    mangled.push('E');
+    mangled
 }
 
 fn cpp(base: &str) -> Option<String> {
@@ -196,6 +268,83 @@ mod tests {
             name("_ZN3foo28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE.llvm.4711"),
             "foo::{{closure}}"
         );
+    }
+
+    #[test]
+    fn rust_paths_with_points_are_not_taken_for_cpp() {
+        assert_eq!(
+            demangle(
+                "_ZN4core3ptr42drop_in_place$LT$alloc..string..String$GT$17h0123456789abcdefE"
+            ),
+            (
+                "core::ptr::drop_in_place<alloc::string::String>".into(),
+                Mangling::Rust
+            )
+        );
+        assert_eq!(
+            name(
+                "_ZN91_$LT$core..slice..iter..Iter$LT$T$GT$$u20$as$u20$core..iter..traits..iterator..Iterator$GT$4next17h0123456789abcdefE.llvm.99"
+            ),
+            "<core::slice::iter::Iter<T> as core::iter::traits::iterator::Iterator>::next"
+        );
+        assert_eq!(mangling("_ZN3foo3barE17h"), Mangling::Cpp);
+    }
+
+    #[test]
+    fn rust_paths_without_their_wrapping_are_read() {
+        let iterator = "_$LT$core..slice..iter..Iter$LT$T$GT$$u20$as$u20$core..iter..traits..iterator..Iterator$GT$";
+        let readable = "<core::slice::iter::Iter<T> as core::iter::traits::iterator::Iterator>";
+        assert_eq!(demangle(iterator), (readable.into(), Mangling::Rust));
+        assert_eq!(
+            name(&format!("{iterator}::next")),
+            format!("{readable}::next")
+        );
+        assert_eq!(
+            name(&format!("{iterator}::next::h0123456789abcdef")),
+            format!("{readable}::next")
+        );
+        assert_eq!(name("_$LT$$RF$T$GT$::fmt"), "<&T>::fmt");
+        assert_eq!(
+            name("core::ptr::drop_in_place$LT$alloc..string..String$GT$::h0123456789abcdef"),
+            "core::ptr::drop_in_place<alloc::string::String>"
+        );
+        assert_eq!(
+            name("foo::_$u7b$$u7b$closure$u7d$$u7d$"),
+            "foo::{{closure}}"
+        );
+        assert_eq!(name("_$u7b$$u7b$closure$u7d$$u7d$"), "{{closure}}");
+        assert_eq!(
+            name("_$LT$fn$LP$$RP$$u20$.$GT$$u20$T$GT$::f").find('$'),
+            None
+        );
+    }
+
+    #[test]
+    fn other_names_with_dollars_stay() {
+        for raw in [
+            "$",
+            "_$",
+            "_$_",
+            "$LT$",
+            "a$b$c",
+            "Outer$Inner",
+            "java.util.Map$Entry",
+            "_$LT$",
+            "_$LT$x$GT",
+            "_$GT$x$LT$",
+            "_$XX$x",
+            "f$GT$",
+            "lambda$main$0",
+            "a$RF$b",
+            "_$u0$",
+            "_$LT$a b$GT$",
+            "_$LT$\u{e9}$GT$",
+            "_$LT$T$GT$$uzz$",
+        ] {
+            assert_eq!(demangle(raw), (Cow::Borrowed(raw), Mangling::None), "{raw}");
+        }
+        let deep = format!("_{}{}", "$LT$".repeat(5_000), "$GT$".repeat(5_000));
+        assert!(name(&deep).len() <= MAX_NAME + 3);
     }
 
     #[test]

@@ -387,7 +387,7 @@ fn a_range_without_samples_says_so() {
 
 /// Measures; the bound is generous, the number is printed.
 #[test]
-#[ignore = "a measurement for an optimized build: --release -- --ignored --nocapture"]
+#[ignore = "a measurement for an optimized build: `cargo xtask bench` runs it"]
 fn two_hundred_thousand_stacks_open_quickly() {
     let profile = shop::many_stacks(UnixTime(now()), 200_000);
     assert_eq!(profile.stacks.len(), 200_000);

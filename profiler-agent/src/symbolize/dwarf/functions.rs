@@ -29,7 +29,7 @@ pub(super) struct FunctionIndex {
 
 impl FunctionIndex {
     /// Walks the unit. What comes behind a malformed entry is left out.
-    pub(super) fn build(dwarf: &Dwarf<'_>, unit: &Unit<'_>, work: &mut Work) -> Self {
+    pub(super) fn build(dwarf: &Dwarf<'_>, unit: &Unit<'_>, work: &mut Work<'_>) -> Self {
         let mut ranges = Vec::new();
         // A malformed entry ends the walk: its size, and with it the next entry's place, is unknown.
         walk(dwarf, unit, work, &mut ranges).ok();
@@ -70,7 +70,7 @@ impl FunctionIndex {
 fn walk(
     dwarf: &Dwarf<'_>,
     unit: &Unit<'_>,
-    work: &mut Work,
+    work: &mut Work<'_>,
     ranges: &mut Vec<FunctionRange>,
 ) -> gimli::Result<()> {
     let mut entries = unit.entries_raw(None)?;

@@ -37,7 +37,7 @@ impl<'data> InlinedCalls<'data> {
         dwarf: &Dwarf<'data>,
         unit: &Unit<'data>,
         function: UnitOffset,
-        work: &mut Work,
+        work: &mut Work<'_>,
     ) -> Self {
         let mut calls = Vec::new();
         read(dwarf, unit, function, work, &mut calls).ok();
@@ -46,7 +46,7 @@ impl<'data> InlinedCalls<'data> {
     }
 
     /// The calls that were inlined at `address`, outermost first.
-    pub(super) fn at(&self, address: u64, work: &mut Work) -> Vec<&InlinedCall<'data>> {
+    pub(super) fn at(&self, address: u64, work: &mut Work<'_>) -> Vec<&InlinedCall<'data>> {
         work.spend(self.ranges);
         let mut chain = Vec::new();
         let mut innermost = None;
@@ -68,7 +68,7 @@ fn read<'data>(
     dwarf: &Dwarf<'data>,
     unit: &Unit<'data>,
     function: UnitOffset,
-    work: &mut Work,
+    work: &mut Work<'_>,
     calls: &mut Vec<InlinedCall<'data>>,
 ) -> gimli::Result<()> {
     let mut entries = unit.entries_raw(Some(function))?;

@@ -27,7 +27,7 @@ pub(super) fn rows(
     unit: &Unit<'_>,
     addresses: &[u64],
     code: &[Range<u64>],
-    work: &mut Work,
+    work: &mut Work<'_>,
 ) -> Vec<Option<Row>> {
     let mut found = vec![None; addresses.len()];
     let Some(program) = unit.line_program.clone() else {

@@ -48,7 +48,7 @@ use self::inlines::InlinedCalls;
 pub(super) use self::sections::{DebugSections, NEEDED, SectionBytes, Sections};
 use self::sections::{Dwarf, Unit};
 use self::units::UnitIndex;
-use self::work::Work;
+use self::work::{Walked, Work};
 use super::names::Names;
 use crate::profile::SourceLine;
 
@@ -94,9 +94,14 @@ impl DwarfIndex {
     /// Reads the index of a file whose executable segments are `code`.
     pub(super) fn build(sections: &DebugSections<'_>, code: &[Range<u64>]) -> Self {
         let dwarf = sections.dwarf();
-        let supplementary = dwarf.sup().map(|dwarf| UnitIndex::build(dwarf, &[]));
+        let mut walked = Walked::new(&sections.files);
+        let supplementary = dwarf
+            .sup()
+            .map(|dwarf| UnitIndex::build(dwarf, &[], &mut walked));
+        let units = UnitIndex::build(&dwarf, code, &mut walked);
+        walked.let_go();
         Self {
-            units: UnitIndex::build(&dwarf, code),
+            units,
             supplementary: supplementary.unwrap_or_default(),
             functions: HashMap::new(),
         }
@@ -131,9 +136,10 @@ impl DwarfIndex {
             units: HashMap::new(),
             functions: HashMap::new(),
             paths: HashMap::new(),
-            work: Work::new(WORK_LIMIT),
+            work: Work::new(WORK_LIMIT, &sections.files),
         };
         let found = batch.resolve(addresses);
+        batch.work.let_go();
         (found, !batch.work.exhausted())
     }
 }
@@ -151,7 +157,7 @@ struct Batch<'batch, 'data> {
     /// By whether the entry is in the supplementary file, and by its place.
     functions: HashMap<(bool, usize), Named>,
     paths: HashMap<(u32, u64), Option<Arc<str>>>,
-    work: Work,
+    work: Work<'batch>,
 }
 
 impl<'data> Batch<'_, 'data> {

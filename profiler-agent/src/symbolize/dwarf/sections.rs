@@ -54,6 +54,8 @@ pub(in crate::symbolize) struct DebugSections<'data> {
     pub(in crate::symbolize) own: Sections<'data>,
     /// Of the supplementary file, where there is one.
     pub(in crate::symbolize) supplementary: Option<Sections<'data>>,
+    /// The whole files, one or two.
+    pub(in crate::symbolize) files: Vec<&'data [u8]>,
     /// Of both.
     pub(in crate::symbolize) endian: RunTimeEndian,
 }

@@ -11,6 +11,7 @@ use gimli::{DebugInfoOffset, UnitType};
 use hashbrown::HashSet;
 
 use super::sections::Dwarf;
+use super::work::Walked;
 
 /// Units of a file that are indexed.
 const MAX_UNITS: usize = 1 << 20;
@@ -18,6 +19,9 @@ const MAX_UNITS: usize = 1 << 20;
 const MAX_RANGES: usize = 1 << 21;
 /// Ranges of one unit with no more than this between them become one.
 const JOINED_GAP: u64 = 256;
+
+/// A unit's worth in [`Walked::pass`]: one access to each of its sections makes up to 64 KiB of each resident.
+const UNIT_STEPS: u64 = 1 << 10;
 
 #[derive(Clone, Copy, Debug)]
 struct UnitRange {
@@ -38,14 +42,15 @@ pub(super) struct UnitIndex {
 
 impl UnitIndex {
     /// Reads the index of a file whose executable segments are `code`. What is malformed is left out.
-    pub(super) fn build(dwarf: &Dwarf<'_>, code: &[Range<u64>]) -> Self {
+    pub(super) fn build(dwarf: &Dwarf<'_>, code: &[Range<u64>], walked: &mut Walked<'_>) -> Self {
         let mut offsets = Vec::new();
         let mut ranges = Vec::new();
         let mut listed = HashSet::new();
-        read_aranges(dwarf, code, &mut ranges, &mut listed);
+        read_aranges(dwarf, code, &mut ranges, &mut listed, walked);
 
         let mut headers = dwarf.units();
         while let Ok(Some(header)) = headers.next() {
+            walked.pass(UNIT_STEPS);
             let Some(DebugInfoOffset(offset)) = header.debug_info_offset() else {
                 continue;
             };
@@ -139,6 +144,7 @@ fn read_aranges(
     code: &[Range<u64>],
     ranges: &mut Vec<(u64, u64, usize)>,
     listed: &mut HashSet<usize>,
+    walked: &mut Walked<'_>,
 ) {
     let mut headers = dwarf.debug_aranges.headers();
     while let Ok(Some(header)) = headers.next() {
@@ -148,6 +154,7 @@ fn read_aranges(
         while let Ok(Some(entry)) = entries.next() {
             let range = entry.range();
             any = true;
+            walked.pass(1);
             push(ranges, code, range.begin..range.end, offset);
         }
         if any {

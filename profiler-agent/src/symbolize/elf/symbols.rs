@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use object::{Endianness, elf};
 
 use super::image::ElfImage;
-use super::mapped::{MappedFile, let_go};
+use super::mapped::MappedFile;
 use super::{debug_file, mini_debug, plt, symtab};
 use crate::profile::{
     Executable, ExecutableId, FrameName, FrameType, LossCause, Losses, ResolvedFrames,
@@ -197,14 +197,11 @@ impl ElfSymbols {
             match debug_sections(source, shared.as_ref(), limits, &mut known.decompressed) {
                 Some(sections) => {
                     let code = code_ranges(executable);
-                    let index = known.index.get_or_insert_with(|| {
-                        let index = DwarfIndex::build(&sections, &code);
-                        let_go(source.data.as_ptr(), source.data.len());
-                        index
-                    });
+                    let index = known
+                        .index
+                        .get_or_insert_with(|| DwarfIndex::build(&sections, &code));
                     let (found, whole) = index.resolve(&sections, &code, addresses, names);
                     losses.add(LossCause::DebugInfoBudget, u64::from(!whole));
-                    let_go(source.data.as_ptr(), source.data.len());
                     debug = found;
                 }
                 None => {
@@ -246,6 +243,10 @@ fn debug_sections<'data>(
     if mapped > mapped_limit || decompressed > decompressed_limit {
         return None;
     }
+    let files = std::iter::once(image)
+        .chain(supplementary)
+        .map(|image| image.data)
+        .collect();
     let supplementary = match supplementary {
         Some(image) => Some(sections(image, true, decompressed_limit, kept)?),
         None => None,
@@ -253,6 +254,7 @@ fn debug_sections<'data>(
     Some(DebugSections {
         own: sections(image, false, decompressed_limit, kept)?,
         supplementary,
+        files,
         endian: run_time_endian(image.endian),
     })
 }

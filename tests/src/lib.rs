@@ -1,6 +1,7 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]).
+//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]). [`daemon`] runs the agent
+//! as a daemon, [`peer`] the programs of others that it works with.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -8,7 +9,9 @@
 pub mod agent;
 pub mod build;
 pub mod claim;
+pub mod daemon;
 pub mod debug_info;
+pub mod peer;
 pub mod pprof;
 pub mod workload;
 

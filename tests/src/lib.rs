@@ -1,7 +1,8 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
 //! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]). [`daemon`] runs the agent
-//! as a daemon, [`peer`] the programs of others that it works with.
+//! as a daemon, [`peer`] the programs of others that it works with;
+//! [`measure`] tells what either costs.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -11,6 +12,7 @@ pub mod build;
 pub mod claim;
 pub mod daemon;
 pub mod debug_info;
+pub mod measure;
 pub mod peer;
 pub mod pprof;
 pub mod workload;

@@ -16,6 +16,7 @@ const STAGES: &[&str] = &[
     "aggregate",
     "collect",
     "control",
+    "correlate",
     "export",
     "page",
     "process",

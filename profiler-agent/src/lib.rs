@@ -1,9 +1,9 @@
 //! The profiler's agent. One sample's way, kernel to backend:
 //!
-//! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample` -> [`aggregate`] `Window`
-//! -> [`symbolize`] `Profile` -> [`export`] payload -> file, [`store`] or receiver; [`page`] shows
-//! what the store holds. [`unwind`] turns call frame information into the tables that the kernel
-//! side walks stacks by.
+//! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample`, with labels and links by
+//! [`correlate`] -> [`aggregate`] `Window` -> [`symbolize`] `Profile` -> [`export`] payload -> file,
+//! [`store`] or receiver; [`page`] shows what the store holds. [`unwind`] turns call frame information
+//! into the tables that the kernel side walks stacks by.
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
 //! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
@@ -16,6 +16,7 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod confine;
+pub mod correlate;
 pub mod export;
 pub mod go;
 pub mod page;

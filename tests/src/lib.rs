@@ -1,9 +1,8 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]).
-//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]). [`daemon`] runs the agent
-//! as a daemon, [`peer`] the programs of others that it works with;
-//! [`measure`] tells what either costs.
+//! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
+//! runs the agent as a daemon, [`peer`] the programs of others that it works with; [`measure`] tells
+//! what either costs.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.

@@ -25,6 +25,8 @@ pub struct Limits {
     pub stack_frames: usize,
     /// Distinct threads.
     pub threads: usize,
+    /// Distinct contexts (labels and links); a sample that finds no room goes without.
+    pub contexts: usize,
 }
 
 impl Default for Limits {
@@ -36,6 +38,7 @@ impl Default for Limits {
             locations: 500_000,
             stack_frames: 10_000_000,
             threads: 200_000,
+            contexts: 200_000,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Aggregator {
         limits.locations = limits.locations.min(MOST);
         limits.stack_frames = limits.stack_frames.min(MOST);
         limits.threads = limits.threads.min(MOST);
+        limits.contexts = limits.contexts.min(MOST);
         Self {
             config,
             start,
@@ -218,7 +222,7 @@ impl Aggregator {
             Err(hash) => self.insert_stack(hash, frames),
         };
         let context = match context {
-            Some(context) => ContextIndex(self.contexts.intern(Arc::clone(context))),
+            Some(context) => self.context(context),
             None => ContextIndex::default(),
         };
         let next = self.samples.len() as u32;
@@ -236,6 +240,20 @@ impl Aggregator {
         self.samples[index as usize].times.push(time);
         self.outcomes[process_index].add(outcome);
         self.count += 1;
+    }
+
+    fn context(&mut self, context: &Arc<SampleContext>) -> ContextIndex {
+        let known = self.contexts.find(context);
+        match known {
+            Some(index) => ContextIndex(index),
+            None if self.contexts.as_slice().len() <= self.config.limits.contexts => {
+                ContextIndex(self.contexts.intern(Arc::clone(context)))
+            }
+            None => {
+                self.losses.add(LossCause::LabelCut, 1);
+                ContextIndex::default()
+            }
+        }
     }
 
     fn fits(&self, frames: &[LocatedFrame]) -> bool {

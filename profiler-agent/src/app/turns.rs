@@ -23,6 +23,7 @@ use super::wake::{Kind, Waiter, Wake};
 use crate::aggregate::{self, Aggregator};
 use crate::collect::sideband::Sideband;
 use crate::collect::{Kernel, LoadOptions, Selection};
+use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample,
@@ -53,6 +54,7 @@ pub(super) struct Running {
     processes: ProcessTable<ProcFs>,
     demand: Demand,
     runtimes: Runtimes,
+    correlator: Correlator,
     aggregator: Aggregator,
     sink: WindowSink,
     waiter: Waiter,
@@ -138,6 +140,7 @@ impl Running {
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
             runtimes: Runtimes::default(),
+            correlator: Correlator::new(config.correlation),
             aggregator: Aggregator::new(aggregation, now),
             sink,
             waiter,
@@ -369,7 +372,7 @@ impl Running {
     /// Locates the samples up to `until` and adds them to the window.
     fn locate(&mut self, until: BootTime) {
         let held = std::mem::take(&mut self.held);
-        for sample in held {
+        for mut sample in held {
             if sample.time > until {
                 self.held.push(sample);
                 continue;
@@ -382,7 +385,10 @@ impl Running {
                     .want(self.processes.mappings(sample.pid), &self.kernel.publisher);
             }
             match self.processes.locate(&sample) {
-                Ok(located) => {
+                Ok(mut located) => {
+                    if let Some(raw) = sample.context.take() {
+                        located.context = self.correlator.context(&located.process, *raw);
+                    }
                     for frame in &located.frames {
                         if let Some(executable) = &frame.executable {
                             self.kernel.publisher.used(executable.id, sample.time);
@@ -408,6 +414,7 @@ impl Running {
         losses.merge(&self.processes.take_losses());
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
+        losses.merge(&self.correlator.take_losses());
         let window = self.aggregator.close(end, losses);
         if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {
             // Counted in the next window that finds room.

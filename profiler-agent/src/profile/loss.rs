@@ -66,9 +66,9 @@ pub enum LossCause {
     StoreFailed,
     /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
     GoroutineInconsistent,
-    /// Labels: cut, or left out because a sample had more than are read.
+    /// Labels: cut, or left out because a sample or a window had more than are kept.
     LabelCut,
-    /// Labels: the value was replaced by `other`, because there were too many distinct ones.
+    /// Labels: the value was replaced by `other`, or with too many distinct keys the label left out.
     LabelValues,
     /// Trace links: malformed ids.
     LinkMalformed,

@@ -18,6 +18,7 @@ const STAGES: &[&str] = &[
     "aggregate",
     "collect",
     "control",
+    "correlate",
     "export",
     "page",
     "process",

@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod context;
 mod counters;
 mod globals;
 mod maps;

@@ -2,7 +2,7 @@
 
 mod debug_file;
 mod image;
-mod mapped;
+pub(crate) mod mapped;
 mod mini_debug;
 mod plt;
 mod symbols;

@@ -87,6 +87,15 @@ pub fn process_root(pid: u32) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// The memory of process `pid`, open for reading; positions in it are addresses.
+///
+/// # Errors
+/// `ENOENT`/`ESRCH` when it is gone, `EACCES` without `CAP_SYS_PTRACE`.
+pub fn memory_of(pid: u32) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat(CWD, format!("/proc/{pid}/mem"), flags, Mode::empty())?.into())
+}
+
 /// A handle on the agent's own root directory.
 ///
 /// # Errors

@@ -7,7 +7,8 @@
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
 //! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
-//! belongs to other processes. So does [`go`]: what a Go executable says about its code.
+//! belongs to other processes. So do [`go`]: what a Go executable says about its code, and
+//! [`thread_local`]: where programs keep what they say of the request that a thread works for.
 #![deny(missing_docs)]
 
 pub mod aggregate;
@@ -25,4 +26,5 @@ pub mod profile;
 pub mod store;
 pub mod symbolize;
 pub mod telemetry;
+pub mod thread_local;
 pub mod unwind;

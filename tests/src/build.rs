@@ -54,6 +54,12 @@ pub fn cpp(name: &str, variant: &str, flags: &[&str]) -> PathBuf {
 /// The Rust program, in release with line tables; its own cargo workspace.
 #[must_use]
 pub fn rust() -> PathBuf {
+    rust_program("workload")
+}
+
+/// One of the programs of the Rust workspace.
+#[must_use]
+pub fn rust_program(name: &str) -> PathBuf {
     let target = directory().join("rust");
     let mut command = Command::new("cargo");
     command
@@ -61,7 +67,7 @@ pub fn rust() -> PathBuf {
         .arg(&target)
         .current_dir(sources().join("rust"));
     finish(&mut command);
-    target.join("release/workload")
+    target.join("release").join(name)
 }
 
 /// The Go program.
@@ -73,6 +79,17 @@ pub fn go() -> PathBuf {
         .env("GOFLAGS", "-trimpath")
         .current_dir(sources().join("go"));
     build("go-split", &mut command, &sources().join("go"))
+}
+
+/// The Go program whose goroutines label their work.
+#[must_use]
+pub fn go_labels() -> PathBuf {
+    let mut command = Command::new("go");
+    command
+        .arg("build")
+        .env("GOFLAGS", "-trimpath")
+        .current_dir(sources().join("go-labels"));
+    build("go-labels", &mut command, &sources().join("go-labels"))
 }
 
 fn directory() -> PathBuf {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::runtimes::FileFacts;
 use super::tables::{BuiltTable, TableBuilder};
 use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
-use crate::go::Runtime;
 use crate::profile::{BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind};
 use crate::unwind::{RuleInterner, reindex};
 
@@ -24,8 +24,8 @@ pub(super) struct Demand {
     asked: HashSet<ExecutableId>,
     /// Files whose table found no room, and when.
     refused: HashMap<ExecutableId, BootTime>,
-    /// What files said of their runtimes since the last call of `take_runtimes`.
-    runtimes: Vec<(ExecutableId, Runtime)>,
+    /// What files said beside their tables since the last call of `take_facts`.
+    facts: Vec<(ExecutableId, FileFacts)>,
     losses: Losses,
 }
 
@@ -43,7 +43,7 @@ impl Demand {
             uploaded: 0,
             asked: HashSet::new(),
             refused: HashMap::new(),
-            runtimes: Vec::new(),
+            facts: Vec::new(),
             losses: Losses::default(),
         };
         demand.upload_rules(publisher)?;
@@ -77,11 +77,12 @@ impl Demand {
             let BuiltTable {
                 executable,
                 table,
-                runtime,
+                facts,
             } = built;
             self.asked.remove(&executable);
-            self.runtimes
-                .extend(runtime.map(|runtime| (executable, runtime)));
+            if !facts.is_empty() {
+                self.facts.push((executable, facts));
+            }
             match table {
                 Ok(table) => {
                     let (start, buckets) = (table.start, table.buckets);
@@ -103,9 +104,9 @@ impl Demand {
         Ok(())
     }
 
-    /// What files said of their runtimes since the last call.
-    pub(super) fn take_runtimes(&mut self) -> Vec<(ExecutableId, Runtime)> {
-        std::mem::take(&mut self.runtimes)
+    /// What files said beside their tables since the last call.
+    pub(super) fn take_facts(&mut self) -> Vec<(ExecutableId, FileFacts)> {
+        std::mem::take(&mut self.facts)
     }
 
     fn upload_rules(&mut self, publisher: &mut Publisher) -> Result<(), CollectError> {

@@ -1,59 +1,236 @@
-//! Which processes have a language runtime whose insides are known, and telling the kernel side.
+//! What the kernel side is told of a process beside its mappings: where the language runtime whose insides are
+//! known keeps its goroutines, and where its threads say which request they work for.
 //!
-//! What an executable says of its runtime comes with its unwind table, from the same thread. It becomes a
-//! process's entry when both are there: the facts of a file, and where this process mapped it.
+//! What an executable says of these comes with its unwind table, from the same thread. It becomes a
+//! process's entry when both are there: the facts of a file, and where this process mapped it. The place of a
+//! variable in a library is known when the dynamic linker has noted it: until then it is looked for again,
+//! less and less often.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use profiler_common::layout::{RuntimeEntry, ThreadLocal};
 
 use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
-use crate::go::{Runtime, Slot};
+use crate::confine;
+use crate::go::{self, LineTable, Runtime, Slot};
 use crate::profile::{
-    BootTime, ElfAddress, ExecutableId, ExecutableMapping, MappingKind, VirtualAddress,
+    BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, LossCause, Losses,
+    MappingKind, VirtualAddress,
 };
+use crate::symbolize::MappedFile;
+use crate::thread_local::{self, ProcessMemory, Resolved, Role};
 
-/// What is known of the runtimes in executables.
+/// Time to the second look for a variable whose place was not noted yet; each further one doubles it.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+/// The longest time between two looks.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// What a file says that is no unwind table.
+#[derive(Clone, Debug, Default)]
+pub struct FileFacts {
+    /// Its Go runtime.
+    pub go: Option<Runtime>,
+    /// Its variables of thread contexts.
+    pub variables: thread_local::Facts,
+}
+
+impl FileFacts {
+    /// Reads the facts of a file.
+    #[must_use]
+    pub fn read(executable: &Executable) -> Self {
+        let Some(file) = &executable.file else {
+            return Self::default();
+        };
+        let path = executable.path.escape_debug();
+        let variables = thread_local::facts_of(file).unwrap_or_else(|absent| {
+            tracing::debug!(%absent, %path, "no variables of thread contexts");
+            thread_local::Facts::default()
+        });
+        let facts = Self {
+            go: go_runtime(executable),
+            variables,
+        };
+        if facts.matters() {
+            tracing::debug!(path = %executable.path.escape_debug(), ?facts, "a runtime");
+        }
+        facts
+    }
+
+    /// Does it say nothing?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.matters() && self.variables.interpreter.is_none()
+    }
+
+    /// Does it say something by itself, not only together with another file?
+    fn matters(&self) -> bool {
+        self.go.is_some() || !self.variables.is_empty()
+    }
+}
+
+fn go_runtime(executable: &Executable) -> Option<Runtime> {
+    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
+    let table = LineTable::find(&file).ok()?;
+    let runtime = go::runtime_of(&file, &table);
+    if file.truncated() {
+        return None;
+    }
+    runtime
+}
+
+/// A process whose mappings are told.
+#[derive(Clone, Copy)]
+pub(super) struct Mapped<'a> {
+    pub(super) pid: u32,
+    pub(super) image: BootTime,
+    /// Path of its program.
+    pub(super) program: &'a str,
+}
+
+/// When a process is looked at again.
+struct Look {
+    image: BootTime,
+    next: BootTime,
+    wait: Duration,
+}
+
+/// What is known of the runtimes in executables, and in which processes it is still to be found.
 #[derive(Default)]
 pub(super) struct Runtimes {
-    by_file: HashMap<ExecutableId, Arc<Runtime>>,
+    by_file: HashMap<ExecutableId, Arc<FileFacts>>,
+    looks: HashMap<u32, Look>,
+    losses: Losses,
 }
 
 impl Runtimes {
-    /// Notes what a file says of its runtime.
-    pub(super) fn learn(&mut self, executable: ExecutableId, runtime: Runtime) {
-        self.by_file.insert(executable, Arc::new(runtime));
+    /// Notes what a file says. Is it something that its processes are to be told of?
+    pub(super) fn learn(&mut self, executable: ExecutableId, facts: FileFacts) -> bool {
+        let matters = facts.matters();
+        self.by_file.insert(executable, Arc::new(facts));
+        matters
     }
 
     /// Tells the kernel side of the runtime of the process with these mappings, if there is one.
     pub(super) fn publish<'a>(
-        &self,
-        pid: u32,
-        image: BootTime,
+        &mut self,
+        process: Mapped<'_>,
         mappings: impl Iterator<Item = &'a ExecutableMapping>,
         publisher: &mut Publisher,
         now: BootTime,
     ) -> Result<(), CollectError> {
-        if self.by_file.is_empty() {
+        let files = self.files(process.program, mappings);
+        let mut entry = RuntimeEntry::default();
+        let found = files
+            .iter()
+            .find_map(|file| Some((file.facts.go.as_ref()?, file.mapping)));
+        if let Some((runtime, mapping)) = found
+            && let Some(with_go) = self::entry(runtime, mapping)
+        {
+            entry = with_go;
+        }
+        let resolved = variables(process.pid, &files);
+        resolved.write(&mut entry);
+        self.look_again(process, &resolved, now);
+        if entry == RuntimeEntry::default() {
             return Ok(());
         }
-        for mapping in mappings {
-            if let MappingKind::File { executable, .. } = &mapping.kind
-                && let Some(runtime) = self.by_file.get(&executable.id)
-                && let Some(entry) = entry(runtime, mapping)
-            {
-                return publisher.set_runtime(pid, image, &entry, now);
-            }
-        }
-        Ok(())
+        publisher.set_runtime(process.pid, process.image, &entry, now)
     }
 
-    /// Forgets the files that are not in use any more.
-    pub(super) fn prune(&mut self, used: impl Fn(ExecutableId) -> bool) {
-        self.by_file.retain(|executable, _| used(*executable));
+    /// The files of a process that something is known of, each once.
+    fn files<'a>(
+        &self,
+        program: &str,
+        mappings: impl Iterator<Item = &'a ExecutableMapping>,
+    ) -> Vec<KnownFile<'a>> {
+        let mut files: Vec<KnownFile<'a>> = Vec::new();
+        if self.by_file.is_empty() {
+            return files;
+        }
+        for mapping in mappings {
+            let MappingKind::File { executable, .. } = &mapping.kind else {
+                continue;
+            };
+            if let Some(facts) = self.by_file.get(&executable.id)
+                && files.iter().all(|file| file.id != executable.id)
+                && let Some(start) = place_of(ElfAddress(0), mapping)
+            {
+                files.push(KnownFile {
+                    id: executable.id,
+                    facts: Arc::clone(facts),
+                    mapping,
+                    role: if *executable.path == *program {
+                        Role::Program
+                    } else {
+                        Role::Library { bias: start.0 }
+                    },
+                });
+            }
+        }
+        files
     }
+
+    /// Plans another look at a process where that is worth it; counts what stays unknown.
+    fn look_again(&mut self, process: Mapped<'_>, resolved: &Resolved, now: BootTime) {
+        let before = self.looks.remove(&process.pid);
+        if !resolved.is_pending() {
+            for (variable, reason) in resolved.unresolved() {
+                tracing::debug!(pid = process.pid, ?variable, %reason, "no thread context");
+                self.losses.add(LossCause::ThreadContextUnresolved, 1);
+            }
+            return;
+        }
+        let wait = match before {
+            Some(look) if look.image == process.image => (look.wait * 2).min(LAST_LOOK),
+            _ => FIRST_LOOK,
+        };
+        let look = Look {
+            image: process.image,
+            next: now.plus(wait),
+            wait,
+        };
+        self.looks.insert(process.pid, look);
+    }
+
+    /// The processes that are to be looked at again now.
+    pub(super) fn due(&self, now: BootTime) -> Vec<u32> {
+        let due = self.looks.iter().filter(|(_, look)| look.next <= now);
+        due.map(|(pid, _)| *pid).collect()
+    }
+
+    /// Forgets the files that are not in use any more, and the processes that are gone.
+    pub(super) fn prune(
+        &mut self,
+        used: impl Fn(ExecutableId) -> bool,
+        image: impl Fn(u32) -> Option<BootTime>,
+    ) {
+        self.by_file.retain(|executable, _| used(*executable));
+        self.looks
+            .retain(|pid, look| image(*pid) == Some(look.image));
+    }
+
+    /// What could not be found since the last call.
+    pub(super) fn take_losses(&mut self) -> Losses {
+        self.losses.take()
+    }
+}
+
+/// A file that something is known of, in a process.
+struct KnownFile<'a> {
+    id: ExecutableId,
+    facts: Arc<FileFacts>,
+    mapping: &'a ExecutableMapping,
+    role: Role,
+}
+
+/// Where the variables of thread contexts are in a process.
+fn variables(pid: u32, files: &[KnownFile<'_>]) -> Resolved {
+    let memory = ProcessMemory::new(|| confine::memory_of(pid).ok());
+    let files = files.iter().map(|file| (&file.facts.variables, file.role));
+    thread_local::resolve(files, &memory)
 }
 
 /// The entry of a process that maps the file of `runtime` as `mapping` says.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
+use super::runtimes::FileFacts;
 use super::wake::Wake;
-use crate::go::{self, LineTable, Runtime};
 use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
-use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, TableCache, TableKey, build};
 
 /// A table, or why there is none.
@@ -18,8 +17,8 @@ pub struct BuiltTable {
     pub executable: ExecutableId,
     /// The table.
     pub table: Result<UnwindTable, Option<LossCause>>,
-    /// What the file says of its Go runtime.
-    pub runtime: Option<Runtime>,
+    /// What else the file says.
+    pub facts: FileFacts,
 }
 
 /// Where tables are kept between runs.
@@ -56,7 +55,7 @@ impl TableBuilder {
                 let built = BuiltTable {
                     executable: executable.id,
                     table: table_of(&executable, cache.as_mut()),
-                    runtime: runtime_of(&executable),
+                    facts: FileFacts::read(&executable),
                 };
                 if outgoing.send(built).is_err() {
                     return;
@@ -124,17 +123,6 @@ fn table_of(
         tracing::warn!(%error, path = %executable.path.escape_debug(), "an unwind table is not kept on disk");
     }
     Ok(table)
-}
-
-fn runtime_of(executable: &Executable) -> Option<Runtime> {
-    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
-    let table = LineTable::find(&file).ok()?;
-    let runtime = go::runtime_of(&file, &table);
-    if file.truncated() {
-        return None;
-    }
-    tracing::debug!(path = %executable.path.escape_debug(), ?runtime, "a Go program");
-    runtime
 }
 
 fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {

@@ -17,7 +17,7 @@ use profiler_common::layout::SampleFlags;
 use super::clock::boot_now;
 use super::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
 use super::demand::Demand;
-use super::runtimes::Runtimes;
+use super::runtimes::{Mapped, Runtimes};
 use super::tables::TableBuilder;
 use super::wake::{Kind, Waiter, Wake};
 use crate::aggregate::{self, Aggregator};
@@ -242,21 +242,28 @@ impl Running {
     fn load_tables(&mut self) -> Result<(), CollectorError> {
         let now = boot_now();
         self.demand.load(&mut self.kernel.publisher, now)?;
-        for (executable, runtime) in self.demand.take_runtimes() {
-            self.runtimes.learn(executable, runtime);
-            for pid in self.kernel.publisher.users_of(executable) {
-                self.publish_runtime(pid, now)?;
+        for (executable, facts) in self.demand.take_facts() {
+            if self.runtimes.learn(executable, facts) {
+                for pid in self.kernel.publisher.users_of(executable) {
+                    self.publish_runtime(pid, now)?;
+                }
             }
         }
         Ok(())
     }
 
     fn publish_runtime(&mut self, pid: u32, now: BootTime) -> Result<(), CollectorError> {
-        if let Some(image) = self.processes.image(pid) {
+        if let (Some(image), Some(process)) =
+            (self.processes.image(pid), self.processes.process(pid))
+        {
+            let process = Mapped {
+                pid,
+                image,
+                program: &process.executable,
+            };
             let mappings = self.processes.mappings(pid);
             let publisher = &mut self.kernel.publisher;
-            self.runtimes
-                .publish(pid, image, mappings, publisher, now)?;
+            self.runtimes.publish(process, mappings, publisher, now)?;
         }
         Ok(())
     }
@@ -314,6 +321,9 @@ impl Running {
         self.read_rings();
         self.read_sideband()?;
         self.locate(self.known_until);
+        for pid in self.runtimes.due(now) {
+            self.publish_runtime(pid, now)?;
+        }
         if now >= self.next_second {
             self.next_second = now.plus(SECOND);
             self.follow_cpus()?;
@@ -322,7 +332,9 @@ impl Running {
             self.kernel.publisher.unload_idle(now)?;
             self.demand.prune(now);
             let publisher = &self.kernel.publisher;
-            self.runtimes.prune(|file| publisher.has_table(file));
+            let processes = &self.processes;
+            self.runtimes
+                .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
             self.breaths = 0;
         }
         if now >= self.window_end {
@@ -414,6 +426,7 @@ impl Running {
         losses.merge(&self.processes.take_losses());
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
+        losses.merge(&self.runtimes.take_losses());
         losses.merge(&self.correlator.take_losses());
         let window = self.aggregator.close(end, losses);
         if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {

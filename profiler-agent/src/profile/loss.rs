@@ -66,6 +66,8 @@ pub enum LossCause {
     StoreFailed,
     /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
     GoroutineInconsistent,
+    /// Processes that publish thread contexts in a variable whose place could not be found: no links of theirs.
+    ThreadContextUnresolved,
     /// Labels: cut, or left out because a sample or a window had more than are kept.
     LabelCut,
     /// Labels: the value was replaced by `other`, or with too many distinct keys the label left out.
@@ -76,7 +78,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -107,6 +109,7 @@ impl LossCause {
         Self::ShutdownUndelivered,
         Self::StoreFailed,
         Self::GoroutineInconsistent,
+        Self::ThreadContextUnresolved,
         Self::LabelCut,
         Self::LabelValues,
         Self::LinkMalformed,
@@ -151,6 +154,7 @@ impl LossCause {
             Self::ShutdownUndelivered => "shutdown_undelivered",
             Self::StoreFailed => "store_failed",
             Self::GoroutineInconsistent => "goroutine_inconsistent",
+            Self::ThreadContextUnresolved => "thread_context_unresolved",
             Self::LabelCut => "label_cut",
             Self::LabelValues => "label_values",
             Self::LinkMalformed => "link_malformed",

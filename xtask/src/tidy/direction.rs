@@ -5,7 +5,7 @@ use std::path::Path;
 use super::source::Source;
 
 /// What lies below the stages: each may import `profile`, everything above may import them.
-const FOUNDATIONS: &[&str] = &["profile", "confine", "go"];
+const FOUNDATIONS: &[&str] = &["profile", "confine", "go", "thread_local"];
 
 /// Modules above the stages, each with what it may import beside the foundations.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -1,6 +1,7 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]).
+//! independent readers ([`pprof`], [`python`]) and compares ([`claim`],
+//! [`debug_info`]). [`manifest`] is what is deployed.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -10,6 +11,7 @@ pub mod build;
 pub mod bulk;
 pub mod claim;
 pub mod debug_info;
+pub mod manifest;
 pub mod pprof;
 pub mod python;
 pub mod workload;

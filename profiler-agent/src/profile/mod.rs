@@ -25,7 +25,7 @@ pub mod window;
 
 pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
 pub use builder::ProfileBuilder;
-pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment};
+pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};

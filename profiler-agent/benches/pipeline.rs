@@ -82,7 +82,7 @@ impl Program {
             let library = (number * 7 + library * 3) % (LIBRARIES - 2) + 2;
             Some(Arc::clone(&libraries[library as usize]))
         }));
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             modules.push(None);
         }
         let count = modules.len() as u64;

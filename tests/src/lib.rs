@@ -2,7 +2,7 @@
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
 //! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
 //! runs the agent as a daemon, [`peer`] the programs of others that it works with; [`measure`] tells
-//! what either costs.
+//! what either costs. [`manifest`] is what is deployed.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -13,6 +13,7 @@ pub mod bulk;
 pub mod claim;
 pub mod daemon;
 pub mod debug_info;
+pub mod manifest;
 pub mod measure;
 pub mod peer;
 pub mod pprof;

@@ -5,30 +5,9 @@ use std::fs;
 use std::process::Command;
 
 use profiler_tests::agent::{executable, run};
+use profiler_tests::manifest::{capabilities, container, daemonset};
 use profiler_tests::workspace;
 use serde_json::Value;
-
-/// The manifest, read by an independent YAML parser.
-fn manifest() -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
-    let mut command = Command::new("/usr/bin/python3");
-    command
-        .args(["-c", script])
-        .arg(workspace().join("deploy/daemonset.yaml"));
-    let output = run(&mut command);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{errors} (`cargo xtask test` installs python3-yaml)"
-    );
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn container(manifest: &Value) -> Value {
-    let containers = &manifest["spec"]["template"]["spec"]["containers"];
-    assert_eq!(containers.as_array().map(Vec::len), Some(1));
-    containers[0].clone()
-}
 
 fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
     let entries = list.as_array().expect("a list").iter();
@@ -39,13 +18,11 @@ fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
 
 #[test]
 fn privileges_are_those_that_the_readme_lists() {
-    let manifest = manifest();
+    let manifest = daemonset();
     let context = &container(&manifest)["securityContext"];
-    let added: BTreeSet<String> = context["capabilities"]["add"]
-        .as_array()
-        .expect("capabilities")
+    let added: BTreeSet<String> = capabilities(&container(&manifest))
         .iter()
-        .map(|capability| format!("CAP_{}", capability.as_str().expect("a name")))
+        .map(|capability| format!("CAP_{capability}"))
         .collect();
     let readme = fs::read_to_string(workspace().join("README.md")).expect("README.md");
     let documented: BTreeSet<String> = readme
@@ -63,7 +40,7 @@ fn privileges_are_those_that_the_readme_lists() {
 
 #[test]
 fn what_is_mounted_is_there_and_only_state_is_written_to() {
-    let manifest = manifest();
+    let manifest = daemonset();
     let pod = &manifest["spec"]["template"]["spec"];
     let container = container(&manifest);
     let mounts = &container["volumeMounts"];
@@ -86,7 +63,7 @@ fn what_is_mounted_is_there_and_only_state_is_written_to() {
 
 #[test]
 fn selectors_meet_and_variables_are_defined_before_their_use() {
-    let manifest = manifest();
+    let manifest = daemonset();
     let labels = &manifest["spec"]["template"]["metadata"]["labels"];
     assert_eq!(&manifest["spec"]["selector"]["matchLabels"], labels);
     let container = container(&manifest);
@@ -106,7 +83,7 @@ fn selectors_meet_and_variables_are_defined_before_their_use() {
 
 #[test]
 fn the_arguments_are_a_command_of_the_agent() {
-    let container = container(&manifest());
+    let container = container(&daemonset());
     let arguments = container["args"].as_array().expect("arguments");
     let mut command = Command::new(executable());
     command

@@ -28,9 +28,14 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("g++", "g++"),
     need("musl-gcc", "musl-tools"),
     need("addr2line", "binutils"),
+    need("nm", "binutils"),
+    need("objcopy", "binutils"),
+    need("objdump", "binutils"),
+    need("readelf", "binutils"),
     need("strip", "binutils"),
     need("xz", "xz-utils"),
     need("dwz", "dwz"),
+    need("python3", "python3"),
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3*/ensurepip", "python3-venv"),
     need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
@@ -42,6 +47,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("setpriv", "util-linux"),
     need("/usr/bin/busybox", "busybox-static"),
     need("bpftool", "bpftool"),
+    need("openssl", "openssl"),
     // The eBPF side and the check for aarch64 rebuild the standard library.
     need("/usr/bin/rustc", "rustc-web"),
     need("/usr/bin/cargo", "cargo-web"),
@@ -140,6 +146,9 @@ fn on_path(program: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -151,5 +160,50 @@ mod tests {
         assert!(!present("/proc/no-name-begins-so*/status"));
         assert!(!present("no-program-has-this-name"));
         assert!(!present("/no/file/has/this/name"));
+    }
+
+    /// What every Debian has, or whoever runs this.
+    const THERE: &[&str] = &[
+        "/bin/true",
+        "apt-get",
+        "bash",
+        "cargo",
+        "cat",
+        "chroot",
+        "false",
+        "ldd",
+        "mkfifo",
+        "rustc",
+        "sh",
+        "sudo",
+        "true",
+    ];
+
+    /// The programs that the sources of a directory start by name.
+    fn started(directory: &Path, programs: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                started(&path, programs);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let names = text.split("Command::new(\"").skip(1);
+                programs.extend(names.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_the_tests_start_is_seen_to() {
+        let mut programs = BTreeSet::new();
+        for directory in ["profiler-agent", "profiler-common", "tests"] {
+            started(&crate::workspace().join(directory), &mut programs);
+        }
+        assert!(programs.contains("readelf"), "{programs:?}");
+        programs.retain(|program| {
+            !THERE.contains(&program.as_str())
+                && !PREREQUISITES.iter().any(|need| need.probe == program)
+        });
+        assert_eq!(programs, BTreeSet::new());
     }
 }

@@ -14,22 +14,23 @@
 //!   that nobody used for [`UNUSED`]. What is in use stays open whatever the cache does, up to
 //!   [`Limits::open`] files; whatever is mapped beyond is one executable without a name.
 
-use std::fs::File;
+mod identity;
+mod limits;
+mod open;
+
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use rustix::fs::{Stat, fstat, major, minor};
+use rustix::fs::fstat;
 
-use super::elf::{self, ElfError, ElfSummary};
-use super::scan;
+use self::identity::{Key, is_memory, version_of};
+pub use self::limits::Limits;
+use self::open::{Found, Opener};
+use super::elf;
 use super::text::{lossy, without_deleted};
 use super::vdso;
-use crate::confine::{self, Opened};
 use crate::profile::{
     BootTime, BuildId, Executable, ExecutableId, FileIdentity, FileOffset, LossCause, Losses,
     MappingKind, VirtualAddress,
@@ -55,52 +56,6 @@ pub struct MappedFile<'a> {
     pub path: &'a [u8],
     /// When it was seen.
     pub time: BootTime,
-}
-
-/// Bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Files that the cache keeps open.
-    pub pinned: usize,
-    /// Names that are known at a time, those of files in use included: a file has one or two.
-    pub open: usize,
-}
-
-impl Limits {
-    /// The bounds for a process that may have `descriptors` open: a part of them, at most
-    /// [`Limits::default`].
-    #[must_use]
-    pub fn within(descriptors: u64) -> Self {
-        let Self { pinned, open } = Self::default();
-        // A file of a container also has a descriptor of its root; some are for others.
-        let fitting = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
-        Self {
-            pinned: pinned.min(fitting),
-            open: open.min(fitting),
-        }
-    }
-
-    /// The bounds for this process, by its limit of descriptors (`RLIMIT_NOFILE`).
-    #[must_use]
-    pub fn of_this_process() -> Self {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        limit.current.map_or_else(Self::default, Self::within)
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            pinned: 1_024,
-            open: 4_096,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    BuildId(BuildId, Box<[u8]>),
-    Inode(u32, u32, u64),
 }
 
 #[derive(Debug)]
@@ -131,7 +86,7 @@ pub struct Executables {
     overflow: Arc<Executable>,
     /// When names that nobody uses were last taken out to make room.
     swept: BootTime,
-    own_root: Option<(OwnedFd, (u64, u64))>,
+    opener: Opener,
     limits: Limits,
     losses: Losses,
 }
@@ -140,10 +95,6 @@ impl Executables {
     /// None known but the vDSO.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let own_root = confine::own_root().ok().and_then(|root| {
-            let stat = fstat(&root).ok()?;
-            Some((root, (stat.st_dev, stat.st_ino)))
-        });
         let overflow = Arc::new(unopened(ExecutableId(0), Box::default(), None));
         let mut executables = Self {
             known: HashMap::new(),
@@ -152,7 +103,7 @@ impl Executables {
             vdso: None,
             overflow,
             swept: BootTime(0),
-            own_root,
+            opener: Opener::new(),
             limits,
             losses: Losses::default(),
         };
@@ -183,7 +134,7 @@ impl Executables {
                 offset: FileOffset(0),
             };
         }
-        let Some(key) = key(mapped) else {
+        let Some(key) = Key::of(mapped) else {
             return MappingKind::Anonymous;
         };
         let executable = self.get(key, mapped);
@@ -251,7 +202,7 @@ impl Executables {
             return Arc::clone(&self.overflow);
         }
         let mut version = (0, 0, 0);
-        let executable = match self.open(mapped) {
+        let executable = match self.opener.open(mapped, &mut self.losses) {
             Ok(found) => {
                 version = version_of(&found.stat);
                 self.share_or_add(found, mapped)
@@ -360,58 +311,6 @@ impl Executables {
         self.next += 1;
         id
     }
-
-    /// Opens what `mapped` is a mapping of.
-    fn open(&mut self, mapped: &MappedFile<'_>) -> Result<Found, LossCause> {
-        let root = confine::process_root(mapped.pid).ok();
-        let root_id = root
-            .as_ref()
-            .and_then(|root| fstat(root).ok())
-            .map(|stat| (stat.st_dev, stat.st_ino));
-        let foreign = root_id.is_some() && root_id != self.own_root.as_ref().map(|own| own.1);
-        let mut cause = LossCause::ExecutableUnopened;
-        let path = Path::new(std::ffi::OsStr::from_bytes(without_deleted(mapped.path)));
-        let named = path.is_absolute() && !is_memory(mapped.path);
-        let own_root = self.own_root.as_ref().map(|own| &own.0);
-        let ways = [
-            Some(Way::Mapping),
-            root.as_ref().filter(|_| named).map(Way::Root),
-            own_root
-                .filter(|_| named && (foreign || root.is_none()))
-                .map(Way::Root),
-        ];
-        let mut found = None;
-        for way in ways.into_iter().flatten() {
-            let opened = match way {
-                Way::Mapping => confine::open_mapped(mapped.pid, &mapped.range),
-                Way::Root(root) => confine::open_in_root(root.as_fd(), path),
-            };
-            let Ok(Opened { file, stat }) = opened else {
-                continue;
-            };
-            let summary = match elf::read(&file) {
-                Ok(summary) => summary,
-                Err(ElfError::NotElf) => ElfSummary::default(),
-                Err(ElfError::Malformed(_)) => {
-                    self.losses.add(LossCause::ElfMalformed, 1);
-                    ElfSummary::default()
-                }
-            };
-            if is_what_was_mapped(mapped, &way, &summary, &stat) {
-                found = Some((file, stat, summary));
-                break;
-            }
-            cause = LossCause::ExecutableReplaced;
-        }
-        let (file, stat, summary) = found.ok_or(cause)?;
-        Ok(Found {
-            file,
-            stat,
-            summary,
-            path: scan::path_in_root(mapped.pid, mapped.path, foreign),
-            root: root.filter(|_| foreign).map(File::from),
-        })
-    }
 }
 
 /// Stands for a file that could not be opened.
@@ -429,27 +328,6 @@ fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Exec
     }
 }
 
-/// A way to a mapped file.
-enum Way<'a> {
-    Mapping,
-    Root(&'a OwnedFd),
-}
-
-/// A file that was opened and is what was mapped.
-struct Found {
-    file: File,
-    stat: Stat,
-    summary: ElfSummary,
-    path: Box<[u8]>,
-    root: Option<File>,
-}
-
-impl Found {
-    fn length(&self) -> u64 {
-        u64::try_from(self.stat.st_size).unwrap_or(0)
-    }
-}
-
 impl Known {
     /// Is `executable` still what `mapped` is a mapping of?
     fn serves(&self, executable: &Executable, mapped: &MappedFile<'_>) -> bool {
@@ -462,64 +340,6 @@ impl Known {
                 (generation == 0 || self.generation == 0 || generation == self.generation)
                     && fstat(file).is_ok_and(|stat| version_of(&stat) == self.version)
             }
-        }
-    }
-}
-
-fn version_of(stat: &Stat) -> (i64, i64, u64) {
-    (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
-}
-
-/// What names the file of a mapping; `None` for anonymous memory.
-fn key(mapped: &MappedFile<'_>) -> Option<Key> {
-    match mapped.identity {
-        FileIdentity::BuildId(build_id) => {
-            Some(Key::BuildId(build_id, without_deleted(mapped.path).into()))
-        }
-        FileIdentity::Inode { inode: 0, .. } => None,
-        FileIdentity::Inode {
-            major,
-            minor,
-            inode,
-            ..
-        } => Some(Key::Inode(major, minor, inode)),
-    }
-}
-
-/// Is this a mapping of memory that the kernel gives an inode and a made-up path?
-fn is_memory(path: &[u8]) -> bool {
-    [
-        b"/memfd:".as_slice(),
-        b"/dev/zero (deleted)",
-        b"/SYSV",
-        b"/anon_hugepage",
-    ]
-    .iter()
-    .any(|made_up| path.starts_with(made_up))
-}
-
-fn is_what_was_mapped(
-    mapped: &MappedFile<'_>,
-    way: &Way<'_>,
-    summary: &ElfSummary,
-    stat: &Stat,
-) -> bool {
-    match mapped.identity {
-        FileIdentity::BuildId(build_id) => summary.build_id == Some(build_id),
-        FileIdentity::Inode {
-            major: its_major,
-            minor: its_minor,
-            inode,
-            ..
-        } => {
-            let same = stat.st_ino == inode
-                && (major(stat.st_dev), minor(stat.st_dev)) == (its_major, its_minor);
-            // Some file systems (btrfs, overlayfs) show other numbers to fstat than to the listing
-            // of mappings: then the mapping must still be listed with the numbers of the record.
-            same || matches!(way, Way::Mapping)
-                && scan::listed(mapped.pid, mapped.range.start).is_some_and(|line| {
-                    (line.major, line.minor, line.inode) == (its_major, its_minor, inode)
-                })
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::{ElfAddress, FileOffset};
+use super::{ElfAddress, FileOffset, VirtualAddress};
 
 /// A GNU build id (note `NT_GNU_BUILD_ID`): up to 20 bytes kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +77,26 @@ pub struct Segment {
     pub length: u64,
 }
 
+/// What, added (wrapping) to a pc in a mapping of `range` that starts at `offset` of the file, gives the
+/// file's own address; `None` when none of the executable `segments` lies in the mapping.
+///
+/// A mapping starts at a page, a segment anywhere in it.
+#[must_use]
+pub fn mapping_bias(
+    segments: &[Segment],
+    range: &Range<VirtualAddress>,
+    offset: FileOffset,
+) -> Option<u64> {
+    let length = range.end.0.checked_sub(range.start.0)?;
+    let end = offset.0.saturating_add(length);
+    let segment = segments.iter().find(|segment| {
+        segment.offset.0 < end && offset.0 < segment.offset.0.saturating_add(segment.length)
+    })?;
+    let address_of_file_start = segment.address.0.wrapping_sub(segment.offset.0);
+    let address_of_mapping = address_of_file_start.wrapping_add(offset.0);
+    Some(address_of_mapping.wrapping_sub(range.start.0))
+}
+
 /// A file (or the vDSO) that code was mapped from; opened when it was first seen, so that it can be
 /// read after the last process that ran it is gone.
 #[derive(Debug)]
@@ -113,5 +134,50 @@ impl Executable {
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0x7f00_0000_0000;
+
+    /// The file's address of a pc `within` a mapping that starts at `mapping_offset`, for a segment at
+    /// `address` and `offset`.
+    fn check(address: u64, offset: u64, mapping_offset: u64, within: u64) -> Option<u64> {
+        let segment = Segment {
+            offset: FileOffset(offset),
+            address: ElfAddress(address),
+            length: 0x5000,
+        };
+        let range = VirtualAddress(START)..VirtualAddress(START + 0x6000);
+        let bias = mapping_bias(&[segment], &range, FileOffset(mapping_offset))?;
+        Some(bias.wrapping_add(START + within))
+    }
+
+    #[test]
+    fn a_segment_at_a_page() {
+        // readelf: LOAD off 0x26000 vaddr 0x26000; maps: 7f0000000000-... r-xp 00026000
+        assert_eq!(check(0x26000, 0x26000, 0x26000, 0x123), Some(0x26123));
+    }
+
+    #[test]
+    fn a_segment_within_a_page() {
+        // As lld lays out: LOAD off 0x1640 vaddr 0x202640; maps: ... r-xp 00001000
+        assert_eq!(check(0x20_2640, 0x1640, 0x1000, 0x640), Some(0x20_2640));
+    }
+
+    #[test]
+    fn no_code_in_the_mapping() {
+        assert_eq!(check(0x26000, 0x26000, 0x10000, 0), None);
+        assert_eq!(check(0x26000, 0x26000, 0x2b000, 0), None);
+    }
+
+    #[test]
+    fn ranges_that_wrap_are_of_nothing() {
+        let range = VirtualAddress(2)..VirtualAddress(1);
+        assert_eq!(mapping_bias(&[], &range, FileOffset(0)), None);
+        assert_eq!(check(u64::MAX, u64::MAX - 1, u64::MAX, 0), None);
     }
 }

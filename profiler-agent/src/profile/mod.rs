@@ -30,7 +30,7 @@ pub use context::{
     ContextIndex, Label, LabelSet, LabelSetIndex, Link, LinkSource, RawContext, RawLabel,
     SampleContext,
 };
-pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment};
+pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};

@@ -9,9 +9,11 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, Module, Unwinder};
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
-use profiler_agent::profile::{ElfAddress, FileOffset, Segment, UnwindTable, VirtualAddress};
+use profiler_agent::profile::{
+    ElfAddress, FileOffset, Segment, UnwindTable, VirtualAddress, mapping_bias,
+};
+use profiler_agent::unwind::build;
 use profiler_agent::unwind::walk::{AddressSpace, MappedTable};
-use profiler_agent::unwind::{bias, build};
 
 use super::traced::Traced;
 
@@ -66,7 +68,8 @@ impl Modules {
                 .or_insert_with(|| Known::read(&path, &range, traced));
             let addresses = VirtualAddress(range.start)..VirtualAddress(range.end);
             let table_bias = file.table.as_ref().and_then(|table| {
-                bias(table.start, &file.segments, &addresses, FileOffset(offset))
+                mapping_bias(&file.segments, &addresses, FileOffset(offset))
+                    .map(|bias| bias.wrapping_sub(table.start.0))
             });
             mapped.push(MappedTable {
                 range: range.clone(),

@@ -1,10 +1,13 @@
 //! The cache: what is opened when, and what is given back. Mappings here are only claimed, by this
 //! process, at addresses where nothing is: files are opened by path, with proof.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{major, minor};
 
 use super::*;
 

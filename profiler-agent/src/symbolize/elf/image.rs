@@ -12,6 +12,11 @@ use ruzstd::decoding::StreamingDecoder;
 use crate::profile::BuildId;
 use crate::symbolize::kernel::notes;
 
+/// Most bytes of a zstd window; no decoder has to support more (RFC 8878, section 3.1.1.1.2).
+const MAX_WINDOW_BYTES: u64 = 8 << 20;
+/// Most zstd frames of a section: lld makes one of each MiB.
+const MAX_FRAMES: usize = 1 << 10;
+
 /// A 64-bit ELF file in memory.
 #[derive(Debug)]
 pub(super) struct ElfImage<'data> {
@@ -117,22 +122,96 @@ impl<'data> SectionBytes<'data> {
             .try_reserve_exact(usize::try_from(self.size).ok()?)
             .ok()?;
         match self.compression? {
-            elf::ELFCOMPRESS_ZLIB => flate2::read::ZlibDecoder::new(self.stored)
-                .take(self.size)
-                .read_to_end(&mut bytes)
-                .ok()?,
-            elf::ELFCOMPRESS_ZSTD => StreamingDecoder::new_with_max_window_size(self.stored, limit)
-                .ok()?
-                .take(self.size)
-                .read_to_end(&mut bytes)
-                .ok()?,
+            elf::ELFCOMPRESS_ZLIB => {
+                flate2::read::ZlibDecoder::new(self.stored)
+                    .take(self.size)
+                    .read_to_end(&mut bytes)
+                    .ok()?;
+            }
+            elf::ELFCOMPRESS_ZSTD => {
+                let mut stored = self.stored;
+                for _ in 0..MAX_FRAMES {
+                    let left = self.size - bytes.len() as u64;
+                    if left == 0 {
+                        break;
+                    }
+                    StreamingDecoder::new_with_max_window_size(&mut stored, MAX_WINDOW_BYTES)
+                        .ok()?
+                        .take(left)
+                        .read_to_end(&mut bytes)
+                        .ok()?;
+                }
+            }
             _ => return None,
-        };
+        }
         (bytes.len() as u64 == self.size).then_some(bytes)
     }
 
     /// Is it compressed?
     pub(super) const fn compressed(&self) -> bool {
         self.compression.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn content() -> Vec<u8> {
+        (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// Frames of so many bytes each.
+    fn frames(content: &[u8], each: usize) -> Vec<u8> {
+        content
+            .chunks(each)
+            .flat_map(|part| compress_to_vec(part, CompressionLevel::Fastest))
+            .collect()
+    }
+
+    fn decompress(stored: &[u8], size: u64) -> Option<Vec<u8>> {
+        let section = SectionBytes {
+            stored,
+            compression: Some(elf::ELFCOMPRESS_ZSTD),
+            size,
+        };
+        section.decompress(LIMIT)
+    }
+
+    #[test]
+    fn one_zstd_frame_is_as_good_as_several() {
+        let content = content();
+        let size = content.len() as u64;
+        for each in [content.len(), 300_000, 70_001, 4_096] {
+            let found = decompress(&frames(&content, each), size);
+            assert!(found.as_ref() == Some(&content), "frames of {each} bytes");
+        }
+    }
+
+    #[test]
+    fn frames_are_not_more_than_the_section_says_and_not_fewer() {
+        let content = content();
+        let size = content.len() as u64;
+        let stored = frames(&content, 70_001);
+        let found = decompress(&stored, size - 100_000).unwrap();
+        assert!(found == content[..content.len() - 100_000]);
+        assert_eq!(decompress(&stored, size + 1), None);
+        assert_eq!(decompress(&stored[..stored.len() / 2], size), None);
+        assert_eq!(decompress(&stored, LIMIT + 1), None);
+        assert_eq!(decompress(&[], 1), None);
+        // The second frame is none.
+        let first = frames(&content[..70_001], 70_001);
+        assert_eq!(decompress(&[&first[..], b"no frame"].concat(), size), None);
+    }
+
+    #[test]
+    fn frames_without_content_come_to_an_end() {
+        let empty = compress_to_vec(&[][..], CompressionLevel::Fastest);
+        let stored = empty.repeat(100_000);
+        assert_eq!(decompress(&stored, 1), None);
     }
 }

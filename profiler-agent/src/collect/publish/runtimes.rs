@@ -1,0 +1,52 @@
+//! What the kernel side knows of the language runtimes of processes.
+
+use profiler_common::layout::RuntimeEntry;
+
+use super::{PlainRuntime, Publisher, map_error};
+use crate::collect::CollectError;
+use crate::profile::{BootTime, ExecutableId, LossCause};
+
+impl Publisher {
+    /// Says what is known of the runtime of a published process's image. Nothing is written when the
+    /// process has another image by now, or none.
+    ///
+    /// # Errors
+    /// The kernel refuses a map update.
+    pub fn set_runtime(
+        &mut self,
+        pid: u32,
+        image: BootTime,
+        runtime: &RuntimeEntry,
+        now: BootTime,
+    ) -> Result<(), CollectError> {
+        let Some(published) = self.published.get_mut(&pid) else {
+            return Ok(());
+        };
+        if published.image != image {
+            return Ok(());
+        }
+        let Some(slot) = self.runtime_slots.acquire(runtime, now) else {
+            self.losses.add(LossCause::RuntimeTableFull, 1);
+            return Ok(());
+        };
+        if slot.slot == published.runtime {
+            self.runtime_slots.release(slot.slot, now);
+            return Ok(());
+        }
+        if slot.write {
+            self.runtimes
+                .set(slot.slot, PlainRuntime(*runtime), 0)
+                .map_err(|source| map_error("RUNTIMES", source))?;
+        }
+        let before = std::mem::replace(&mut published.runtime, slot.slot);
+        self.runtime_slots.release(before, now);
+        self.rewrite(pid, now)
+    }
+
+    /// The published processes that map this file.
+    #[must_use]
+    pub fn users_of(&self, executable: ExecutableId) -> Vec<u32> {
+        let users = self.users.get(&executable);
+        users.map_or_else(Vec::new, |users| users.iter().copied().collect())
+    }
+}

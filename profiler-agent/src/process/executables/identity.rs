@@ -1,0 +1,51 @@
+//! What tells mapped files apart.
+
+use rustix::fs::Stat;
+
+use super::MappedFile;
+use crate::process::text::without_deleted;
+use crate::profile::{BuildId, FileIdentity};
+
+/// What names the file of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// By what it is and where.
+    BuildId(BuildId, Box<[u8]>),
+    /// By device and inode.
+    Inode(u32, u32, u64),
+}
+
+impl Key {
+    /// What names the file of a mapping; `None` for anonymous memory.
+    pub(super) fn of(mapped: &MappedFile<'_>) -> Option<Self> {
+        match mapped.identity {
+            FileIdentity::BuildId(build_id) => {
+                Some(Self::BuildId(build_id, without_deleted(mapped.path).into()))
+            }
+            FileIdentity::Inode { inode: 0, .. } => None,
+            FileIdentity::Inode {
+                major,
+                minor,
+                inode,
+                ..
+            } => Some(Self::Inode(major, minor, inode)),
+        }
+    }
+}
+
+/// Length and time of change: they tell that a file was written in place.
+pub(super) fn version_of(stat: &Stat) -> (i64, i64, u64) {
+    (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+}
+
+/// Is this a mapping of memory that the kernel gives an inode and a made-up path?
+pub(super) fn is_memory(path: &[u8]) -> bool {
+    [
+        b"/memfd:".as_slice(),
+        b"/dev/zero (deleted)",
+        b"/SYSV",
+        b"/anon_hugepage",
+    ]
+    .iter()
+    .any(|made_up| path.starts_with(made_up))
+}

@@ -40,6 +40,9 @@ mod pc_values;
 mod table;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use build_info::version_of;
 pub use find::is_go;
 pub use function::{Function, FunctionFlags};

@@ -1,6 +1,7 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]).
+//! an independent reader ([`pprof`]) and compares ([`claim`], [`debug_info`]). [`go`] builds
+//! programs with every version of Go and has them say what their runtime knows.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -9,6 +10,7 @@ pub mod agent;
 pub mod build;
 pub mod claim;
 pub mod debug_info;
+pub mod go;
 pub mod pprof;
 pub mod workload;
 

@@ -15,6 +15,10 @@ pub(crate) struct Options {
     /// Runs only these steps.
     #[arg(long, value_enum, value_name = "STEP")]
     only: Vec<Step>,
+    /// Also builds programs with every version of Go in every way that changes how their symbols are
+    /// stored, not only the newest version (about half an hour more when nothing is built yet).
+    #[arg(long)]
+    full: bool,
 }
 
 /// A step of the run.
@@ -103,6 +107,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 "PROFILER_AGENT",
                 workspace().join("target/release/profiler-agent"),
             );
+        if options.full {
+            suites.env("PROFILER_GO_MATRIX", "full");
+        }
         steps.tests("suites", &mut suites);
     }
     steps.close()

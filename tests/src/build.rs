@@ -100,7 +100,7 @@ fn directory() -> PathBuf {
 
 /// Runs `command` with `-o RESULT` unless the result is newer than all `inputs` and was made by the
 /// same command.
-fn build(variant: &str, command: &mut Command, inputs: &Path) -> PathBuf {
+pub(crate) fn build(variant: &str, command: &mut Command, inputs: &Path) -> PathBuf {
     let result = directory().join(variant);
     let recipe_file = directory().join(format!("{variant}.recipe"));
     let recipe = format!("{command:?}");

@@ -40,6 +40,36 @@ pub fn functions_at(file: &Path, address: u64) -> Vec<(String, u32)> {
         .collect()
 }
 
+/// The address, as the file states it, of the file's first page.
+///
+/// # Panics
+///
+/// When `readelf` fails, or when the first page is not loaded.
+#[must_use]
+pub fn first_page(file: &Path) -> u64 {
+    let output = Command::new("readelf")
+        .arg("-lW")
+        .arg(file)
+        .output()
+        .expect("binutils are installed (`cargo xtask test` sees to it)");
+    assert!(
+        output.status.success(),
+        "readelf refuses {}",
+        file.display()
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+            match words.as_slice() {
+                ["LOAD", offset, address, ..] if number(offset) == Some(0) => number(address),
+                _ => None,
+            }
+        })
+        .expect("the first page is loaded")
+}
+
 /// The addresses of a file's functions.
 ///
 /// # Panics

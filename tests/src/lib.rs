@@ -2,7 +2,8 @@
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
 //! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
 //! runs the agent as a daemon, [`peer`] the programs of others that it works with; [`measure`] tells
-//! what either costs. [`manifest`] is what is deployed.
+//! what either costs. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
+//! and has them say what their runtime knows.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -13,6 +14,7 @@ pub mod bulk;
 pub mod claim;
 pub mod daemon;
 pub mod debug_info;
+pub mod go;
 pub mod manifest;
 pub mod measure;
 pub mod peer;

@@ -39,6 +39,8 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3*/ensurepip", "python3-venv"),
     need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
+    // Fetches the Go toolchains whose programs the line table is read of.
+    need("pip", "python3-pip"),
     need("node", "nodejs"),
     need("go", "golang-go"),
     need("perf", "linux-perf"),

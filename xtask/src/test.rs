@@ -19,6 +19,10 @@ pub(crate) struct Options {
     /// OpenTelemetry collector from Go modules (minutes, the first time), the published Python messages.
     #[arg(long)]
     with_peers: bool,
+    /// Also builds programs with every version of Go in every way that changes how their symbols are
+    /// stored, not only the newest version (about half an hour more when nothing is built yet).
+    #[arg(long)]
+    full: bool,
 }
 
 /// A step of the run.
@@ -98,7 +102,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.check("release build", || step::run(&mut agent));
     }
     if wanted(Step::Suites) {
-        steps.tests("suites", &mut suites(&[]));
+        let mut all = suites(&[]);
+        if options.full {
+            all.env("PROFILER_GO_MATRIX", "full");
+        }
+        steps.tests("suites", &mut all);
     }
     if options.with_peers {
         steps.tests("peers", &mut suites(&["--ignored"]));

@@ -102,10 +102,13 @@ impl<'data> Image<'data> {
 
     /// The section with this name, if it is loaded from the file.
     pub(super) fn section(&self, name: &str) -> Option<Part<'data>> {
-        let (_, section) = self.sections()?.section_by_name(LE, name.as_bytes())?;
-        if section.sh_type(LE) == elf::SHT_NOBITS {
-            return None;
-        }
+        let sections = self.sections()?;
+        let strings = u32::from(self.header.e_shstrndx.get(LE).0);
+        let strings = self.bytes_of(nth(&sections, strings)?)?;
+        let section = sections.iter().find(|section| {
+            section.sh_type(LE) != elf::SHT_NOBITS
+                && is_text(strings, section.sh_name.get(LE), name.as_bytes())
+        })?;
         self.part(
             section.sh_offset.get(LE),
             section.sh_addr.get(LE),
@@ -119,19 +122,13 @@ impl<'data> Image<'data> {
         let table = sections
             .iter()
             .find(|section| section.sh_type(LE) == elf::SHT_SYMTAB)?;
-        let strings = self.bytes_of(
-            sections
-                .iter()
-                .nth(usize::try_from(table.sh_link(LE)).ok()?)?,
-        )?;
+        let strings = self.bytes_of(nth(&sections, table.sh_link(LE))?)?;
         let bytes = self.bytes_of(table)?;
         let count = bytes.len() / size_of::<Sym64<LittleEndian>>();
         let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
-        let found = symbols.iter().find(|symbol| {
-            let start = symbol.st_name(LE) as usize;
-            let named = strings.get(start..start.saturating_add(name.len() + 1));
-            named.is_some_and(|named| named.starts_with(name) && named.ends_with(&[0]))
-        })?;
+        let found = symbols
+            .iter()
+            .find(|symbol| is_text(strings, symbol.st_name(LE), name))?;
         Some(found.st_value(LE))
     }
 
@@ -247,6 +244,20 @@ impl<'data> Image<'data> {
             bytes: &rest[..length.min(rest.len())],
         })
     }
+}
+
+fn nth<'data>(
+    sections: &SectionTable<'data, FileHeader64<LittleEndian>>,
+    index: u32,
+) -> Option<&'data SectionHeader64<LittleEndian>> {
+    sections.iter().nth(usize::try_from(index).ok()?)
+}
+
+/// Is this the zero-terminated text at `offset`? Looks at no more than is needed to tell.
+fn is_text(strings: &[u8], offset: u32, text: &[u8]) -> bool {
+    let found = strings.get(offset as usize..);
+    let rest = found.and_then(|found| found.strip_prefix(text));
+    rest.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 /// The 32-bit number at `offset`.

@@ -41,6 +41,9 @@ pub mod runtime;
 mod table;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use build_info::version_of;
 pub use find::is_go;
 pub use function::{Function, FunctionFlags};

@@ -1,7 +1,7 @@
 //! The line table: its functions in address order, and the one at an address.
 
 use super::build_info;
-use super::elf::{Image, u32_at, u64_at};
+use super::elf::{Image, Part, u32_at, u64_at};
 use super::find;
 use super::function::{Function, text};
 use super::header::{Format, Header};
@@ -9,6 +9,9 @@ use super::malformed::Refusal;
 use super::module_data::ModuleData;
 use super::version::Version;
 use crate::profile::ElfAddress;
+
+/// Places that are looked at: what looks like a table and is none is rare.
+const MAX_CANDIDATES: usize = 16;
 
 /// Where a file's line table is and how it is read: what finding it costs is paid once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +49,23 @@ impl<'data> LineTable<'data> {
     /// Why there is none.
     pub fn find(data: &'data [u8]) -> Result<Self, Refusal> {
         let image = Image::parse(data).ok_or(Refusal::NotElf)?;
-        let part = find::line_table(&image)?;
+        let mut best = Err(Refusal::Absent);
+        for part in find::candidates(&image).take(MAX_CANDIDATES) {
+            match Self::read(&image, part) {
+                // A program may have another one among its data; moduledata tells which one is its own.
+                Ok((table, true)) => return Ok(table),
+                Ok((table, false)) if best.is_err() => best = Ok(table),
+                Err(refusal) if matches!(best, Err(Refusal::Absent)) => best = Err(refusal),
+                _ => {}
+            }
+        }
+        best
+    }
+
+    /// The table there, and whether moduledata knows it.
+    fn read(image: &Image<'data>, part: Part<'data>) -> Result<(Self, bool), Refusal> {
         let header = Header::parse(part.bytes)?;
-        let version = build_info::version(&image);
-        let module = ModuleData::find(&image, &part, &header);
+        let module = ModuleData::find(image, &part, &header);
         let text = match (&module, header.text) {
             (Some(module), _) => module.text,
             (None, Some(place)) => image.pointer(part.address.wrapping_add(place as u64)),
@@ -62,14 +78,15 @@ impl<'data> LineTable<'data> {
             text,
             funcdata: None,
             wrapper: 0,
-            version,
+            version: build_info::version(image),
         };
-        let table = Self::with(data, layout).ok_or(Refusal::Header)?;
+        let table = Self::with(image.data, layout).ok_or(Refusal::Header)?;
         table.check_text()?;
         layout.wrapper = table.wrapper_id();
-        let table = Self::with(data, layout).ok_or(Refusal::Header)?;
-        layout.funcdata = module.and_then(|module| module.funcdata(&table));
-        Self::with(data, layout).ok_or(Refusal::Header)
+        let table = Self::with(image.data, layout).ok_or(Refusal::Header)?;
+        layout.funcdata = module.as_ref().and_then(|module| module.funcdata(&table));
+        let table = Self::with(image.data, layout).ok_or(Refusal::Header)?;
+        Ok((table, module.is_some()))
     }
 
     /// The line table of a file whose table was found before; `None` when the file is another.
@@ -155,14 +172,16 @@ impl<'data> LineTable<'data> {
         })
     }
 
-    /// Every function in address order. Those that are malformed, or that start before the one before
-    /// has ended, are left out.
+    /// Every function in address order. Those that are malformed, that start before the one before has
+    /// ended, or that are not within the text are left out.
     pub fn functions(&self) -> impl Iterator<Item = Function<'data>> + '_ {
-        let mut ended = 0;
+        let (mut ended, limit) = (self.start().0, self.end().0);
         (0..self.len()).filter_map(move |index| {
             let function = self.function(index)?;
-            let in_order = function.entry >= ended;
-            ended = ended.max(function.end);
+            let in_order = function.entry >= ended && function.end <= limit;
+            if in_order {
+                ended = function.end;
+            }
             in_order.then_some(function)
         })
     }
@@ -194,11 +213,12 @@ impl<'data> LineTable<'data> {
 
     /// Does a name start at this offset?
     pub(super) fn is_name(&self, offset: i32) -> bool {
-        let before = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| offset.checked_sub(1));
-        before.is_some_and(|before| self.names.get(before) == Some(&0))
-            && self.name(offset).is_some()
+        let before = offset.checked_sub(1).map(usize::try_from);
+        let starts = match before {
+            Some(Ok(before)) => self.names.get(before) == Some(&0),
+            _ => offset == 0,
+        };
+        starts && self.name(offset).is_some()
     }
 
     fn entry(&self, index: usize) -> Option<u64> {

@@ -46,6 +46,11 @@ pub enum LossCause {
     DebugInfoBudget,
     /// Executables whose symbols could not be read.
     SymbolsMalformed,
+    /// Go executables whose line table is malformed or of a version that is not read, and locations
+    /// whose function in it is malformed.
+    GoLineTableMalformed,
+    /// Go executables whose inlined calls are not found, and locations where they are malformed.
+    GoInlineTreeMalformed,
     /// The kernel's symbols are hidden from us (`kernel.kptr_restrict`, or no CAP_SYSLOG).
     KernelSymbolsHidden,
     /// Perf maps that could not be read or were malformed.
@@ -78,7 +83,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -99,6 +104,8 @@ impl LossCause {
         Self::UnwindTableBudget,
         Self::DebugInfoBudget,
         Self::SymbolsMalformed,
+        Self::GoLineTableMalformed,
+        Self::GoInlineTreeMalformed,
         Self::KernelSymbolsHidden,
         Self::PerfMapMalformed,
         Self::PipelineBehind,
@@ -144,6 +151,8 @@ impl LossCause {
             Self::UnwindTableBudget => "unwind_table_budget",
             Self::DebugInfoBudget => "debug_info_budget",
             Self::SymbolsMalformed => "symbols_malformed",
+            Self::GoLineTableMalformed => "go_line_table_malformed",
+            Self::GoInlineTreeMalformed => "go_inline_tree_malformed",
             Self::KernelSymbolsHidden => "kernel_symbols_hidden",
             Self::PerfMapMalformed => "perf_map_malformed",
             Self::PipelineBehind => "pipeline_behind",

@@ -86,4 +86,6 @@ pub struct ResolvedFrames {
     pub frame_type: FrameType,
     /// Does it have a real name (not one made of file and offset)?
     pub named: bool,
+    /// Was it made by a compiler, to call another function in another way? Stacks leave it out.
+    pub wrapper: bool,
 }

@@ -127,6 +127,7 @@ mod tests {
             }]),
             frame_type: FrameType::Native,
             named: true,
+            wrapper: false,
         }
     }
 

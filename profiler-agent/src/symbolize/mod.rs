@@ -3,7 +3,8 @@
 //! | location | names come from | module |
 //! |---|---|---|
 //! | kernel | `/proc/kallsyms`, read once, 2 MB | `kernel` |
-//! | file | DWARF with inlined calls, symbol tables, MiniDebugInfo, linkage stubs | `elf`, `dwarf` |
+//! | file, Go | the line table that Go programs carry, with inlined calls | `go` |
+//! | file, other | DWARF with inlined calls, symbol tables, MiniDebugInfo, linkage stubs | `elf`, `dwarf` |
 //! | anonymous memory | the process's perf map | `jit` |
 //! | none of these | a name made of what is known: `libfoo.so+0x1a2b`, `[jit]`, `[truncated]` | `placeholder` |
 //!
@@ -25,6 +26,7 @@ mod config;
 mod demangle;
 mod dwarf;
 mod elf;
+mod go;
 mod jit;
 mod kernel;
 mod names;

@@ -66,6 +66,7 @@ impl Names {
                 _ => frame_type,
             },
             named: true,
+            wrapper: false,
         }
     }
 
@@ -81,6 +82,7 @@ impl Names {
             }]),
             frame_type,
             named: false,
+            wrapper: false,
         }
     }
 

@@ -253,6 +253,7 @@ impl Symbolizer {
             }]),
             frame_type: parsed.frame_type,
             named: true,
+            wrapper: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A profile's tables, each entry once, from a window and the names of its locations.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 
+use super::go::Wrappers;
 use super::kernel::KernelSymbols;
 use super::placeholder;
 use crate::profile::{
@@ -18,6 +20,9 @@ use crate::profile::{
 
 /// Bytes at each end of a file that its head-tail-length hash covers.
 const HASHED: usize = 4096;
+
+/// The place of a location that no stack shows.
+const HIDDEN: LocationIndex = LocationIndex(u32::MAX);
 
 /// The entries of a table, each once, in the order of their first use.
 struct Table<T> {
@@ -58,11 +63,19 @@ pub(super) fn build(
         segments: HashMap::new(),
     };
     let mut locations = Table::new();
+    let wrappers = Wrappers::find(frames);
+    let used = wrappers
+        .as_ref()
+        .map(|wrappers| wrappers.used(&window.stacks));
     let places: Vec<LocationIndex> = window
         .locations
         .iter()
         .zip(frames)
-        .map(|(key, named)| {
+        .enumerate()
+        .map(|(index, (key, named))| {
+            if used.as_ref().is_some_and(|used| !used[index]) {
+                return HIDDEN;
+            }
             let (mapping, address) = mappings.place(window, *key, kernel);
             LocationIndex(locations.intern(Location {
                 mapping,
@@ -83,9 +96,9 @@ pub(super) fn build(
             (LabelSetIndex(labels), context.link)
         })
         .collect();
-    let merged = locations.entries.len() < window.locations.len();
+    let merged = wrappers.is_some() || locations.entries.len() < window.locations.len();
     let (stacks, samples) = if merged {
-        merge_stacks(window, clocks, &places, &contexts)
+        merge_stacks(window, clocks, &places, &contexts, wrappers.as_ref())
     } else {
         let samples = window
             .samples
@@ -158,21 +171,24 @@ fn sample(
     }
 }
 
-/// Distinct keys may be one location (an address outside of any mapping, in two processes): then
-/// stacks may have become equal too, and samples of one thread with them.
+/// Distinct keys may be one location (an address outside of any mapping, in two processes), and stacks
+/// leave wrappers out: then stacks may have become equal, and samples of one thread with them.
 fn merge_stacks(
     window: &Window,
     clocks: &ClockPair,
     places: &[LocationIndex],
     contexts: &[(LabelSetIndex, Option<Link>)],
+    wrappers: Option<&Wrappers<'_>>,
 ) -> (Stacks, Vec<ProfileSample>) {
     let mut stacks = Stacks::default();
     let mut known: HashMap<Vec<LocationIndex>, StackIndex> = HashMap::new();
     let renumbered: Vec<StackIndex> = (0..window.stacks.len() as u32)
         .map(|index| {
-            let stack: Vec<LocationIndex> = window
-                .stacks
-                .get(StackIndex(index))
+            let mut stack = Cow::Borrowed(window.stacks.get(StackIndex(index)));
+            if let Some(wrappers) = wrappers {
+                stack = Cow::Owned(wrappers.shown(&stack));
+            }
+            let stack: Vec<LocationIndex> = stack
                 .iter()
                 .map(|location| places[location.0 as usize])
                 .collect();

@@ -1,7 +1,8 @@
-//! Names of code in ELF files: symbol tables, and DWARF where the file or a file of its own has it.
+//! Names of code in ELF files: Go's line table, symbol tables, and DWARF where the file or a file of its own has it.
 
 mod debug_file;
 mod image;
+mod known_file;
 pub(crate) mod mapped;
 mod mini_debug;
 mod plt;

@@ -1,6 +1,5 @@
 //! Resolves batches of addresses of one file each, and keeps what is slow to find again.
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use hashbrown::HashMap;
 use object::{Endianness, elf};
 
 use super::image::ElfImage;
+use super::known_file::{DebugInfo, KnownFile};
 use super::mapped::MappedFile;
 use super::{debug_file, mini_debug, plt, symtab};
 use crate::profile::{
@@ -19,6 +19,7 @@ use crate::symbolize::demangle::{self, Mangling};
 use crate::symbolize::dwarf::{
     DebugSections, DwarfFrame, DwarfIndex, DwarfLocation, NEEDED, SectionBytes, Sections,
 };
+use crate::symbolize::go::GoLocation;
 use crate::symbolize::names::Names;
 use crate::symbolize::placeholder;
 
@@ -34,47 +35,6 @@ pub(in crate::symbolize) struct ElfSymbols {
     decompressed_bytes: u64,
     debug_info: bool,
     window: u64,
-}
-
-/// What is kept of a file.
-#[derive(Debug)]
-struct KnownFile {
-    debug_info: DebugInfo,
-    /// The file that the debug information shares parts with others through.
-    supplementary: Option<File>,
-    index: Option<DwarfIndex>,
-    /// The file in `.gnu_debugdata`; looked for when a symbol is missed first.
-    mini: Option<Option<Box<[u8]>>>,
-    /// Sections that are compressed in the file.
-    decompressed: HashMap<(bool, SectionId), Arc<[u8]>>,
-    /// Window that asked for it last.
-    window: u64,
-}
-
-/// Where a file's debug information is.
-#[derive(Debug)]
-enum DebugInfo {
-    /// In the file.
-    Own,
-    /// In a file of its own.
-    Separate(File),
-    /// Nowhere.
-    Absent,
-    /// It is there, but too large, or not readable: not looked at again.
-    Refused,
-}
-
-impl KnownFile {
-    fn bytes(&self) -> usize {
-        let sections: usize = self.decompressed.values().map(|bytes| bytes.len()).sum();
-        let mini = self
-            .mini
-            .iter()
-            .flatten()
-            .map(|bytes| bytes.len())
-            .sum::<usize>();
-        sections + mini + self.index.as_ref().map_or(0, DwarfIndex::bytes)
-    }
 }
 
 impl ElfSymbols {
@@ -152,34 +112,67 @@ impl ElfSymbols {
         losses: &mut Losses,
     ) -> Option<Vec<Option<ResolvedFrames>>> {
         let image = ElfImage::parse(data)?;
-        let window = self.window;
-        let wanted = self.debug_info;
+        let known = self.known(executable, &image, losses);
+        let go = known.go.resolve(data, addresses, names, losses);
+        let others: Vec<u64> = addresses
+            .iter()
+            .zip(&go)
+            .filter(|(_, found)| found.as_ref().is_none_or(|found| found.foreign))
+            .map(|(address, _)| *address)
+            .collect();
+        let mut found = if others.is_empty() {
+            Vec::new()
+        } else {
+            self.resolve_compiled(executable, &image, &others, names, losses)?
+        }
+        .into_iter();
+        Some(
+            go.into_iter()
+                .map(|location| match location {
+                    Some(GoLocation {
+                        frames,
+                        foreign: false,
+                    }) => Some(frames),
+                    Some(GoLocation { frames, .. }) => found.next().flatten().or(Some(frames)),
+                    None => found.next().flatten(),
+                })
+                .collect(),
+        )
+    }
+
+    /// What is kept of a file, looked for when it is met first.
+    fn known(
+        &mut self,
+        executable: &Executable,
+        image: &ElfImage<'_>,
+        losses: &mut Losses,
+    ) -> &mut KnownFile {
+        let (window, wanted) = (self.window, self.debug_info);
         let known = self
             .files
             .entry(executable.id)
-            .or_insert_with(|| KnownFile {
-                debug_info: if !wanted {
-                    DebugInfo::Absent
-                } else if image.has_debug_info() {
-                    DebugInfo::Own
-                } else {
-                    debug_file::find(executable, &image)
-                        .map_or(DebugInfo::Absent, DebugInfo::Separate)
-                },
-                supplementary: None,
-                index: None,
-                mini: None,
-                decompressed: HashMap::new(),
-                window,
-            });
+            .or_insert_with(|| KnownFile::new(executable, image, wanted, losses));
         known.window = window;
+        known
+    }
+
+    /// Names from debug information and symbol tables.
+    fn resolve_compiled(
+        &mut self,
+        executable: &Executable,
+        image: &ElfImage<'_>,
+        addresses: &[u64],
+        names: &mut Names,
+        losses: &mut Losses,
+    ) -> Option<Vec<Option<ResolvedFrames>>> {
+        let known = self.files.get_mut(&executable.id)?;
         let separate = match &known.debug_info {
             DebugInfo::Separate(file) => MappedFile::new(file).ok(),
             _ => None,
         };
         let separate = separate.as_deref().and_then(ElfImage::parse);
         let source = match &known.debug_info {
-            DebugInfo::Own => Some(&image),
+            DebugInfo::Own => Some(image),
             DebugInfo::Separate(_) => separate.as_ref(),
             DebugInfo::Absent | DebugInfo::Refused => None,
         };
@@ -211,7 +204,7 @@ impl ElfSymbols {
                 }
             }
         }
-        let symbols = symbols(&image, separate.as_ref(), &mut known.mini, addresses);
+        let symbols = symbols(image, separate.as_ref(), &mut known.mini, addresses);
         let found = debug.into_iter().zip(symbols);
         Some(
             found
@@ -360,6 +353,7 @@ fn compose(
             _ => FrameType::Native,
         },
         named,
+        wrapper: false,
     })
 }
 

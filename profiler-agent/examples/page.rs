@@ -17,10 +17,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use demo::shop;
 use profiler_agent::export::Format;
 use profiler_agent::page::{
-    AgentStatus, AnswerFormat, Codec, Limits, Page, SavedSource, Source, StoreStatus,
+    AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source, StoreStatus,
 };
 use profiler_agent::profile::{
-    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, WindowSummary, filter, merge,
+    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, WindowSummary,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -185,21 +185,18 @@ fn main() {
     let started = now();
     let page = Page {
         source: source(&mode),
-        codec: Codec {
-            encode: |profile, format| {
-                let format = match format {
-                    AnswerFormat::Collapsed => Format::Collapsed,
-                    AnswerFormat::Svg => Format::Svg,
-                    AnswerFormat::Pprof | AnswerFormat::Json => Format::Pprof,
-                };
-                Ok(format.encode(profile)?)
-            },
-            merge: |profiles| merge(profiles),
-            filter: |profile, keep| filter(profile, None, |process, _| keep(process)),
+        encode: |profile, format| {
+            let format = match format {
+                AnswerFormat::Collapsed => Format::Collapsed,
+                AnswerFormat::Svg => Format::Svg,
+                AnswerFormat::Pprof | AnswerFormat::Json => Format::Pprof,
+            };
+            Ok(format.encode(profile)?)
         },
         limits: Limits::VIEWER,
         status: Box::new(move || live.then(|| status(started))),
         host_names: Vec::new(),
+        trace_url: Some("https://traces.example/trace/{trace_id}".to_owned()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -10,9 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use profiler_agent::profile::{
-    ArchivedWindow, NamedCount, ProcessTotal, SamplePeriod, UnixTime, WindowArchive, WindowSummary,
+    ArchivedWindow, LinkFilter, NamedCount, ProcessTotal, SamplePeriod, UnixTime, WindowArchive,
+    WindowId, WindowLinks, WindowSummary,
 };
 use profiler_agent::store::{Limits, Store, StoreError};
+use redb::TableDefinition;
 
 const SECOND: u64 = 1_000_000_000;
 /// Names the directory in which the child process of the crash test appends.
@@ -57,11 +59,54 @@ fn length_of(number: u64) -> usize {
     (number.wrapping_mul(7919) % 200_000) as usize
 }
 
+fn trace_id(number: u64) -> [u8; 16] {
+    (u128::from(number) << 64 | 0xabcd).to_be_bytes()
+}
+
+fn links(numbers: std::ops::Range<u64>) -> WindowLinks {
+    WindowLinks {
+        traces: numbers.clone().map(trace_id).collect(),
+        spans: numbers.map(|number| (number + 1).to_be_bytes()).collect(),
+        left_out: 0,
+    }
+}
+
+/// A trace of the window alone, one that goes on in the next window, and a few that fill pieces.
+fn links_of(number: u64) -> WindowLinks {
+    let mut links = links(number..number + 2);
+    if number.is_multiple_of(100) {
+        links
+            .traces
+            .extend((0..9_000).map(|n| trace_id(number << 32 | n)));
+    }
+    links
+}
+
+fn trace(number: u64) -> LinkFilter {
+    LinkFilter {
+        trace_id: Some(trace_id(number)),
+        span_id: None,
+    }
+}
+
+fn linked(store: &Store, wanted: &LinkFilter) -> Vec<WindowId> {
+    let mut found = Vec::new();
+    store
+        .linked(wanted, UnixTime(0), UnixTime(u64::MAX), &mut |id| {
+            found.push(id)
+        })
+        .unwrap();
+    found
+}
+
 fn append(store: &Store, number: u64) -> Result<u64, StoreError> {
     let bytes = content(number, length_of(number));
     let start = UnixTime(number * 10 * SECOND);
     let end = UnixTime((number + 1) * 10 * SECOND);
-    Ok(store.append(start, end, &summary(number), &bytes)?.0)
+    let links = links_of(number);
+    Ok(store
+        .append(start, end, &summary(number), &links, &bytes)?
+        .0)
 }
 
 fn all(store: &Store) -> Vec<ArchivedWindow> {
@@ -121,6 +166,120 @@ fn windows_are_found_by_time_and_read_back() {
     let store = Store::open(directory.path(), Limits::default()).unwrap();
     assert_eq!(check_whole(&store), Some(20));
     assert_eq!(store.size().windows, 20);
+}
+
+#[test]
+fn windows_are_found_by_trace_and_span() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        max_age: Duration::from_secs(100),
+        ..Limits::default()
+    };
+    let store = Store::open(directory.path(), limits).unwrap();
+    let ids: Vec<u64> = (1..=105)
+        .map(|number| append(&store, number).unwrap())
+        .collect();
+    let window = |number: usize| WindowId(ids[number - 1]);
+    assert_eq!(linked(&store, &trace(103)), [window(102), window(103)]);
+    assert_eq!(linked(&store, &trace(100 << 32 | 8_999)), [window(100)]);
+    let span = LinkFilter {
+        trace_id: None,
+        span_id: Some(104u64.to_be_bytes()),
+    };
+    assert_eq!(linked(&store, &span), [window(102), window(103)]);
+    let both = LinkFilter {
+        trace_id: Some(trace_id(105)),
+        ..span
+    };
+    assert_eq!(linked(&store, &both), []);
+    assert_eq!(linked(&store, &trace(7_000)), []);
+    // What the range leaves out is not visited; what was removed with its window is gone.
+    let mut found = Vec::new();
+    let (from, until) = (UnixTime(1030 * SECOND), UnixTime(u64::MAX));
+    store
+        .linked(&trace(103), from, until, &mut |id| found.push(id))
+        .unwrap();
+    assert_eq!(found, [window(103)]);
+    assert_eq!(linked(&store, &trace(50)), []);
+    drop(store);
+    let store = Store::open(directory.path(), limits).unwrap();
+    assert_eq!(linked(&store, &trace(103)), [window(102), window(103)]);
+}
+
+/// A window with more requests than are listed is found by each of them, and its links stay bounded.
+#[test]
+fn a_window_with_a_hundred_thousand_traces_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    append(&store, 1).unwrap();
+    let before = store.size().used_bytes;
+    let mut profile = demo_links(100_000);
+    let links = WindowLinks::of(&profile);
+    assert_eq!(links.traces.len(), WindowLinks::MAX);
+    assert_eq!(links.left_out, 2 * (100_000 - WindowLinks::MAX as u64));
+    profile.samples.clear();
+    let summary = WindowSummary::of(&profile);
+    let times = (UnixTime(20 * SECOND), UnixTime(30 * SECOND));
+    let id = store
+        .append(times.0, times.1, &summary, &links, &[])
+        .unwrap();
+    assert!(store.size().used_bytes - before < 200 << 10);
+    for number in [5, 50_000, 99_999] {
+        assert_eq!(linked(&store, &trace(number)), [id]);
+    }
+}
+
+/// A profile with so many requests.
+fn demo_links(requests: u64) -> profiler_agent::profile::Profile {
+    use profiler_agent::profile::{Link, ProfileBuilder, SampleKey, Thread};
+    let mut builder = ProfileBuilder::default();
+    let stack = builder.stack(&[]);
+    let thread = builder.thread(Thread {
+        process: 0,
+        tid: 1,
+        name: "".into(),
+    });
+    for number in 0..requests {
+        let key = SampleKey {
+            link: Some(Link {
+                trace_id: trace_id(number),
+                span_id: (number + 1).to_be_bytes(),
+            }),
+            ..SampleKey::new(thread, stack)
+        };
+        builder.sample(key, 1, &[]);
+    }
+    builder.finish(UnixTime(0), UnixTime(1), SamplePeriod::from_hertz(99))
+}
+
+/// The first format had no links: its windows are kept, and what is appended now is found.
+#[test]
+fn a_store_of_the_first_format_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    for number in 1..=3 {
+        append(&store, number).unwrap();
+    }
+    drop(store);
+    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
+    let links: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("links");
+    let database = redb::Database::open(directory.path().join(Store::FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(links).unwrap());
+    let mut table = transaction.open_table(format).unwrap();
+    assert_eq!(table.insert("version", 1).unwrap().unwrap().value(), 2);
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    assert_eq!(store.set_aside(), []);
+    assert_eq!(check_whole(&store), Some(3));
+    assert_eq!(linked(&store, &trace(3)), []);
+    let id = append(&store, 4).unwrap();
+    assert_eq!(linked(&store, &trace(4)), [WindowId(id)]);
+    drop(store);
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    assert_eq!(check_whole(&store), Some(4));
 }
 
 #[test]
@@ -187,7 +346,8 @@ fn a_window_too_large_is_refused_and_the_store_goes_on() {
     };
     let store = Store::open(directory.path(), limits).unwrap();
     let large = vec![7; 4 << 20];
-    let refused = store.append(UnixTime(1), UnixTime(2), &summary(1), &large);
+    let links = WindowLinks::default();
+    let refused = store.append(UnixTime(1), UnixTime(2), &summary(1), &links, &large);
     assert!(
         matches!(refused, Err(StoreError::WindowTooLarge { .. })),
         "{refused:?}"
@@ -348,13 +508,17 @@ fn appends_and_looks_are_cheap() {
     let count = 8_640;
     let bytes = content(1, 40_000);
     let summary = summary(2_000);
+    // As many requests as two busy CPUs can have in 10 s.
+    let links = links(0..1_980);
     let began = std::time::Instant::now();
     for number in 0..count {
         let times = (
             UnixTime(number * 10 * SECOND),
             UnixTime((number + 1) * 10 * SECOND),
         );
-        store.append(times.0, times.1, &summary, &bytes).unwrap();
+        store
+            .append(times.0, times.1, &summary, &links, &bytes)
+            .unwrap();
     }
     let took = began.elapsed();
     println!(
@@ -370,6 +534,12 @@ fn appends_and_looks_are_cheap() {
     let windows = all(&store).len();
     println!(
         "{windows} summaries: {:.1} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    let began = std::time::Instant::now();
+    let found = linked(&store, &trace(7)).len();
+    println!(
+        "a trace in {found} windows of {windows}: {:.1} ms",
         began.elapsed().as_secs_f64() * 1e3
     );
     drop(store);

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use profiler_agent::go::{LineTable, Steps, Version, is_go};
 use profiler_agent::profile::window::WindowThread;
 use profiler_agent::profile::{
-    BootTime, ClockPair, ElfAddress, Executable, ExecutableId, FileOffset, FrameType,
+    BootTime, ClockPair, ContextIndex, ElfAddress, Executable, ExecutableId, FileOffset, FrameType,
     LocationIndex, LocationKey, Losses, Process, ProcessKey, Profile, SamplePeriod, Segment,
     Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
 };
@@ -236,6 +236,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
         .map(|index| WindowSample {
             thread: ThreadIndex(0),
             stack: stacks.push(&[LocationIndex(index)]),
+            context: ContextIndex(0),
             times: vec![BootTime(1)],
         })
         .collect();
@@ -269,6 +270,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
             tid: 1,
             name: ThreadName::default(),
         }],
+        contexts: vec![Arc::default()],
         locations: offsets
             .iter()
             .map(|offset| LocationKey::File(executable.id, *offset))

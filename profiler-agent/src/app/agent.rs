@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::codec::{CODEC, decode_pprof};
+use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::pipeline::{self, Outputs, Totals};
 use super::status::Status;
@@ -144,10 +144,11 @@ async fn serve(
     );
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
-        codec: CODEC,
+        encode,
         limits: crate::page::Limits::AGENT,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
+        trace_url: config.page.trace_url.0.clone(),
     };
     let page = tokio::spawn(page.serve(listener, until_stopped(stopped)));
     ready(address);

@@ -1,17 +1,11 @@
-//! What the page needs done to profiles, by the stages that know how.
+//! Profiles as the bytes of formats, for the page.
 
 use crate::export::{Format, ReadLimits, pprof};
-use crate::page::{AnswerFormat, Codec};
-use crate::profile::{ArchiveError, Profile, merge};
+use crate::page::AnswerFormat;
+use crate::profile::{ArchiveError, Profile};
 
-/// For the page.
-pub(super) const CODEC: Codec = Codec {
-    encode,
-    merge: |profiles| merge::merge(profiles),
-    filter: |profile, keep| merge::filter(profile, None, |process, _| keep(process)),
-};
-
-fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
+/// A profile in a format that is not the page's own.
+pub(super) fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
     let format = match format {
         AnswerFormat::Json => return Err("JSON is the page's own format".into()),
         AnswerFormat::Collapsed => Format::Collapsed,

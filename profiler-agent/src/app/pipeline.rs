@@ -9,7 +9,7 @@ use super::clock;
 use crate::export::queue::QueueHandle;
 use crate::export::{otlp, pprof};
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{LossCause, Losses, Profile, Window, WindowSummary};
+use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary};
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
 
@@ -69,11 +69,13 @@ impl Outputs {
 
     fn keep(&self, profile: &Profile, late: &mut Losses) {
         let summary = WindowSummary::of(profile);
-        let kept = pprof::encode(profile)
+        let links = WindowLinks::of(profile);
+        late.add(LossCause::LinkIndexFull, links.left_out);
+        let kept = pprof::encode_with_times(profile)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
                 self.store
-                    .append(profile.start, profile.end, &summary, &bytes)
+                    .append(profile.start, profile.end, &summary, &links, &bytes)
                     .map_err(|error| error.to_string())
             });
         if let Err(error) = kept {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::codec::CODEC;
+use super::codec::encode;
 use crate::export::{Format, ReadLimits, otlp, pprof};
 use crate::page::{Page, SavedSource};
 use crate::profile::Profile;
@@ -56,10 +56,11 @@ pub fn run(
     }
     let page = Page {
         source: Arc::new(SavedSource::new(saved)),
-        codec: CODEC,
+        encode,
         limits: crate::page::Limits::VIEWER,
         status: Box::new(|| None),
         host_names: Vec::new(),
+        trace_url: None,
     };
     let failed = |what: String| move |source| ViewError::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()

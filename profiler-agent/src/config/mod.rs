@@ -5,6 +5,7 @@
 
 mod labels;
 mod quantity;
+mod trace_url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use labels::Labels;
 use quantity::{Bytes, Span};
+pub use trace_url::TraceUrl;
 
 /// The agent's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -73,6 +75,8 @@ pub struct Page {
     pub endpoint: SocketAddr,
     /// Names besides loopback's under which the page may be asked for.
     pub host_names: Vec<String>,
+    /// Where traces are looked at.
+    pub trace_url: TraceUrl,
 }
 
 impl Default for Sampling {
@@ -110,6 +114,7 @@ impl Default for Page {
         Self {
             endpoint: SocketAddr::from(([127, 0, 0, 1], 4099)),
             host_names: Vec::new(),
+            trace_url: TraceUrl::default(),
         }
     }
 }
@@ -240,7 +245,8 @@ mod tests {
                     include: [http.*, user]\n  exclude: [http.path]\n  max_values: 10\n  \
                     goroutine_ids: true\nstore:\n  directory: /b\n  \
                     max_size: 64MiB\n  max_age: 2h\npage:\n  endpoint: 127.0.0.1:1234\n  \
-                    host_names: [profiler.example]\n";
+                    host_names: [profiler.example]\n  trace_url: \
+                    \"https://ui.example/trace/{trace_id}?span={span_id}\"\n";
         let config = parse(text).unwrap();
         assert_eq!(config.sampling.frequency, 199);
         assert_eq!(config.sampling.window.0, Duration::from_secs(15));
@@ -257,6 +263,10 @@ mod tests {
         assert_eq!(config.store.max_age.0, Duration::from_secs(7200));
         assert_eq!(config.page.endpoint.port(), 1234);
         assert_eq!(config.page.host_names, ["profiler.example"]);
+        assert_eq!(
+            config.page.trace_url.0.as_deref(),
+            Some("https://ui.example/trace/{trace_id}?span={span_id}")
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Trace and span ids: as labels write them, and as records hold them.
 
 use crate::profile::Link;
+use crate::profile::hexadecimal::bytes_of;
 
 /// What the labels of one sample say of its request.
 #[derive(Debug, Default)]
@@ -60,10 +61,10 @@ pub(super) fn of_record(bytes: &[u8; 24]) -> Option<Link> {
 /// `VERSION-TRACE-SPAN-FLAGS`. Version 00 ends there; a later one (not ff) may go on behind a dash.
 fn traceparent(text: &[u8]) -> Option<Link> {
     let mut parts = text.split(|byte| *byte == b'-');
-    let version: [u8; 1] = digits(parts.next()?)?;
+    let version: [u8; 1] = bytes_of(parts.next()?)?;
     let trace_id = id(parts.next()?)?;
     let span_id = id(parts.next()?)?;
-    let _flags: [u8; 1] = digits(parts.next()?)?;
+    let _flags: [u8; 1] = bytes_of(parts.next()?)?;
     let ends = parts.next().is_none();
     let known = version == [0] && ends || version != [0] && version != [0xff];
     known.then_some(Link { trace_id, span_id })
@@ -71,19 +72,7 @@ fn traceparent(text: &[u8]) -> Option<Link> {
 
 /// An id in hexadecimal digits, not all of them zero.
 fn id<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
-    digits(text).filter(|id| *id != [0; BYTES])
-}
-
-fn digits<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
-    if text.len() != BYTES * 2 {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = [0; BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Some(bytes)
+    bytes_of(text).filter(|id| *id != [0; BYTES])
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::Encode;
 use super::engine::{Engine, QueryError, Question};
 use super::flame::flame_graph;
 use super::functions::{Order, function_table};
+use super::labels::LabelList;
 use super::query::{self, AnswerFormat, BASE, Clock, Misunderstood, Parameters, SELECTION};
 use super::services::ServiceListBuilder;
 use super::status::{AgentStatus, StatusAnswer};
@@ -23,6 +25,8 @@ use crate::profile::{Profile, UnixTime};
 /// What the handlers share.
 pub(super) struct Shared {
     pub(super) engine: Engine,
+    pub(super) encode: Encode,
+    pub(super) trace_url: Option<String>,
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Queries at a time: each may hold many stacks in memory.
     pub(super) gate: Semaphore,
@@ -117,17 +121,18 @@ const DEFAULT_RANGE: u64 = 15 * 60 * 1_000_000_000;
 impl Shared {
     fn clock(&self) -> Result<Clock, Failure> {
         let now = now();
-        let extent = if self.engine.source.live() {
-            None
-        } else {
-            self.engine.source.extent().map_err(QueryError::Source)?
-        };
+        let extent = self.engine.source.extent().map_err(QueryError::Source)?;
         let recent = (UnixTime(now.0.saturating_sub(DEFAULT_RANGE)), now);
-        let (default_from, default_until) = extent.unwrap_or(recent);
+        let (default_from, default_until) = match extent {
+            Some(extent) if !self.engine.source.live() => extent,
+            _ => recent,
+        };
+        let whole = extent.map_or(recent, |(start, end)| (start, end.max(now)));
         Ok(Clock {
             now,
             default_from,
             default_until,
+            whole,
         })
     }
 
@@ -165,6 +170,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             live: shared.engine.source.live(),
             now: now().0 / 1_000_000,
             extent: extent.map(|(from, until)| [from.0 / 1_000_000, until.0.div_ceil(1_000_000)]),
+            trace_url: shared.trace_url.clone(),
             agent: (shared.status)(),
         })
     })
@@ -180,12 +186,12 @@ pub(super) async fn services(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["points"]])?;
     let points = query::number(&parameters, "points", 60, 1..=2_000)?;
-    let list = answer(shared, move |shared, _| {
+    let list = answer(shared, move |shared, cancelled| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         let mut list = ServiceListBuilder::new(&selection, points);
         shared
             .engine
-            .windows(&selection, |window| list.add(&window))?;
+            .narrowed_windows(&selection, cancelled, |window| list.add(&window))?;
         Ok(list.finish())
     })
     .await?;
@@ -330,8 +336,49 @@ pub(super) async fn functions(
     Ok(Json(table).into_response())
 }
 
+/// `GET /api/labels`
+pub(super) async fn labels(
+    State(shared): State<Arc<Shared>>,
+    asked: Asked,
+) -> Result<Response, Failure> {
+    let parameters = parameters(asked)?;
+    query::only(&parameters, &[SELECTION, &["limit"]])?;
+    let limit = query::number(&parameters, "limit", 50, 1..=5_000)?;
+    let list = answer(shared, move |shared, cancelled| {
+        // Grouped as the flame graph by default: its stacks, which know the labels, are kept.
+        let question = shared.question(&parameters, false)?;
+        let set = shared.engine.stacks(&question, cancelled)?;
+        Ok(LabelList {
+            period_ns: set.period.nanoseconds(),
+            samples: set.whole()[0],
+            keys: set.labels.list(limit),
+        })
+    })
+    .await?;
+    Ok(Json(list).into_response())
+}
+
+/// `GET /api/trace`
+pub(super) async fn trace(
+    State(shared): State<Arc<Shared>>,
+    asked: Asked,
+) -> Result<Response, Failure> {
+    let parameters = parameters(asked)?;
+    query::only(&parameters, &[SELECTION])?;
+    let found = answer(shared, move |shared, cancelled| {
+        let selection = query::selection(&parameters, "", &shared.clock()?)?;
+        if selection.filter.link.is_everything() {
+            let missing = "give a trace_id of 32 or a span_id of 16 hexadecimal digits";
+            return Err(Misunderstood(missing.to_owned()).into());
+        }
+        Ok(shared.engine.trace(&selection, cancelled)?)
+    })
+    .await?;
+    Ok(Json(found).into_response())
+}
+
 fn encoded(shared: &Shared, profile: &Profile, format: AnswerFormat) -> Result<Response, Failure> {
-    let bytes = (shared.engine.codec.encode)(profile, format).map_err(|error| {
+    let bytes = (shared.encode)(profile, format).map_err(|error| {
         Failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("the profile cannot be encoded: {error}"),

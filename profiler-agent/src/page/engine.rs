@@ -4,11 +4,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashSet;
+
+use super::Limits;
+use super::filter::Filter;
 use super::query::{Grouping, Selection};
 use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
-use super::{Codec, Limits};
-use crate::profile::{ArchiveError, ArchivedWindow, Profile, WindowId};
+use super::trace::{TraceAnswer, TraceBuilder};
+use crate::profile::{
+    ArchiveError, ArchivedWindow, Profile, WindowId, WindowSummary, filter, merge,
+};
 
 /// Why a query has no answer.
 #[derive(Debug)]
@@ -44,14 +50,13 @@ pub(super) struct Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SetKey {
     windows: [Vec<WindowId>; 2],
-    filters: [Option<super::query::Filter>; 2],
+    filters: [Option<Filter>; 2],
     grouping: Grouping,
 }
 
 /// Queries over a source; keeps the last sets of stacks, so that a zoom reads no profile anew.
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
-    pub(super) codec: Codec,
     limits: Limits,
     sets: Mutex<Vec<(SetKey, Arc<StackSet>)>>,
 }
@@ -60,10 +65,9 @@ pub(super) struct Engine {
 const MERGED_AT_ONCE: usize = 16;
 
 impl Engine {
-    pub(super) fn new(source: Arc<dyn Source>, codec: Codec, limits: Limits) -> Self {
+    pub(super) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
         Self {
             source,
-            codec,
             limits,
             sets: Mutex::default(),
         }
@@ -84,10 +88,76 @@ impl Engine {
         Ok(())
     }
 
-    /// The ids of the windows of a selection, in order of time.
+    /// Visits the windows of a selection as if they had nothing but the samples that it wants.
+    pub(super) fn narrowed_windows(
+        &self,
+        selection: &Selection,
+        cancelled: &AtomicBool,
+        mut visit: impl FnMut(ArchivedWindow),
+    ) -> Result<(), QueryError> {
+        if selection.filter.is_by_process() {
+            return self.windows(selection, visit);
+        }
+        let candidates: HashSet<WindowId> = self.ids(selection)?.into_iter().collect();
+        let mut failed = None;
+        self.windows(selection, |mut window| {
+            let narrowed = match failed {
+                Some(_) => return,
+                None if candidates.contains(&window.id) => {
+                    self.narrowed(window.id, selection, cancelled)
+                }
+                None => Ok(None),
+            };
+            match narrowed {
+                Ok(Some(summary)) => window.summary = summary,
+                Ok(None) => {
+                    let WindowSummary {
+                        samples,
+                        processes,
+                        rest_samples,
+                        ..
+                    } = &mut window.summary;
+                    processes.clear();
+                    (*samples, *rest_samples) = (0, 0);
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    return;
+                }
+            }
+            visit(window);
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn narrowed(
+        &self,
+        id: WindowId,
+        selection: &Selection,
+        cancelled: &AtomicBool,
+    ) -> Result<Option<WindowSummary>, QueryError> {
+        let mut summary = None;
+        self.profiles(&[id], cancelled, |profile| {
+            let part = wanted(&profile, &selection.filter);
+            summary = Some(WindowSummary::of(&part));
+        })?;
+        Ok(summary)
+    }
+
+    /// The ids of the windows of a selection that may have samples that it wants, in order of time.
     fn ids(&self, selection: &Selection) -> Result<Vec<WindowId>, QueryError> {
         let mut ids = Vec::new();
-        self.windows(selection, |window| ids.push(window.id))?;
+        let link = &selection.filter.link;
+        if link.is_everything() {
+            self.windows(selection, |window| ids.push(window.id))?;
+        } else {
+            let (from, until) = (selection.from, selection.until);
+            self.source.linked(link, from, until, &mut |id| {
+                if selection.window.is_none_or(|wanted| wanted == id) {
+                    ids.push(id);
+                }
+            })?;
+        }
         if ids.len() > self.limits.windows {
             return Err(QueryError::TooManyWindows {
                 found: ids.len(),
@@ -170,7 +240,7 @@ impl Engine {
         }
     }
 
-    /// The profile of a selection: all of its windows merged, only the processes it wants.
+    /// The profile of a selection: all of its windows merged, only the samples it wants.
     pub(super) fn merged(
         &self,
         selection: &Selection,
@@ -179,15 +249,31 @@ impl Engine {
         let mut waiting: Vec<Profile> = Vec::new();
         let ids = self.ids(selection)?;
         self.profiles(&ids, cancelled, |profile| {
-            let keep = &selection.filter;
-            waiting.push((self.codec.filter)(&profile, &|process| {
-                keep.keeps(process)
-            }));
+            waiting.push(wanted(&profile, &selection.filter));
             if waiting.len() >= MERGED_AT_ONCE {
-                let merged = (self.codec.merge)(&waiting);
-                waiting = vec![merged];
+                waiting = vec![merge(&waiting)];
             }
         })?;
-        Ok((self.codec.merge)(&waiting))
+        Ok(merge(&waiting))
     }
+
+    /// The trace or span of a selection.
+    pub(super) fn trace(
+        &self,
+        selection: &Selection,
+        cancelled: &AtomicBool,
+    ) -> Result<TraceAnswer, QueryError> {
+        let mut builder = TraceBuilder::default();
+        let ids = self.ids(selection)?;
+        self.profiles(&ids, cancelled, |profile| {
+            builder.add(&profile, &selection.filter);
+        })?;
+        Ok(builder.finish())
+    }
+}
+
+/// The part of a profile that is wanted.
+fn wanted(profile: &Profile, wanted: &Filter) -> Profile {
+    let wanted = wanted.over(profile);
+    filter(profile, None, |sample| wanted.keeps(sample))
 }

@@ -14,16 +14,19 @@
 mod api;
 mod assets;
 mod engine;
+mod filter;
 mod flame;
 mod functions;
 mod guard;
 mod kind;
+mod labels;
 mod names;
 mod query;
 mod services;
 pub mod source;
 mod stacks;
 mod status;
+mod trace;
 
 use std::future::Future;
 use std::io;
@@ -39,21 +42,10 @@ use tokio::sync::Semaphore;
 pub use self::query::AnswerFormat;
 pub use self::source::{LiveSource, SavedSource, Source};
 pub use self::status::{AgentStatus, StoreStatus};
-use crate::profile::{ArchiveError, Process, Profile};
+use crate::profile::{ArchiveError, Profile};
 
-/// Which processes a filtered profile keeps.
-pub type Keep<'a> = dyn Fn(&Process) -> bool + 'a;
-
-/// What the page needs done to profiles that others know how to do.
-#[derive(Clone, Copy)]
-pub struct Codec {
-    /// A profile as the bytes of a format; never called with JSON, which is the page's own.
-    pub encode: fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>,
-    /// Several profiles as one.
-    pub merge: fn(&[Profile]) -> Profile,
-    /// The part of a profile that belongs to some processes.
-    pub filter: fn(&Profile, &Keep<'_>) -> Profile,
-}
+/// A profile as the bytes of a format; never called with JSON, which is the page's own.
+pub type Encode = fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>;
 
 /// What queries may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +81,16 @@ impl Limits {
 pub struct Page {
     /// Where the profiles come from.
     pub source: Arc<dyn Source>,
-    /// What is done to them.
-    pub codec: Codec,
+    /// How they are sent in formats that are not the page's own.
+    pub encode: Encode,
     /// What queries may cost.
     pub limits: Limits,
     /// The agent's own numbers; none where saved files are shown.
     pub status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Names besides loopback's under which the page may be asked for.
     pub host_names: Vec<String>,
+    /// Where a person looks at traces: an http or https address with `{trace_id}` or `{span_id}` in it.
+    pub trace_url: Option<String>,
 }
 
 impl Page {
@@ -120,8 +114,10 @@ impl Page {
     fn router(self, hosts: Arc<guard::AllowedHosts>) -> Router {
         let shared = Arc::new(api::Shared {
             gate: Semaphore::new(self.limits.queries.max(1)),
-            engine: engine::Engine::new(self.source, self.codec, self.limits),
+            engine: engine::Engine::new(self.source, self.limits),
+            encode: self.encode,
             status: self.status,
+            trace_url: self.trace_url,
         });
         Router::new()
             .route("/", get(async || assets::asset("index.html")))
@@ -136,6 +132,8 @@ impl Page {
             .route("/api/flamegraph", get(api::flamegraph))
             .route("/api/functions", get(api::functions))
             .route("/api/diff", get(api::diff))
+            .route("/api/labels", get(api::labels))
+            .route("/api/trace", get(api::trace))
             .fallback(async || {
                 let message = "There is nothing here: / is the page, /api/ the queries.\n";
                 (axum::http::StatusCode::NOT_FOUND, message).into_response()

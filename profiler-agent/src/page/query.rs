@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::profile::{Process, UnixTime, WindowId};
+use super::filter::Filter;
+use crate::profile::{LinkFilter, UnixTime, WindowId, hexadecimal};
 
 /// What is wrong with a request, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,39 +27,8 @@ pub(super) struct Selection {
     pub(super) until: UnixTime,
     /// Only this window.
     pub(super) window: Option<WindowId>,
-    /// Only these processes.
+    /// Only these samples.
     pub(super) filter: Filter,
-}
-
-/// Which processes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Filter {
-    /// With this `Process::service`.
-    pub(super) service: Option<String>,
-    /// With this pid.
-    pub(super) pid: Option<u32>,
-    /// With this name.
-    pub(super) comm: Option<String>,
-}
-
-impl Filter {
-    /// Is the process wanted?
-    #[must_use]
-    pub(super) fn keeps(&self, process: &Process) -> bool {
-        self.service
-            .as_deref()
-            .is_none_or(|name| name == process.service())
-            && self.pid.is_none_or(|pid| pid == process.key.pid)
-            && self
-                .comm
-                .as_deref()
-                .is_none_or(|comm| *comm == *process.comm)
-    }
-    /// Is every process wanted?
-    #[must_use]
-    pub(super) fn is_everything(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// What stands between the root and the stacks.
@@ -94,6 +64,8 @@ pub(super) struct Clock {
     pub(super) default_from: UnixTime,
     /// `until` where it is not given.
     pub(super) default_until: UnixTime,
+    /// All there is: the default where a trace or span is asked for, whose time nobody knows.
+    pub(super) whole: (UnixTime, UnixTime),
 }
 
 /// The value of a parameter; the empty text counts as not given.
@@ -129,7 +101,9 @@ pub(super) fn only(parameters: &Parameters, known: &[&[&str]]) -> Result<(), Mis
 }
 
 /// The names of a selection's parameters.
-pub(super) const SELECTION: &[&str] = &["from", "until", "window", "service", "pid", "comm"];
+pub(super) const SELECTION: &[&str] = &[
+    "from", "until", "window", "service", "pid", "comm", "label", "trace_id", "span_id",
+];
 /// The names of the base's parameters in a comparison.
 pub(super) const BASE: &[&str] = &[
     "base_from",
@@ -138,6 +112,9 @@ pub(super) const BASE: &[&str] = &[
     "base_service",
     "base_pid",
     "base_comm",
+    "base_label",
+    "base_trace_id",
+    "base_span_id",
 ];
 
 /// The selection that the parameters with this prefix (empty or `base_`) make.
@@ -150,8 +127,17 @@ pub(super) fn selection(
     clock: &Clock,
 ) -> Result<Selection, Misunderstood> {
     let get = |name: &str| value(parameters, &format!("{prefix}{name}"));
-    let from = get("from").map_or(Ok(clock.default_from), |text| time(text, clock.now))?;
-    let until = get("until").map_or(Ok(clock.default_until), |text| time(text, clock.now))?;
+    let link = LinkFilter {
+        trace_id: id(prefix, "trace_id", get("trace_id"))?,
+        span_id: id(prefix, "span_id", get("span_id"))?,
+    };
+    let (default_from, default_until) = if link.is_everything() {
+        (clock.default_from, clock.default_until)
+    } else {
+        clock.whole
+    };
+    let from = get("from").map_or(Ok(default_from), |text| time(text, clock.now))?;
+    let until = get("until").map_or(Ok(default_until), |text| time(text, clock.now))?;
     if until <= from {
         return Err(Misunderstood(format!(
             "{prefix}from is not before {prefix}until: exchange them"
@@ -180,9 +166,49 @@ pub(super) fn selection(
             service: get("service").map(str::to_owned),
             pid,
             comm: get("comm").map(str::to_owned),
+            labels: labels(parameters, &format!("{prefix}label"))?,
+            link,
         },
     })
 }
+
+/// The id that a parameter gives, in hexadecimal digits.
+fn id<const BYTES: usize>(
+    prefix: &str,
+    name: &str,
+    text: Option<&str>,
+) -> Result<Option<[u8; BYTES]>, Misunderstood> {
+    let Some(text) = text else { return Ok(None) };
+    let id = hexadecimal::bytes_of(text.as_bytes()).filter(|id| *id != [0; BYTES]);
+    id.map(Some).ok_or_else(|| {
+        Misunderstood(format!(
+            "{prefix}{name} is {text:?}: give {} hexadecimal digits that are not all zero",
+            BYTES * 2
+        ))
+    })
+}
+
+/// The labels that a parameter gives, which may be there several times.
+fn labels(parameters: &Parameters, name: &str) -> Result<Vec<String>, Misunderstood> {
+    let given = parameters.iter().filter(|(found, _)| found == name);
+    let texts = given.map(|(_, text)| text).filter(|text| !text.is_empty());
+    let mut labels: Vec<String> = texts.cloned().collect();
+    labels.sort_unstable();
+    labels.dedup();
+    match labels.iter().find(|label| !label.contains(':')) {
+        Some(wrong) => Err(Misunderstood(format!(
+            "{name} is {wrong:?}: give the key, a colon and the value"
+        ))),
+        None if labels.len() > MAX_LABELS => Err(Misunderstood(format!(
+            "{name} is there {} times: give it at most {MAX_LABELS} times",
+            labels.len()
+        ))),
+        None => Ok(labels),
+    }
+}
+
+/// Labels of one selection.
+const MAX_LABELS: usize = 32;
 
 /// A time: milliseconds since 1970, `now`, or `now-` a number and a unit (s, m, h, d).
 ///
@@ -214,7 +240,7 @@ pub(super) fn time(text: &str, now: UnixTime) -> Result<UnixTime, Misunderstood>
     Ok(UnixTime(milliseconds.saturating_mul(1_000_000)))
 }
 
-/// The grouping that `group` names; by service where everything is selected and nothing is named.
+/// The grouping that `group` names; by service where every process is selected and nothing is named.
 ///
 /// # Errors
 /// It names none.
@@ -223,7 +249,7 @@ pub(super) fn grouping(
     filter: &Filter,
 ) -> Result<Grouping, Misunderstood> {
     match value(parameters, "group") {
-        None if filter.is_everything() => Ok(Grouping::Service),
+        None if filter.is_every_process() => Ok(Grouping::Service),
         None | Some("none") => Ok(Grouping::None),
         Some("service") => Ok(Grouping::Service),
         Some("thread") => Ok(Grouping::Thread),
@@ -298,6 +324,7 @@ mod tests {
         now: NOW,
         default_from: UnixTime(NOW.0 - 900_000_000_000),
         default_until: NOW,
+        whole: (UnixTime(5), UnixTime(NOW.0 + 1)),
     };
 
     fn parameters(pairs: &[(&str, &str)]) -> Parameters {
@@ -352,10 +379,25 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_is_looked_for_in_all_there_is() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let labels = [("label", "b:2"), ("label", "a:1:x"), ("label", "b:2")];
+        let parameters =
+            parameters(&[&[("trace_id", trace), ("until", "now")][..], &labels].concat());
+        let selected = selection(&parameters, "", &CLOCK).unwrap();
+        assert_eq!((selected.from, selected.until), (UnixTime(5), NOW));
+        assert_eq!(selected.filter.link.trace_id.unwrap()[..2], [0x0a, 0xf7]);
+        assert_eq!(selected.filter.labels, ["a:1:x", "b:2"]);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused_with_the_fix() {
         let refused =
             |pairs: &[(&str, &str)]| selection(&parameters(pairs), "", &CLOCK).unwrap_err().0;
         assert!(refused(&[("from", "now"), ("until", "now-5m")]).contains("exchange"));
+        assert!(refused(&[("trace_id", "17")]).contains("32 hexadecimal"));
+        assert!(refused(&[("span_id", "0000000000000000")]).contains("16 hexadecimal"));
+        assert!(refused(&[("label", "endpoint=/cart")]).contains("colon"));
         assert!(refused(&[("pid", "me")]).contains("number"));
         assert!(refused(&[("pid", "5000000000")]).contains("pid"));
         let unknown = only(&parameters(&[("form", "now")]), &[SELECTION])

@@ -112,7 +112,7 @@ impl<'a> ServiceListBuilder<'a> {
             shown += process.samples as f64 * scale;
             self.process(process, scaled(process.samples), &parts);
         }
-        if self.selection.filter.is_everything() {
+        if self.selection.filter.is_every_process() {
             shown += summary.rest_samples as f64 * scale;
             self.rest_samples += scaled(summary.rest_samples);
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowArchive, WindowId, WindowSummary,
+    ArchiveError, ArchivedWindow, LinkFilter, Profile, UnixTime, WindowArchive, WindowId,
+    WindowSummary,
 };
 
 /// Decodes the bytes that an archive holds.
@@ -28,6 +29,20 @@ pub trait Source: Send + Sync {
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
     ) -> Result<(), ArchiveError>;
+    /// Visits the windows that overlap `from .. until` and may hold samples of the request, by time of
+    /// start.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn linked(
+        &self,
+        _wanted: &LinkFilter,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(WindowId),
+    ) -> Result<(), ArchiveError> {
+        self.windows(from, until, &mut |window| visit(window.id))
+    }
     /// The profile of a window; `None` when it is gone by now.
     ///
     /// # Errors
@@ -65,6 +80,15 @@ impl Source for LiveSource {
         visit: &mut dyn FnMut(ArchivedWindow),
     ) -> Result<(), ArchiveError> {
         self.archive.visit(from, until, visit)
+    }
+    fn linked(
+        &self,
+        wanted: &LinkFilter,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(WindowId),
+    ) -> Result<(), ArchiveError> {
+        self.archive.linked(wanted, from, until, visit)
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
         let Some(bytes) = self.archive.read(id)? else {

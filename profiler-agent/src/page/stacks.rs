@@ -11,9 +11,11 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::filter::Filter;
 use super::kind::Kind;
+use super::labels::{self, LabelCounts};
 use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
-use super::query::{Filter, Grouping};
+use super::query::Grouping;
 use crate::profile::{Process, Profile, SamplePeriod};
 
 /// Which of the two counts.
@@ -60,6 +62,7 @@ pub(super) struct StackSetBuilder {
     root: FrameIndex,
     grouping: Grouping,
     period: Option<SamplePeriod>,
+    labels: LabelCounts,
     /// Remainders of counts that were converted to the first profile's period, per side.
     carry: [u128; 2],
 }
@@ -88,28 +91,35 @@ impl StackSetBuilder {
             root,
             grouping,
             period: None,
+            labels: LabelCounts::default(),
             carry: [0; 2],
         }
     }
 
-    /// Adds the samples of the processes that `filter` keeps.
+    /// Adds the samples that `filter` keeps.
     pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
         let frames = LocationFrames::new(profile, &mut self.names);
-        let kept: Vec<bool> = profile.processes.iter().map(|p| filter.keeps(p)).collect();
+        let wanted = filter.over(profile);
         let groups: Vec<Option<Vec<Step>>> = profile
             .threads
             .iter()
             .map(|thread| {
-                let process = thread.process as usize;
-                let wanted = *kept.get(process)?;
-                wanted.then(|| self.group(&profile.processes[process], &thread.name))
+                let process = profile.processes.get(thread.process as usize)?;
+                Some(self.group(process, &thread.name))
             })
             .collect();
+        if side == Side::Shown {
+            let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
+            self.labels.add(profile, kept.map(labels::counted));
+        }
         let mut stack = Vec::new();
         for sample in &profile.samples {
             let Some(Some(group)) = groups.get(sample.thread.0 as usize) else {
                 continue;
             };
+            if !wanted.keeps(sample) {
+                continue;
+            }
             let count = self.converted(sample.count, profile.period, side);
             stack.clone_from(group);
             for location in profile.stacks.get(sample.stack).iter().rev() {
@@ -200,6 +210,7 @@ impl StackSetBuilder {
             order,
             sums,
             root: self.root,
+            labels: self.labels,
             period: self.period.unwrap_or(SamplePeriod::from_hertz(1)),
         }
     }
@@ -215,6 +226,8 @@ pub(super) struct StackSet {
     /// Samples of all stacks before a place in `order`.
     sums: Vec<Counts>,
     root: FrameIndex,
+    /// The labels of the side that is looked at.
+    pub(super) labels: LabelCounts,
     /// CPU time that one sample stands for.
     pub(super) period: SamplePeriod,
 }

@@ -10,12 +10,12 @@ pub struct ContextIndex(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelSetIndex(pub u32);
 
-/// The request that a sample belongs to.
+/// The request that a sample belongs to; at least one of the ids is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Link {
     /// W3C trace id; all zero where only the span is known.
     pub trace_id: [u8; 16],
-    /// Span id.
+    /// Span id; all zero where only the trace is known.
     pub span_id: [u8; 8],
 }
 

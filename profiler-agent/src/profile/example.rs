@@ -234,7 +234,7 @@ pub(crate) fn any_profile(start: u64, timed: bool) -> impl Strategy<Value = Prof
         0u32..5,
         0u32..3,
         prop::collection::vec(0u32..8, 1..9),
-        prop::option::of(1u8..3),
+        prop::option::of(1u8..4),
         prop::collection::vec(0u64..1_000, 1..5),
     );
     (
@@ -312,9 +312,10 @@ impl Parts {
                 .map(|index| self.location(&mut builder, *index))
                 .collect();
             let stack = builder.stack(&stack);
+            // Of the first of them only the span is known, of the last one only the trace.
             let link = link.map(|byte| Link {
-                trace_id: [byte; 16],
-                span_id: [byte; 8],
+                trace_id: [byte - 1; 16],
+                span_id: [if byte == 3 { 0 } else { byte }; 8],
             });
             let count = times.len() as u64;
             let times: Vec<_> = times.iter().map(|time| UnixTime(start + time)).collect();
@@ -322,9 +323,9 @@ impl Parts {
             let labels = link.map_or_else(LabelSet::default, |link| LabelSet {
                 labels: Box::new([Label {
                     key: "label".into(),
-                    value: self.mappings[usize::from(link.span_id[0])].as_str().into(),
+                    value: self.mappings[usize::from(link.trace_id[0])].as_str().into(),
                 }]),
-                goroutine: None,
+                goroutine: (link.span_id[0] == 2).then_some(u64::from(*tid)),
             });
             let key = SampleKey {
                 thread,

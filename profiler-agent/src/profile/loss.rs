@@ -79,11 +79,13 @@ pub enum LossCause {
     LabelValues,
     /// Trace links: malformed ids.
     LinkMalformed,
+    /// Trace and span ids that the store's index had no room for: found by reading the window.
+    LinkIndexFull,
 }
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -120,6 +122,7 @@ impl LossCause {
         Self::LabelCut,
         Self::LabelValues,
         Self::LinkMalformed,
+        Self::LinkIndexFull,
     ];
 
     /// The cause with this name.
@@ -167,6 +170,7 @@ impl LossCause {
             Self::LabelCut => "label_cut",
             Self::LabelValues => "label_values",
             Self::LinkMalformed => "link_malformed",
+            Self::LinkIndexFull => "link_index_full",
         }
     }
     /// Is a sample gone (rather than something about it missing)?

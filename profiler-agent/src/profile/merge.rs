@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::builder::{ProfileBuilder, SampleKey};
 use super::{
-    FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Process,
-    Profile, ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+    FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Profile,
+    ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
 };
 
 /// All samples of all `profiles`, from the earliest start to the latest end; what is equal in several
@@ -45,25 +45,20 @@ pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
     builder.finish(start, end, period)
 }
 
-/// The samples of those threads that `keep` wants, taken within `range` (`None`: at any time). A
+/// The samples that `keep` wants, taken within `range` (`None`: at any time). A
 /// sample without times counts as taken at the profile's start. Losses, which belong to no thread, and
 /// the outcomes of the processes that are left stay whole.
 #[must_use]
 pub fn filter(
     profile: &Profile,
     range: Option<&Range<UnixTime>>,
-    keep: impl Fn(&Process, &Thread) -> bool,
+    keep: impl Fn(&ProfileSample) -> bool,
 ) -> Profile {
     let mut builder = ProfileBuilder::default();
     let mut source = Source::new(profile);
-    let kept: Vec<bool> = profile
-        .threads
-        .iter()
-        .map(|thread| keep(&profile.processes[thread.process as usize], thread))
-        .collect();
     let mut times = Vec::new();
     for sample in &profile.samples {
-        if !kept[sample.thread.0 as usize] {
+        if !keep(sample) {
             continue;
         }
         let count = match range {
@@ -273,10 +268,14 @@ mod tests {
         ) {
             let start = UnixTime(0)..UnixTime(split);
             let end = UnixTime(split)..UnixTime(u64::MAX);
+            let is_of = |sample: &ProfileSample| {
+                let thread = &profile.threads[sample.thread.0 as usize];
+                profile.processes[thread.process as usize].key.pid == pid
+            };
             let parts = [
-                filter(&profile, Some(&start), |process, _| process.key.pid == pid),
-                filter(&profile, Some(&end), |process, _| process.key.pid == pid),
-                filter(&profile, None, |process, _| process.key.pid != pid),
+                filter(&profile, Some(&start), is_of),
+                filter(&profile, Some(&end), is_of),
+                filter(&profile, None, |sample| !is_of(sample)),
             ];
             for (part, range) in parts.iter().zip([&start, &end]) {
                 prop_assert!(part.samples.iter().flat_map(|s| &s.times).all(|t| range.contains(t)));
@@ -328,14 +327,8 @@ mod tests {
             .for_each(|sample| sample.times.clear());
         let before = UnixTime(0)..UnixTime(1_001);
         let after = UnixTime(1_001)..UnixTime(5_000);
-        assert_eq!(
-            filter(&profile, Some(&before), |_, _| true).sample_count(),
-            8
-        );
-        assert_eq!(
-            filter(&profile, Some(&after), |_, _| true).sample_count(),
-            0
-        );
+        assert_eq!(filter(&profile, Some(&before), |_| true).sample_count(), 8);
+        assert_eq!(filter(&profile, Some(&after), |_| true).sample_count(), 0);
     }
 
     #[test]

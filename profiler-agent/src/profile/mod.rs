@@ -10,7 +10,9 @@ pub mod distinct;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod executable;
+pub mod hexadecimal;
 pub mod lifecycle;
+pub mod links;
 pub mod loss;
 pub mod mapping;
 pub mod merge;
@@ -32,6 +34,7 @@ pub use context::{
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
+pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};
 pub use merge::{filter, merge};

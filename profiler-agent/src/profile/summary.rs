@@ -1,7 +1,7 @@
 //! What a window holds in a few numbers, and the archive that keeps windows: lets lists and time
 //! lines be drawn without reading a single profile.
 
-use super::{Profile, SamplePeriod, UnixTime};
+use super::{LinkFilter, Profile, SamplePeriod, UnixTime};
 
 /// Names a window within one archive; never reused by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,6 +160,18 @@ pub trait WindowArchive: Send + Sync {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<(), ArchiveError>;
+    /// Visits the windows that overlap `from .. until` and may hold samples of the request, by time of
+    /// start: every one that does, and few others.
+    ///
+    /// # Errors
+    /// The archive could not be read.
+    fn linked(
+        &self,
+        wanted: &LinkFilter,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(WindowId),
     ) -> Result<(), ArchiveError>;
     /// The encoded profile of a window; `None` when it is gone by now.
     ///

@@ -6,10 +6,11 @@
 //!   encoded profile, pages that it takes.
 //! - `starts`: (start, id) -> (): the windows by time.
 //! - `summaries`: id -> summary as [`summary`] has it.
+//! - `links`: (id, number) -> a piece of what [`links`] has of the window; none where it has no links.
 //! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`] bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
-//! - `format`: "version" -> 1. Another version is foreign.
+//! - `format`: "version" -> 2. Version 1 had no `links` and becomes 2; another version is foreign.
 //!
 //! # Constraints
 //! - The file never grows beyond `Limits::max_bytes`. redb doubles a file that is full, so a file that
@@ -27,6 +28,7 @@
 //! After a failed append (a full disk, say) the file is opened anew before the next.
 
 mod bound;
+mod links;
 mod open;
 mod summary;
 mod transaction;
@@ -38,7 +40,8 @@ use std::time::Duration;
 use redb::Database;
 
 use crate::profile::{
-    ArchiveError, ArchivedWindow, UnixTime, WindowArchive, WindowId, WindowSummary,
+    ArchiveError, ArchivedWindow, LinkFilter, UnixTime, WindowArchive, WindowId, WindowLinks,
+    WindowSummary,
 };
 use transaction::Totals;
 
@@ -188,6 +191,7 @@ impl Store {
         start: UnixTime,
         end: UnixTime,
         summary: &WindowSummary,
+        links: &WindowLinks,
         bytes: &[u8],
     ) -> Result<WindowId, StoreError> {
         if end < start {
@@ -196,7 +200,8 @@ impl Store {
         let books = &mut *self.lock_books();
         let database = self.opened(books)?;
         let summary = summary::encode(summary);
-        let pages = bound::pages_of(bytes.len(), summary.len());
+        let links = links::encode(links);
+        let pages = bound::pages_of(bytes.len(), summary.len(), links.len());
         let room = bound::room(open::file_length(&self.path)?, self.limits.max_bytes);
         if pages.saturating_mul(bound::PAGE) > room / 8 {
             return Err(StoreError::WindowTooLarge {
@@ -215,9 +220,13 @@ impl Store {
             oldest_end: end.0.saturating_sub(self.limits.max_age.as_nanos() as u64),
         };
         let totals = books.totals;
-        let appended = open::guarded(|| {
-            transaction::append(&database, totals, &entry, &summary, bytes, &bounds)
-        });
+        let content = transaction::Content {
+            summary: &summary,
+            links: &links,
+            profile: bytes,
+        };
+        let appended =
+            open::guarded(|| transaction::append(&database, totals, &entry, content, &bounds));
         match appended {
             Ok((id, totals)) => {
                 books.totals = totals;
@@ -330,6 +339,24 @@ impl WindowArchive for Store {
                         bytes: entry.bytes,
                         summary,
                     });
+                }
+            })
+        })?;
+        Ok(())
+    }
+
+    fn linked(
+        &self,
+        wanted: &LinkFilter,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(WindowId),
+    ) -> Result<(), ArchiveError> {
+        let longest = self.lock_books().totals.longest;
+        self.reading(|database| {
+            transaction::visit_links(database, longest, from.0..until.0, |id, bytes| {
+                if links::may_hold(bytes, wanted) {
+                    visit(WindowId(id));
                 }
             })
         })?;

@@ -10,9 +10,12 @@ const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
 const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> = TableDefinition::new("windows");
 const STARTS: TableDefinition<(u64, u64), ()> = TableDefinition::new("starts");
 const SUMMARIES: TableDefinition<u64, &[u8]> = TableDefinition::new("summaries");
+const LINKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("links");
 const CHUNKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("chunks");
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// Without `links`: none of its windows has any.
+const WITHOUT_LINKS: u64 = 1;
 
 /// A row of `windows`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ pub(super) fn prepare(database: &Database) -> Result<Totals, redb::Error> {
         let mut format = transaction.open_table(FORMAT)?;
         let version = format.get("version")?.map(|value| value.value());
         match version {
-            None => {
+            None | Some(WITHOUT_LINKS) => {
                 format.insert("version", VERSION)?;
             }
             Some(VERSION) => {}
@@ -91,6 +94,7 @@ pub(super) fn prepare(database: &Database) -> Result<Totals, redb::Error> {
         }
         transaction.open_table(STARTS)?;
         transaction.open_table(SUMMARIES)?;
+        transaction.open_table(LINKS)?;
         transaction.open_table(CHUNKS)?;
     }
     let mut totals = Totals::default();
@@ -106,13 +110,20 @@ pub(super) fn prepare(database: &Database) -> Result<Totals, redb::Error> {
     Ok(totals)
 }
 
+/// A window's values, encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a> {
+    pub(super) summary: &'a [u8],
+    pub(super) links: &'a [u8],
+    pub(super) profile: &'a [u8],
+}
+
 /// Removes what the bounds ask for and appends a window; its id and the new totals.
 pub(super) fn append(
     database: &Database,
     mut totals: Totals,
     entry: &Entry,
-    summary: &[u8],
-    bytes: &[u8],
+    content: Content<'_>,
     bounds: &Bounds,
 ) -> Result<(u64, Totals), redb::Error> {
     let transaction = database.begin_write()?;
@@ -121,6 +132,7 @@ pub(super) fn append(
         let mut windows = transaction.open_table(WINDOWS)?;
         let mut starts = transaction.open_table(STARTS)?;
         let mut summaries = transaction.open_table(SUMMARIES)?;
+        let mut links = transaction.open_table(LINKS)?;
         let mut chunks = transaction.open_table(CHUNKS)?;
         let mut doomed = Vec::new();
         for row in starts.iter()? {
@@ -157,12 +169,18 @@ pub(super) fn append(
             for piece in 0..pieces {
                 chunks.remove((window, piece as u32))?;
             }
+            let mut piece = 0;
+            while links.remove((window, piece))?.is_some() {
+                piece += 1;
+            }
         }
         windows.insert(id, (entry.start, entry.end, entry.bytes, entry.pages))?;
         starts.insert((entry.start, id), ())?;
-        summaries.insert(id, summary)?;
-        for (number, piece) in bytes.chunks(CHUNK).enumerate() {
-            chunks.insert((id, number as u32), piece)?;
+        summaries.insert(id, content.summary)?;
+        for (table, bytes) in [(&mut links, content.links), (&mut chunks, content.profile)] {
+            for (number, piece) in bytes.chunks(CHUNK).enumerate() {
+                table.insert((id, number as u32), piece)?;
+            }
         }
     }
     commit(transaction)?;
@@ -217,6 +235,40 @@ pub(super) fn visit(
         if entry.end > range.start {
             visit(id, entry, summary.value());
         }
+    }
+    Ok(())
+}
+
+/// Visits the windows that overlap `range` (ns since 1970) by start, with their links; no bytes where
+/// a window has none.
+pub(super) fn visit_links(
+    database: &Database,
+    longest: u64,
+    range: Range<u64>,
+    mut visit: impl FnMut(u64, &[u8]),
+) -> Result<(), redb::Error> {
+    let transaction = database.begin_read()?;
+    let starts = transaction.open_table(STARTS)?;
+    let windows = transaction.open_table(WINDOWS)?;
+    let links = transaction.open_table(LINKS)?;
+    let earliest = range.start.saturating_sub(longest);
+    if earliest >= range.end {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    for row in starts.range((earliest, 0)..(range.end, 0))? {
+        let (_, id) = row?.0.value();
+        let Some(entry) = windows.get(id)? else {
+            continue;
+        };
+        if Entry::from_row(entry.value()).end <= range.start {
+            continue;
+        }
+        bytes.clear();
+        for row in links.range((id, 0)..=(id, u32::MAX))? {
+            bytes.extend_from_slice(row?.1.value());
+        }
+        visit(id, &bytes);
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use profiler_agent::profile::{
-    BootTime, FrameType, Function, FunctionIndex, LabelSet, LabelSetIndex, LineEntry, Location,
-    LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey, Profile,
-    ProfileSample, SamplePeriod, StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
+    BootTime, FrameType, Function, FunctionIndex, Label, LabelSet, LabelSetIndex, LineEntry, Link,
+    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey,
+    Profile, ProfileSample, SamplePeriod, StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
 };
 
 /// Builds a profile stack by stack.
@@ -19,6 +19,14 @@ pub(crate) struct Builder {
     locations: HashMap<String, LocationIndex>,
     stacks: HashMap<Vec<LocationIndex>, StackIndex>,
     threads: HashMap<(u32, String), ThreadIndex>,
+    label_sets: HashMap<Vec<(String, String)>, LabelSetIndex>,
+}
+
+/// The request of a demo's samples: its labels, sorted by key, and its trace and span.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Request<'a> {
+    pub(crate) labels: &'a [(&'a str, &'a str)],
+    pub(crate) link: Option<Link>,
 }
 
 impl Builder {
@@ -45,6 +53,7 @@ impl Builder {
             locations: HashMap::new(),
             stacks: HashMap::new(),
             threads: HashMap::new(),
+            label_sets: HashMap::new(),
         }
     }
 
@@ -146,6 +155,60 @@ impl Builder {
 
     /// Counts samples of a stack, outermost frame first, each as [`Self::location`] has it.
     pub(crate) fn add(&mut self, process: u32, thread: &str, outermost_first: &[&str], count: u64) {
+        self.push(
+            process,
+            thread,
+            outermost_first,
+            count,
+            &[],
+            Request::default(),
+        );
+    }
+
+    /// Counts samples of a request, one at each time.
+    pub(crate) fn add_request(
+        &mut self,
+        process: u32,
+        thread: &str,
+        outermost_first: &[&str],
+        times: &[UnixTime],
+        request: Request<'_>,
+    ) {
+        let count = times.len() as u64;
+        self.push(process, thread, outermost_first, count, times, request);
+    }
+
+    fn labels(&mut self, labels: &[(&str, &str)]) -> LabelSetIndex {
+        if labels.is_empty() {
+            return LabelSetIndex(0);
+        }
+        let owned = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let next = LabelSetIndex(self.profile.label_sets.len() as u32);
+        let index = *self.label_sets.entry(owned.collect()).or_insert(next);
+        if index == next {
+            let label = |(key, value): &(&str, &str)| Label {
+                key: (*key).into(),
+                value: (*value).into(),
+            };
+            self.profile.label_sets.push(LabelSet {
+                labels: labels.iter().map(label).collect(),
+                goroutine: None,
+            });
+        }
+        index
+    }
+
+    fn push(
+        &mut self,
+        process: u32,
+        thread: &str,
+        outermost_first: &[&str],
+        count: u64,
+        times: &[UnixTime],
+        request: Request<'_>,
+    ) {
         if count == 0 {
             return;
         }
@@ -163,13 +226,14 @@ impl Builder {
                 index
             }
         };
+        let labels = self.labels(request.labels);
         self.profile.samples.push(ProfileSample {
             thread,
             stack,
-            labels: LabelSetIndex(0),
-            link: None,
+            labels,
+            link: request.link,
             count,
-            times: Vec::new(),
+            times: times.to_vec(),
         });
     }
 

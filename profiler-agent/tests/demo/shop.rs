@@ -1,9 +1,9 @@
 //! A web shop's machine: services in several languages, a deployment that made one of them slower, a
 //! nightly batch, and a process whose name is an attack on the page.
 
-use profiler_agent::profile::{LossCause, Profile, UnixTime};
+use profiler_agent::profile::{Link, LossCause, Profile, UnixTime};
 
-use super::Builder;
+use super::{Builder, Request};
 
 /// The name of a process that must stay a name.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=document.title='owned'>";
@@ -263,6 +263,7 @@ impl Noise {
 /// release of the checkout, and between 150 and 180 windows ago the indexer merged.
 pub(crate) fn window(start: UnixTime, age: u64) -> Profile {
     let mut noise = Noise::new(start.0 / 1_000_000_000 + 1);
+    let mut requests = Noise::new(start.0 / 1_000_000_000 + 2);
     let mut builder = Builder::new(start, 10);
     for service in SERVICES {
         let process = builder.process(service.pid, service.comm, service.executable);
@@ -292,7 +293,24 @@ pub(crate) fn window(start: UnixTime, age: u64) -> Profile {
             // Some samples are taken further up the stack.
             let upper = count / 9;
             let texts: Vec<&str> = frames.iter().map(String::as_str).collect();
-            builder.add(process, &thread.replace('~', " "), &texts, count - upper);
+            let thread_name = thread.replace('~', " ");
+            match span_names(service.comm) {
+                None => builder.add(process, &thread_name, &texts, count - upper),
+                Some(names) => {
+                    for _ in upper..count {
+                        let (time, request) = (requests.below(9_999), requests.below(REQUESTS));
+                        let time = UnixTime(start.0 + time * 1_000_000);
+                        add_request(
+                            &mut builder,
+                            process,
+                            &thread_name,
+                            &texts,
+                            time,
+                            (request, names),
+                        );
+                    }
+                }
+            }
             let cut = texts.len() - (1 + noise.below(2) as usize).min(texts.len() - 1);
             builder.add(process, &thread.replace('~', " "), &texts[..cut], upper);
         }
@@ -301,6 +319,56 @@ pub(crate) fn window(start: UnixTime, age: u64) -> Profile {
         builder.lose(LossCause::RingFull, 3);
     }
     builder.finish()
+}
+
+/// Requests that begin in each second.
+const REQUESTS: u64 = 5;
+const ENDPOINTS: [&str; 3] = ["/cart", "/checkout", "/search"];
+const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
+
+/// The spans of a service by endpoint; none where it is not traced.
+fn span_names(comm: &str) -> Option<[&'static str; 3]> {
+    match comm {
+        "checkout-api" => Some(["GET /cart", "POST /checkout", "GET /search"]),
+        "postgres" => Some(["select cart", "insert order", "select item"]),
+        HOSTILE => Some([HOSTILE; 3]),
+        _ => None,
+    }
+}
+
+/// The trace of a request of this second.
+pub(crate) fn trace_of(second: u64, request: u64) -> [u8; 16] {
+    let mut noise = Noise::new(second * REQUESTS + request + 1);
+    std::array::from_fn(|_| noise.below(256) as u8)
+}
+
+/// Adds a sample of one of the requests of its second.
+fn add_request(
+    builder: &mut Builder,
+    process: u32,
+    thread: &str,
+    stack: &[&str],
+    time: UnixTime,
+    (request, names): (u64, [&str; 3]),
+) {
+    let second = time.0 / 1_000_000_000;
+    let trace_id = trace_of(second, request);
+    let endpoint = (request % 3) as usize;
+    let mut span_id: [u8; 8] = std::array::from_fn(|index| trace_id[index]);
+    span_id[0] ^= process as u8 + 1;
+    let labels = [
+        ("endpoint", ENDPOINTS[endpoint]),
+        ("span_name", names[endpoint]),
+        ("tenant", TENANTS[((second + request) % 4) as usize]),
+    ];
+    let hostile = [(HOSTILE, HOSTILE), labels[1]];
+    let labels: &[(&str, &str)] = if names[0] == HOSTILE {
+        &hostile
+    } else {
+        &labels
+    };
+    let link = Some(Link { trace_id, span_id });
+    builder.add_request(process, thread, stack, &[time], Request { labels, link });
 }
 
 /// A profile with this many distinct stacks, 24 to 40 deep, as a large service has.

@@ -1,13 +1,11 @@
 //! The query API over a real socket: what is asked is what is answered.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use profiler_agent::export::ReadLimits;
 use profiler_agent::export::pprof;
 use profiler_agent::page::{Limits, LiveSource};
-use profiler_agent::profile::{LossCause, Profile, UnixTime, WindowSummary};
+use profiler_agent::profile::{LossCause, Profile, UnixTime, WindowLinks, WindowSummary};
 use profiler_agent::store::{Limits as StoreLimits, Store};
 use serde_json::{Value, json};
 
@@ -17,65 +15,6 @@ use crate::served::Served;
 const SECOND: u64 = 1_000_000_000;
 /// 2026-01-01T00:00:00Z in seconds.
 const EPOCH: u64 = 1_767_225_600;
-
-impl Served {
-    /// Status, head and body of the answer to a request with these lines after the request line.
-    fn request(&self, line: &str, headers: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(
-            stream,
-            "{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let (status, _, body) = self.request(&format!("GET {path}"), "Host: localhost\r\n");
-        (status, body)
-    }
-
-    /// Head and body of a successful answer.
-    fn bytes(&self, path: &str) -> (String, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer
-            .windows(4)
-            .position(|found| found == b"\r\n\r\n")
-            .unwrap();
-        let head = String::from_utf8(answer[..end].to_vec())
-            .unwrap()
-            .to_ascii_lowercase();
-        assert!(
-            head.starts_with("http/1.1 200") && !head.contains("chunked"),
-            "{head}"
-        );
-        (head, answer[end + 4..].to_vec())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn refused(&self, path: &str) -> String {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 400, "{path}: {body}");
-        let body: Value = serde_json::from_str(&body).unwrap();
-        body["error"].as_str().unwrap().to_owned()
-    }
-}
 
 fn at(second: u64) -> UnixTime {
     UnixTime((EPOCH + second) * SECOND)
@@ -341,12 +280,13 @@ fn stored_windows_are_answered() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
     for profile in two_windows() {
-        let bytes = pprof::encode(&profile).unwrap();
+        let bytes = pprof::encode_with_times(&profile).unwrap();
         store
             .append(
                 profile.start,
                 profile.end,
                 &WindowSummary::of(&profile),
+                &WindowLinks::of(&profile),
                 &bytes,
             )
             .unwrap();

@@ -10,3 +10,4 @@ mod browser;
 mod demo;
 mod devtools;
 mod served;
+mod traces;

@@ -1,20 +1,16 @@
 //! The page, served on a port of its own.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use profiler_agent::export::Format;
-use profiler_agent::page::{AgentStatus, AnswerFormat, Codec, Limits, Page, SavedSource, Source};
-use profiler_agent::profile::{
-    ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId, filter, merge,
-};
+use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source};
+use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
+use serde_json::Value;
 
-/// What the agent gives the page.
-const CODEC: Codec = Codec {
-    encode,
-    merge: |profiles| merge(profiles),
-    filter: |profile, keep| filter(profile, None, |process, _| keep(process)),
-};
+/// Where traces are said to be looked at.
+pub(crate) const TRACE_URL: &str = "https://traces.example/{trace_id}?span={span_id}";
 
 fn encode(profile: &Profile, format: AnswerFormat) -> Result<Vec<u8>, ArchiveError> {
     let format = match format {
@@ -81,7 +77,7 @@ impl Served {
     pub(crate) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
         let page = Page {
             source,
-            codec: CODEC,
+            encode,
             limits,
             status: Box::new(|| {
                 Some(AgentStatus {
@@ -92,6 +88,7 @@ impl Served {
                 })
             }),
             host_names: Vec::new(),
+            trace_url: Some(TRACE_URL.to_owned()),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
@@ -115,6 +112,65 @@ impl Served {
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+}
+
+impl Served {
+    /// Status, head and body of the answer to a request with these lines after the request line.
+    pub(crate) fn request(&self, line: &str, headers: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.request(&format!("GET {path}"), "Host: localhost\r\n");
+        (status, body)
+    }
+
+    /// Head and body of a successful answer.
+    pub(crate) fn bytes(&self, path: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|found| found == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_ascii_lowercase();
+        assert!(
+            head.starts_with("http/1.1 200") && !head.contains("chunked"),
+            "{head}"
+        );
+        (head, answer[end + 4..].to_vec())
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) fn refused(&self, path: &str) -> String {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 400, "{path}: {body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        body["error"].as_str().unwrap().to_owned()
     }
 }
 

@@ -229,6 +229,45 @@ fn a_profile_without_samples_is_not_sent() {
     check(&request(&profile, &Options::file(Host::default())));
 }
 
+/// A goroutine's id would make a series of every goroutine.
+#[test]
+fn a_receiver_gets_labels_and_links_and_no_goroutines() {
+    let keys = |options: &Options| -> Vec<String> {
+        let request = request(&example(), options);
+        check(&request);
+        let dictionary = request.dictionary.unwrap();
+        let attributes = dictionary.attribute_table[1..].iter();
+        let keys = attributes.map(|a| dictionary.string_table[a.key_strindex as usize].clone());
+        keys.filter(|key| !key.starts_with("p") || key.contains("label"))
+            .collect()
+    };
+    assert_eq!(
+        keys(&Options::default()),
+        [
+            "process.context.label.endpoint",
+            "process.context.label.user"
+        ]
+    );
+    let file = keys(&Options::file(Host::default()));
+    assert!(file.contains(&"goroutine.id".to_owned()), "{file:?}");
+}
+
+/// Sixteen zeros for a trace that is not known: the fields keep their lengths.
+#[test]
+fn a_link_of_a_span_alone_has_a_trace_id_of_zeros() {
+    let mut profile = example();
+    for sample in &mut profile.samples {
+        if let Some(link) = &mut sample.link {
+            link.trace_id = [0; 16];
+        }
+    }
+    let request = request(&profile, &Options::default());
+    check(&request);
+    let links = &request.dictionary.as_ref().unwrap().link_table;
+    assert_eq!(links[1].trace_id, [0; 16]);
+    assert_eq!(links[1].span_id, [0x2b; 8]);
+}
+
 proptest! {
     #[test]
     fn requests_follow_the_rules_and_hold_every_sample(

@@ -9,8 +9,9 @@ use hashbrown::HashMap;
 use super::generated as proto;
 use super::tables::{Strings, Tables};
 use super::{
-    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE, LABEL_PID,
-    LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OWN_PREFIX,
+    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE,
+    LABEL_OFFSET, LABEL_PID, LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID,
+    LOSSES_COMMENT, OWN_PREFIX,
 };
 use crate::export::read::{
     Budget, Fields, ReadError, ReadLimits, bytes_of, frame_type_of, is_made_up, made_up_name,
@@ -51,6 +52,8 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
         locations: HashMap::new(),
         threads: HashMap::new(),
         main_file: "".into(),
+        start: u64::try_from(tables.time_nanos).unwrap_or(0),
+        duration: u64::try_from(tables.duration_nanos).unwrap_or(0).max(1),
     };
     reader.locations(&tables)?;
     let period = values.period(&tables);
@@ -68,11 +71,9 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
     }
     let losses = reader.losses(&tables.comments)?;
     reader.builder.losses(&losses);
-    let start = u64::try_from(tables.time_nanos).unwrap_or(0);
-    let duration = u64::try_from(tables.duration_nanos).unwrap_or(0).max(1);
     Ok(reader.builder.finish(
-        UnixTime(start),
-        UnixTime(start.saturating_add(duration)),
+        UnixTime(reader.start),
+        UnixTime(reader.start.saturating_add(reader.duration)),
         SamplePeriod::from_nanoseconds(period),
     ))
 }
@@ -95,6 +96,20 @@ struct Reader<'a> {
     threads: HashMap<ThreadLabels, ThreadIndex>,
     /// File of the first mapping: the program, by convention.
     main_file: Arc<str>,
+    /// In ns since 1970.
+    start: u64,
+    /// In ns.
+    duration: u64,
+}
+
+/// What the labels of a sample say.
+#[derive(Default)]
+struct SampleLabels {
+    thread: ThreadLabels,
+    own: LabelSet,
+    link: Option<Link>,
+    /// In ns since the profile's start.
+    offsets: Vec<u64>,
 }
 
 impl Reader<'_> {
@@ -209,23 +224,27 @@ impl Reader<'_> {
             stack.push(*location.ok_or(ReadError::dangling("location", *id))?);
         }
         let stack = self.builder.stack(stack);
-        let (labels, own, link) = self.labels(&sample.label)?;
+        let labels = self.labels(&sample.label)?;
         let key = SampleKey {
-            thread: self.thread(labels)?,
+            thread: self.thread(labels.thread)?,
             stack,
-            labels: self.builder.labels(own),
-            link,
+            labels: self.builder.labels(labels.own),
+            link: labels.link,
         };
-        self.builder.sample(key, count, &[]);
+        let offsets = &labels.offsets;
+        let mut times = Vec::new();
+        if offsets.len() as u64 == count && offsets.iter().all(|offset| *offset < self.duration) {
+            let time = |offset: &u64| UnixTime(self.start.saturating_add(*offset));
+            times.extend(offsets.iter().map(time));
+        }
+        self.builder.sample(key, count, &times);
         Ok(())
     }
 
-    fn labels(
-        &mut self,
-        labels: &[proto::Label],
-    ) -> Result<(ThreadLabels, LabelSet, Option<Link>), ReadError> {
+    fn labels(&mut self, labels: &[proto::Label]) -> Result<SampleLabels, ReadError> {
         let mut found = ThreadLabels::default();
         let (mut trace_id, mut span_id) = (None, None);
+        let mut offsets = Vec::new();
         let mut goroutine = None;
         let mut own = Vec::new();
         for label in labels {
@@ -240,6 +259,7 @@ impl Reader<'_> {
                 LABEL_TRACE_ID => trace_id = bytes_of(&self.strings.text(label.str)?),
                 LABEL_SPAN_ID => span_id = bytes_of(&self.strings.text(label.str)?),
                 LABEL_GOROUTINE => goroutine = u64::try_from(label.num).ok(),
+                LABEL_OFFSET => offsets.extend(u64::try_from(label.num)),
                 "" => {}
                 key if label.num != 0 => own.push(Label {
                     key: key.into(),
@@ -251,19 +271,19 @@ impl Reader<'_> {
                 }),
             }
         }
-        let link = span_id.and_then(|span_id| {
-            Some(Link {
-                trace_id: trace_id.unwrap_or_else(|| vec![0; 16]).try_into().ok()?,
-                span_id: span_id.try_into().ok()?,
-            })
-        });
+        let link = link(trace_id, span_id);
         own.sort_unstable();
         own.dedup_by(|next, kept| next.key == kept.key);
         let own = LabelSet {
             labels: own.into(),
             goroutine,
         };
-        Ok((found, own, link))
+        Ok(SampleLabels {
+            thread: found,
+            own,
+            link,
+            offsets,
+        })
     }
 
     fn thread(&mut self, labels: ThreadLabels) -> Result<ThreadIndex, ReadError> {
@@ -323,4 +343,15 @@ impl Reader<'_> {
         }
         Ok(losses)
     }
+}
+
+/// The link of the ids that there are; none where one is not as long as ids are.
+fn link(trace_id: Option<Vec<u8>>, span_id: Option<Vec<u8>>) -> Option<Link> {
+    if trace_id.is_none() && span_id.is_none() {
+        return None;
+    }
+    Some(Link {
+        trace_id: trace_id.map_or(Ok([0; 16]), TryInto::try_into).ok()?,
+        span_id: span_id.map_or(Ok([0; 8]), TryInto::try_into).ok()?,
+    })
 }

@@ -1,6 +1,5 @@
 //! A profile as pprof.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use flate2::Compression;
@@ -10,11 +9,12 @@ use prost::Message;
 
 use super::generated as proto;
 use super::{
-    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE, LABEL_PID,
-    LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OURS, OUTCOMES_COMMENT,
-    OWN_PREFIX,
+    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE,
+    LABEL_OFFSET, LABEL_PID, LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID,
+    LOSSES_COMMENT, OURS, OUTCOMES_COMMENT, OWN_PREFIX,
 };
 use crate::profile::distinct::Distinct;
+use crate::profile::hexadecimal::text_of;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{Label, LabelSet, Link, Location, Profile, Thread};
 
@@ -23,14 +23,25 @@ use crate::profile::{Label, LabelSet, Link, Location, Profile, Thread};
 /// # Errors
 /// Those of compression into memory.
 pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
-    let message = message(profile).encode_to_vec();
+    compressed(&message(profile, false))
+}
+
+/// The same, with the times of the samples that belong to a request.
+///
+/// # Errors
+/// Those of compression into memory.
+pub fn encode_with_times(profile: &Profile) -> std::io::Result<Vec<u8>> {
+    compressed(&message(profile, true))
+}
+
+fn compressed(message: &proto::Profile) -> std::io::Result<Vec<u8>> {
+    let message = message.encode_to_vec();
     let mut stream = GzEncoder::new(Vec::new(), Compression::default());
     stream.write_all(&message)?;
     stream.finish()
 }
 
-/// The profile as a pprof message.
-pub(super) fn message(profile: &Profile) -> proto::Profile {
+fn message(profile: &Profile, timed: bool) -> proto::Profile {
     let mut strings = Strings::new();
     let samples = proto::ValueType {
         r#type: strings.index("samples"),
@@ -42,7 +53,7 @@ pub(super) fn message(profile: &Profile) -> proto::Profile {
     };
     let mapping = mappings(profile, &mut strings);
     let function = functions(profile, &mut strings);
-    let sample = sample_list(profile, &mut strings);
+    let sample = sample_list(profile, timed, &mut strings);
     let comment = comments(profile)
         .iter()
         .map(|comment| strings.index(comment))
@@ -154,7 +165,7 @@ fn location((index, location): (usize, &Location)) -> proto::Location {
     }
 }
 
-fn sample_list(profile: &Profile, strings: &mut Strings) -> Vec<proto::Sample> {
+fn sample_list(profile: &Profile, timed: bool, strings: &mut Strings) -> Vec<proto::Sample> {
     let thread_labels: Vec<_> = profile
         .threads
         .iter()
@@ -169,12 +180,22 @@ fn sample_list(profile: &Profile, strings: &mut Strings) -> Vec<proto::Sample> {
     let sample = |sample: &crate::profile::ProfileSample| {
         let mut label = thread_labels[sample.thread.0 as usize].clone();
         if let Some(Link { trace_id, span_id }) = &sample.link {
-            if *trace_id != [0; 16] {
-                label.push(text(strings, LABEL_TRACE_ID, &hexadecimal(trace_id)));
+            for (key, id) in [(LABEL_TRACE_ID, &trace_id[..]), (LABEL_SPAN_ID, span_id)] {
+                if id.iter().any(|byte| *byte != 0) {
+                    label.push(text(strings, key, &text_of(id)));
+                }
             }
-            label.push(text(strings, LABEL_SPAN_ID, &hexadecimal(span_id)));
         }
         label.extend_from_slice(&own_labels[sample.labels.0 as usize]);
+        if timed && sample.link.is_some() {
+            let offsets = sample.times.iter().map(|time| proto::Label {
+                key: strings.index(LABEL_OFFSET),
+                num: signed(time.0.saturating_sub(profile.start.0)),
+                num_unit: strings.index("nanoseconds"),
+                ..Default::default()
+            });
+            label.extend(offsets);
+        }
         let stack = profile.stacks.get(sample.stack);
         proto::Sample {
             location_id: stack.iter().map(|index| id(index.0 as usize)).collect(),
@@ -248,14 +269,6 @@ fn text(strings: &mut Strings, key: &str, value: &str) -> proto::Label {
         str: strings.index(value),
         ..Default::default()
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn comments(profile: &Profile) -> Vec<String> {

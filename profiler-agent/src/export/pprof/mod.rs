@@ -10,7 +10,7 @@
 //! | `comm`, `thread` | string | names of the process and of the thread |
 //! | `executable` | string | path of the process's executable, `[kernel]` for kernel threads |
 //! | `container` | string | container id |
-//! | `trace_id`, `span_id` | string | hexadecimal, where the sample belongs to a request |
+//! | `trace_id`, `span_id` | string | hexadecimal, where the sample belongs to a request; only the one that is known |
 //! | `goid` | number | id of the goroutine, where it is asked for |
 //! | any other | string | a label of the code itself; `label.` stands before a key of this table |
 //!
@@ -18,7 +18,8 @@
 //! marked as having functions: every location has a name (if only one like `libfoo.so+0x1a2b`), and no reader
 //! is to look up addresses in the files that happen to lie on its own machine.
 //! Comments hold what was lost (`losses: ring_full=3`) and how stacks ended (`outcomes: root=97 truncated=3`).
-//! Times of samples have no place in the format.
+//! Times of samples have no place in the format; [`encode_with_times`] gives samples that belong to a request a
+//! numeric label `sample_offset` in nanoseconds since the profile's start for each time, for our own store.
 
 mod decode;
 mod encode;
@@ -30,7 +31,7 @@ mod tables;
 mod tests;
 
 pub use decode::decode;
-pub use encode::encode;
+pub use encode::{encode, encode_with_times};
 
 const LABEL_PID: &str = "pid";
 const LABEL_TID: &str = "tid";
@@ -41,9 +42,10 @@ const LABEL_CONTAINER: &str = "container";
 const LABEL_TRACE_ID: &str = "trace_id";
 const LABEL_SPAN_ID: &str = "span_id";
 const LABEL_GOROUTINE: &str = "goid";
+const LABEL_OFFSET: &str = "sample_offset";
 /// Stands before a key of a program's own label that would be taken for one of ours.
 const OWN_PREFIX: &str = "label.";
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     LABEL_PID,
     LABEL_TID,
     LABEL_COMM,
@@ -53,6 +55,7 @@ const OURS: [&str; 9] = [
     LABEL_TRACE_ID,
     LABEL_SPAN_ID,
     LABEL_GOROUTINE,
+    LABEL_OFFSET,
 ];
 /// `executable` of a kernel thread.
 const KERNEL_EXECUTABLE: &str = "[kernel]";

@@ -79,6 +79,29 @@ proptest! {
     }
 
     #[test]
+    fn times_of_linked_samples_come_back(profile in any_profile(1_000_000, true)) {
+        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let read = pprof::decode(&bytes, &ReadLimits::default()).unwrap();
+        let times = |profile: &Profile, linked: bool| {
+            let samples = profile.samples.iter();
+            let samples = samples.filter(|sample| sample.link.is_some() == linked);
+            let mut times: Vec<_> = samples
+                .flat_map(|sample| sample.times.iter().map(|time| (sample.link, *time)))
+                .collect();
+            times.sort_unstable();
+            times
+        };
+        prop_assert_eq!(times(&read, true), times(&profile, true));
+        prop_assert_eq!(times(&read, false), []);
+        let without = |mut profile: Profile| {
+            profile.samples.iter_mut().for_each(|sample| sample.times.clear());
+            flatten(&profile)
+        };
+        let plain = pprof::decode(&pprof::encode(&profile).unwrap(), &ReadLimits::default()).unwrap();
+        prop_assert_eq!(without(read), flatten(&plain));
+    }
+
+    #[test]
     fn otlp_comes_back(profile in any_profile(1_000_000, true)) {
         let read = otlp::decode(&otlp_file(&profile), &ReadLimits::default()).unwrap();
         prop_assert_eq!(flatten(&read), flatten(&remade(&as_otlp(&profile))));

@@ -1,0 +1,156 @@
+//! The labels of a selection: what it can be narrowed to.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde::Serialize;
+
+use crate::profile::{Profile, ProfileSample};
+
+/// Distinct keys that are told apart.
+const MAX_KEYS: usize = 200;
+/// Distinct values of all keys that are told apart.
+const MAX_VALUES: usize = 5_000;
+
+/// Samples per label; bounded, whatever programs label themselves with.
+#[derive(Debug, Default)]
+pub(super) struct LabelCounts {
+    keys: HashMap<Arc<str>, Key>,
+    values: usize,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    values: HashMap<Arc<str>, u64>,
+    samples: u64,
+    rest: u64,
+}
+
+impl LabelCounts {
+    /// Counts the labels of the samples of `profile` that are wanted, each sample as often as `count` says.
+    pub(super) fn add(&mut self, profile: &Profile, counted: impl Iterator<Item = (u32, u64)>) {
+        let mut sums = vec![0u64; profile.label_sets.len()];
+        for (set, count) in counted {
+            if let Some(sum) = sums.get_mut(set as usize) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        for (set, count) in profile.label_sets.iter().zip(sums) {
+            if count == 0 {
+                continue;
+            }
+            for label in &set.labels {
+                self.count(&label.key, &label.value, count);
+            }
+        }
+    }
+
+    fn count(&mut self, key: &Arc<str>, value: &Arc<str>, count: u64) {
+        if self.keys.len() >= MAX_KEYS && !self.keys.contains_key(key) {
+            return;
+        }
+        let entry = self.keys.entry(Arc::clone(key)).or_default();
+        entry.samples = entry.samples.saturating_add(count);
+        if let Some(sum) = entry.values.get_mut(value) {
+            *sum = sum.saturating_add(count);
+        } else if self.values < MAX_VALUES {
+            self.values += 1;
+            entry.values.insert(Arc::clone(value), count);
+        } else {
+            entry.rest = entry.rest.saturating_add(count);
+        }
+    }
+
+    /// The keys by samples, the most first, each with its `limit` first values.
+    pub(super) fn list(&self, limit: usize) -> Vec<LabelKey> {
+        let mut keys: Vec<LabelKey> = self
+            .keys
+            .iter()
+            .map(|(name, key)| {
+                let mut values: Vec<LabelValue> = key
+                    .values
+                    .iter()
+                    .map(|(value, samples)| LabelValue {
+                        value: value.to_string(),
+                        samples: *samples,
+                    })
+                    .collect();
+                values.sort_by(|a, b| {
+                    b.samples
+                        .cmp(&a.samples)
+                        .then_with(|| a.value.cmp(&b.value))
+                });
+                let value_count = values.len();
+                let listed_before = values.len().min(limit);
+                let more: u64 = values[listed_before..].iter().map(|v| v.samples).sum();
+                values.truncate(limit);
+                LabelKey {
+                    key: name.to_string(),
+                    samples: key.samples,
+                    value_count,
+                    values,
+                    rest_samples: key.rest + more,
+                }
+            })
+            .collect();
+        keys.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.key.cmp(&b.key)));
+        keys
+    }
+}
+
+/// The set of labels and the count of a sample.
+pub(super) fn counted(sample: &ProfileSample) -> (u32, u64) {
+    (sample.labels.0, sample.count)
+}
+
+/// The answer. Numbers are samples.
+#[derive(Debug, Serialize)]
+pub(super) struct LabelList {
+    /// CPU time that one sample stands for, in ns.
+    pub(super) period_ns: u64,
+    /// All samples, labelled or not.
+    pub(super) samples: u64,
+    /// The keys.
+    pub(super) keys: Vec<LabelKey>,
+}
+
+/// A key with its values.
+#[derive(Debug, Serialize)]
+pub(super) struct LabelKey {
+    key: String,
+    samples: u64,
+    value_count: usize,
+    values: Vec<LabelValue>,
+    /// Samples with values that are not listed.
+    rest_samples: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LabelValue {
+    value: String,
+    samples: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LabelCounts, MAX_VALUES};
+    use crate::profile::example::example;
+
+    #[test]
+    fn labels_are_counted_by_sample_and_bounded() {
+        let profile = example();
+        let mut counts = LabelCounts::default();
+        counts.add(&profile, profile.samples.iter().map(super::counted));
+        let list = counts.list(10);
+        let keys: Vec<_> = list.iter().map(|key| (&*key.key, key.samples)).collect();
+        assert_eq!(keys, [("endpoint", 1), ("user", 1)]);
+        assert_eq!(list[0].values[0].value, "/cart");
+        for number in 0..2 * MAX_VALUES {
+            counts.count(&"id".into(), &number.to_string().into(), 2);
+        }
+        let list = counts.list(10);
+        assert_eq!(list[0].samples, 4 * MAX_VALUES as u64);
+        assert_eq!(list[0].values.len(), 10);
+        assert_eq!(list[0].rest_samples, 4 * MAX_VALUES as u64 - 20);
+    }
+}

@@ -1,6 +1,7 @@
 //! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
 
 use std::io;
+use std::pin::pin;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -27,7 +28,9 @@ use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 const WINDOW_QUEUE: usize = 8;
 /// How long the exporter may go on sending after the signal.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How long everything else may take after the signal.
+/// How long the last window may take to be named after the signal; what has no name then stays without.
+const NAMING: Duration = Duration::from_millis(800);
+/// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// Why the agent cannot start or go on.
@@ -128,6 +131,7 @@ async fn serve(
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
+    let hurry = handle.hurry();
     let collector = Collector::start(
         collector_config(config),
         WindowSink {
@@ -169,7 +173,14 @@ async fn serve(
         let piped = pipeline.join().is_ok();
         (stopped, piped && symbolizer.join().is_ok())
     });
-    let collected = tokio::time::timeout(GRACE, collected).await;
+    let mut collected = pin!(collected);
+    let collected = match tokio::time::timeout(NAMING, &mut collected).await {
+        Ok(collected) => Ok(collected),
+        Err(_) => {
+            hurry.up();
+            tokio::time::timeout(GRACE, collected).await
+        }
+    };
     // A receiver of this channel is gone when its task is done: nothing to tell it.
     let _ = stopping.send(true);
     if let Some(exporter) = exporter {

@@ -42,4 +42,4 @@ pub use config::SymbolizeConfig;
 pub use elf::MappedFile;
 pub use jit::perf_map;
 pub use symbolizer::{Symbolizer, SymbolizerUsage};
-pub use thread::{PendingProfile, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
+pub use thread::{Hurry, PendingProfile, SymbolizerGone, SymbolizerHandle, SymbolizerThread};

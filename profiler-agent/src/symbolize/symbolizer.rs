@@ -1,6 +1,7 @@
 //! Names the locations of a window, each once, in batches.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use super::placeholder;
 use super::tables;
 use crate::profile::{
     ClockPair, Executable, ExecutableId, FileOffset, FrameName, FrameType, KernelAddress,
-    LocatedFrame, LocationKey, Losses, ProcessKey, Profile, ResolvedFrames, SourceLine,
+    LocatedFrame, LocationKey, LossCause, Losses, ProcessKey, Profile, ResolvedFrames, SourceLine,
     VirtualAddress, Window,
 };
 
@@ -26,6 +27,8 @@ pub struct Symbolizer {
     kernel: KernelSymbols,
     elf: ElfSymbols,
     perf_maps: PerfMaps,
+    /// Set: the agent is stopping, no file is read any more.
+    hurry: Arc<AtomicBool>,
     losses: Losses,
 }
 
@@ -51,12 +54,19 @@ impl Symbolizer {
     /// A symbolizer that knows no names yet.
     #[must_use]
     pub fn new(config: &SymbolizeConfig) -> Self {
+        Self::with_hurry(config, Arc::default())
+    }
+
+    /// The same; once `hurry` is set, locations in files that were not named before get names of
+    /// file and offset, and are counted as [`LossCause::SymbolizerBehind`].
+    pub(super) fn with_hurry(config: &SymbolizeConfig, hurry: Arc<AtomicBool>) -> Self {
         Self {
             cache: Cache::new(config.cache_bytes),
             names: Names::default(),
             kernel: KernelSymbols::default(),
             elf: ElfSymbols::new(config),
             perf_maps: PerfMaps::new(config.perf_map_bytes),
+            hurry,
             losses: Losses::default(),
         }
     }
@@ -184,9 +194,14 @@ impl Symbolizer {
         places.sort_unstable();
         places.dedup_by_key(|(address, _)| *address);
         let addresses: Vec<u64> = places.iter().map(|(address, _)| *address).collect();
-        let resolved = self
-            .elf
-            .resolve(executable, &addresses, &mut self.names, &mut self.losses);
+        let resolved = if self.hurry.load(Ordering::Relaxed) {
+            let count = offsets.len() as u64;
+            self.losses.add(LossCause::SymbolizerBehind, count);
+            Vec::new()
+        } else {
+            self.elf
+                .resolve(executable, &addresses, &mut self.names, &mut self.losses)
+        };
         let mut named: HashMap<FileOffset, ResolvedFrames> = places
             .into_iter()
             .zip(resolved)

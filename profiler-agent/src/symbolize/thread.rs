@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -23,6 +23,19 @@ enum Request {
 pub struct SymbolizerHandle {
     requests: SyncSender<Request>,
     dropped: Arc<AtomicU64>,
+    hurry: Arc<AtomicBool>,
+}
+
+/// Makes a symbolizer's thread hurry.
+#[derive(Clone, Debug)]
+pub struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    /// From now on no file is read any more: what has no name yet gets one of file and offset, and
+    /// is counted. For an agent that has to end.
+    pub fn up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A profile that is being made.
@@ -51,10 +64,12 @@ impl SymbolizerThread {
         let handle = SymbolizerHandle {
             requests: sender,
             dropped: Arc::clone(&dropped),
+            hurry: Arc::default(),
         };
+        let hurry = Arc::clone(&handle.hurry);
         let thread = Builder::new()
             .name("symbolizer".to_owned())
-            .spawn(move || serve(&config, &requests, &dropped))?;
+            .spawn(move || serve(&config, &requests, &dropped, hurry))?;
         Ok((Self { thread }, handle))
     }
 
@@ -67,8 +82,13 @@ impl SymbolizerThread {
     }
 }
 
-fn serve(config: &SymbolizeConfig, requests: &Receiver<Request>, dropped: &AtomicU64) {
-    let mut symbolizer = Symbolizer::new(config);
+fn serve(
+    config: &SymbolizeConfig,
+    requests: &Receiver<Request>,
+    dropped: &AtomicU64,
+    hurry: Arc<AtomicBool>,
+) {
+    let mut symbolizer = Symbolizer::with_hurry(config, hurry);
     for request in requests {
         match request {
             Request::Prefetch(frames) => symbolizer.prefetch(&frames),
@@ -93,6 +113,12 @@ impl SymbolizerHandle {
         if let Err(TrySendError::Full(_)) = self.requests.try_send(Request::Prefetch(frames)) {
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }
+    }
+
+    /// What makes the thread hurry; it does not keep the thread from ending.
+    #[must_use]
+    pub fn hurry(&self) -> Hurry {
+        Hurry(Arc::clone(&self.hurry))
     }
 
     /// Hands a window over; waits only while the queue is full.

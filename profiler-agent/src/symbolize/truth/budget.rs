@@ -1,6 +1,8 @@
 //! What is kept stays within its budget, whatever passes.
 
 use super::*;
+use crate::profile::LossCause;
+use crate::symbolize::SymbolizerThread;
 
 /// How many files below `directory` this process has open.
 fn open_files(directory: &Path) -> usize {
@@ -97,4 +99,37 @@ fn eviction_changes_nothing_but_the_cost() {
         assert_eq!(evicting.usage().index_bytes, 0);
         assert_eq!(evicting.usage().locations, 0);
     }
+}
+
+#[test]
+fn in_a_hurry_nothing_is_read_and_that_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "int main(int c, char **v) { return c * 3; }";
+    let file = compile(directory.path(), "p.c", source, &["gcc", "-O1", "-g"]);
+    let program = executable(1, &file, "/calls", None);
+    let (thread, handle) = SymbolizerThread::spawn(SymbolizeConfig::default()).unwrap();
+    handle.hurry().up();
+    let offsets = text_offsets(&file, 20);
+    let process = process(
+        ProcessKey {
+            pid: 1,
+            started: BootTime(0),
+        },
+        "/calls",
+    );
+    let locations = offsets
+        .iter()
+        .map(|offset| LocationKey::File(program.id, *offset))
+        .collect();
+    let window = window(&process, locations, &[program]);
+    let profile = handle.resolve(window, clocks()).unwrap().wait().unwrap();
+    drop(handle);
+    thread.join().unwrap();
+    assert!(profile.locations.iter().all(|location| !location.named));
+    let name = &profile.functions[0].name;
+    assert!(name.starts_with("calls+0x"), "{name}");
+    assert_eq!(
+        profile.losses.of(LossCause::SymbolizerBehind),
+        offsets.len() as u64
+    );
 }

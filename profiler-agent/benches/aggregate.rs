@@ -1,4 +1,4 @@
-//! Located samples to encoded bytes: what a sample costs in each stage, and its size on the wire.
+//! Located samples to encoded bytes: what a sample and its context cost in each stage, and its size on the wire.
 //!
 //! The load: 20 processes with 4 threads each and 3,000 distinct stacks of 10 to 50 frames that share their
 //! outer frames, drawn so that few of them are most of the samples, as in real profiles.
@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use profiler_agent::aggregate::{Aggregator, Config, Limits};
+use profiler_agent::correlate::{self, Correlator};
 use profiler_agent::export::{otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, ClockPair, Executable, ExecutableId, FileOffset, FrameType, Function,
     LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping, Process,
-    ProcessKey, Profile, ProfileBuilder, SamplePeriod, Thread, ThreadName, UnixTime, Window, merge,
+    ProcessKey, Profile, ProfileBuilder, RawContext, RawLabel, SampleKey, SamplePeriod, Thread,
+    ThreadName, UnixTime, Window, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -108,6 +110,7 @@ fn samples() -> Vec<LocatedSample> {
                 outcome: Outcome::Root,
                 flags: SampleFlags::default(),
                 frames: stacks[stack as usize].clone(),
+                context: None,
             }
         })
         .collect()
@@ -170,10 +173,53 @@ fn named(window: &Window) -> Profile {
         let stack: Vec<_> = stack.map(|index| locations[index.0 as usize]).collect();
         let stack = builder.stack(&stack);
         let times: Vec<_> = sample.times.iter().map(|time| clocks.unix(*time)).collect();
-        builder.sample(thread, stack, None, times.len() as u64, &times);
+        builder.sample(SampleKey::new(thread, stack), times.len() as u64, &times);
     }
     let (start, end) = (clocks.unix(window.start), clocks.unix(window.end));
     builder.finish(start, end, window.period)
+}
+
+/// What a request's samples come with: three labels and both ids; a request has four samples.
+fn contexts() -> Vec<RawContext> {
+    let label = |key: &str, value: &str| RawLabel {
+        key: key.as_bytes().into(),
+        value: value.as_bytes().into(),
+        cut: false,
+    };
+    (0..SAMPLES)
+        .map(|number| {
+            let request = number / 4 + 1;
+            RawContext {
+                labels: vec![
+                    label("endpoint", ["/cart", "/search", "/item"][request % 3]),
+                    label("span_id", &format!("{request:016x}")),
+                    label("span_name", "GET /cart"),
+                    label("tenant", &format!("tenant-{}", request % 150)),
+                    label("trace_id", &format!("{request:032x}")),
+                ],
+                ..RawContext::default()
+            }
+        })
+        .collect()
+}
+
+fn correlate(name: &str, samples: &[LocatedSample], contexts: &[RawContext]) {
+    let copies = contexts.to_vec();
+    let copied = measure(
+        &format!("{name}: copies alone"),
+        samples.len() as u64,
+        || copies.clone(),
+    );
+    drop(copied);
+    measure(name, samples.len() as u64, || {
+        let mut correlator = Correlator::new(correlate::Config::default());
+        let mut links = 0;
+        for (sample, raw) in samples.iter().zip(contexts) {
+            let context = correlator.context(&sample.process, raw.clone());
+            links += u64::from(context.is_some_and(|context| context.link.is_some()));
+        }
+        links
+    });
 }
 
 /// The best of five runs, in nanoseconds a sample.
@@ -243,6 +289,10 @@ fn main() {
     println!("{:.1} frames a sample", frames as f64 / count as f64);
     let window = measure("aggregate: add and close", count, || aggregate(&samples));
     assert_eq!(window.sample_count(), count);
+    let contexts = contexts();
+    correlate("correlate: request of 4 samples", &samples, &contexts);
+    let same = vec![contexts[0].clone(); SAMPLES];
+    correlate("correlate: known", &samples, &same);
     let profile = named(&window);
     measure("merge", count, || merge([&profile]));
     encoded(&profile, "busy");

@@ -122,6 +122,7 @@ fn locate(table: &mut ProcessTable<ProcFs>) -> Result<()> {
         flags: SampleFlags(0),
         kernel: Vec::new(),
         user: Vec::new(),
+        context: None,
     };
     for frames in [30, 100] {
         // As in real stacks: runs of frames in one file, then another file.

@@ -1,13 +1,13 @@
 //! The profiler's agent. One sample's way, kernel to backend:
 //!
-//! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample` -> [`aggregate`] `Window`
-//! -> [`symbolize`] `Profile` -> [`export`] payload -> file, [`store`] or receiver; [`page`] shows
-//! what the store holds. [`unwind`] turns call frame information into the tables that the kernel
-//! side walks stacks by.
+//! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample`, with labels and links by
+//! [`correlate`] -> [`aggregate`] `Window` -> [`symbolize`] `Profile` -> [`export`] payload -> file,
+//! [`store`] or receiver; [`page`] shows what the store holds. [`unwind`] turns call frame information
+//! into the tables that the kernel side walks stacks by.
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
 //! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
-//! belongs to other processes.
+//! belongs to other processes. So does [`go`]: what a Go executable says about its code.
 #![deny(missing_docs)]
 
 pub mod aggregate;
@@ -16,7 +16,9 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod confine;
+pub mod correlate;
 pub mod export;
+pub mod go;
 pub mod page;
 pub mod process;
 pub mod profile;

@@ -125,6 +125,7 @@ fn sample(pid: u32, time: u64, pc: u64) -> RawSample {
         flags: SampleFlags(0),
         kernel: Vec::new(),
         user: vec![RawFrame(pc | RawFrame::INTERRUPTED)],
+        context: None,
     }
 }
 

@@ -20,6 +20,8 @@ fn check(machine: &str) {
         "EMPTY_PROCESS",
         "CHUNKS",
         "RULES",
+        "RUNTIMES",
+        "TRACES",
         "SEGMENTS",
         "RINGS",
         "SELECTED",

@@ -6,11 +6,13 @@
 #![no_std]
 #![no_main]
 
+mod context;
 mod counters;
 mod globals;
 mod maps;
 mod process;
 mod registers;
+mod runtime;
 mod sample;
 mod task;
 mod unwind;

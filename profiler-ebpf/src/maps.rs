@@ -1,10 +1,11 @@
 //! The maps. Sizes that depend on the machine are set by the loader.
 
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use profiler_common::layout::counter::COUNTERS;
 use profiler_common::layout::process::{MAX_CHUNKS, MAX_PROCESSES, MAX_SEGMENTS};
-use profiler_common::layout::{MappingChunk, ProcessEntry};
+use profiler_common::layout::runtime::MAX_RUNTIMES;
+use profiler_common::layout::{MappingChunk, ProcessEntry, RuntimeEntry};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::TableBlock;
 
@@ -32,6 +33,13 @@ pub static CHUNKS: Array<MappingChunk, MAX_CHUNKS> = Array::new();
 /// The rules that all tables share.
 #[btf_map]
 pub static RULES: Array<Rule, { Rule::MAX }> = Array::new();
+/// What is known of the runtimes of processes.
+#[btf_map]
+pub static RUNTIMES: Array<RuntimeEntry, MAX_RUNTIMES> = Array::new();
+/// In its only place the map that an instrumentation from outside pins, once the agent has found it:
+/// trace id and span id by pid and thread id.
+#[btf_map]
+pub static TRACES: ArrayOfMaps<LruHashMap<u64, [u64; 3], 1>, 1> = ArrayOfMaps::new();
 /// The memory of all unwind tables.
 #[btf_map]
 pub static SEGMENTS: ArrayOfMaps<Segment, MAX_SEGMENTS> = ArrayOfMaps::new();

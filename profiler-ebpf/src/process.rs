@@ -55,6 +55,7 @@ pub fn executed(context: &BtfTracePointContext) {
         // process reads it now.
         unsafe {
             (*entry).chunks = 0;
+            (*entry).runtime = 0;
             (*entry).state = 0;
             (*entry).image = now;
         }

@@ -7,18 +7,21 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel_buf, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
 };
 use aya_ebpf::programs::PerfEventContext;
+use profiler_common::context::labels::LabelWalk;
+use profiler_common::context::links::LINK_ROOM;
+use profiler_common::layout::context::MAX_CONTEXT_BYTES;
 use profiler_common::layout::sample::{
     MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_ON_CPU,
 };
 use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
-use profiler_common::unwind::{Outcome, Registers, Slot};
+use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot};
 
 use crate::counters::count;
 use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
 use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
 use crate::registers::{self, REGISTERS, UserRegisters};
 use crate::task::Task;
-use crate::unwind;
+use crate::{context, runtime, unwind};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
 const NO_WAKEUP: u64 = 1;
@@ -28,14 +31,17 @@ const AVAILABLE_DATA: u64 = 0;
 /// Frames of a record.
 pub const MAX_FRAMES: usize = MAX_KERNEL_FRAMES + MAX_USER_FRAMES;
 
+/// Words of a record behind its header.
+pub const RECORD_WORDS: usize = MAX_FRAMES + MAX_CONTEXT_BYTES / 8;
+
 /// Where one CPU puts a sample together. Only the `sample` program uses it, and the kernel does
 /// not nest it on a CPU.
 #[repr(C)]
 pub struct Scratch {
-    /// The record as it goes to the ring: header, then frames.
+    /// The record as it goes to the ring: header, then frames, then entries.
     pub header: SampleHeader,
-    /// Kernel frames, then user frames.
-    pub frames: [u64; MAX_FRAMES],
+    /// Kernel frames, then user frames, then the entries of the context.
+    pub frames: [u64; RECORD_WORDS],
     /// The frame that is being unwound.
     pub registers: Registers,
     /// General registers of the interrupted frame.
@@ -44,10 +50,16 @@ pub struct Scratch {
     pub mapping: MappingEntry,
     /// User registers of the interrupted task.
     pub user: UserRegisters,
-    /// Frames so far, of both stacks.
+    /// Frames so far, of both stacks; then words of the record so far.
     pub position: u64,
     /// How the frame that is being unwound was found: flags of `RawFrame`.
     pub found_by: u64,
+    /// What the thread of a Go program works for.
+    pub goroutine: Goroutine,
+    /// The walk over the goroutine's labels.
+    pub labels: LabelWalk,
+    /// A link that is being read.
+    pub link: [u64; LINK_ROOM],
     /// Where the verifier is made to forget a number.
     pub cell: u32,
 }
@@ -99,7 +111,7 @@ fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
     header.kind = RECORD_ON_CPU;
     header.flags = 0;
     header.outcome = Outcome::NoUserStack as u8;
-    header.reserved = 0;
+    header.context_bytes = 0;
 }
 
 /// Writes the kernel stack to the beginning of the frames; its length.
@@ -163,7 +175,15 @@ fn user_stack(
     scratch.registers = registers::registers(user, &mut scratch.general);
     scratch.mapping = MappingEntry::default();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
-    unwind::walk(scratch, entry, position)
+    let runtime = runtime::of(entry);
+    let task = Task(task.cast_const().cast());
+    scratch.goroutine = runtime::goroutine(runtime, task, &scratch.general);
+    if scratch.goroutine.inconsistent != 0 {
+        scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
+    }
+    let end = unwind::walk(scratch, entry, position);
+    context::append(scratch, runtime, task, end);
+    end
 }
 
 /// Sends the record to this CPU's ring.
@@ -173,11 +193,12 @@ fn submit(scratch: &mut Scratch, frames: u64) {
         return count(Counter::RingMissing);
     };
     let ring = core::ptr::from_ref(ring).cast_mut().cast();
-    let bytes = size_of::<SampleHeader>() as u64 + 8 * frames;
+    let bytes =
+        size_of::<SampleHeader>() as u64 + 8 * frames + u64::from(scratch.header.context_bytes);
     if bytes > MAX_RECORD_BYTES as u64 {
         return count(Counter::ScratchMissing);
     }
-    // SAFETY: `ring` is a ring buffer map; header and frames are one run of memory of at least
+    // SAFETY: `ring` is a ring buffer map; header, frames and entries are one run of memory of at least
     // MAX_RECORD_BYTES.
     let result = unsafe {
         let filled = bpf_ringbuf_query(ring, AVAILABLE_DATA);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::Global;
 
-use crate::globals::{TASK_FLAGS_OFFSET, TASK_TGID_OFFSET};
+use crate::globals::{TASK_FLAGS_OFFSET, TASK_TGID_OFFSET, TASK_THREAD_POINTER_OFFSET};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -21,6 +21,13 @@ impl Task {
     #[inline(always)]
     pub fn process_id(self) -> u32 {
         self.word(&TASK_TGID_OFFSET)
+    }
+    /// Its thread pointer, as it was when it was last switched to or set by a system call.
+    #[inline(always)]
+    pub fn thread_pointer(self) -> u64 {
+        let offset = TASK_THREAD_POINTER_OFFSET.load() as usize;
+        // SAFETY: the verifier checks the access against the type of the field at this offset.
+        unsafe { *self.0.add(offset).cast::<u64>() }
     }
     #[inline(always)]
     fn word(self, offset: &Global<u32>) -> u32 {

@@ -214,8 +214,9 @@ fn forgotten(cell: *mut u32, value: u32) -> u32 {
 }
 
 /// The memory and registers of the interrupted task.
-struct UserMemory<'a> {
-    general: &'a [u64; REGISTERS],
+pub struct UserMemory<'a> {
+    /// General registers of the interrupted frame, by DWARF number.
+    pub general: &'a [u64; REGISTERS],
 }
 
 impl Memory for UserMemory<'_> {

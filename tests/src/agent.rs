@@ -167,7 +167,7 @@ pub fn run(command: &mut Command) -> Output {
 /// # Panics
 ///
 /// When it does not within two minutes.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(

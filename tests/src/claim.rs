@@ -148,3 +148,14 @@ pub fn names_all(profile: &Profile, file_ends: &str) {
 pub fn is_named(frame: &Frame) -> bool {
     !frame.function.is_empty() && !frame.function.contains("+0x")
 }
+
+/// Every window of the store came to a receiver, with as many samples.
+pub fn arrived_whole(stored: &BTreeMap<u64, u64>, received: &BTreeMap<u64, u64>) {
+    for (start, samples) in stored.iter().filter(|(_, samples)| **samples > 0) {
+        assert_eq!(
+            received.get(start),
+            Some(samples),
+            "the window of {start}: {stored:?} {received:?}"
+        );
+    }
+}

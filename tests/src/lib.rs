@@ -1,7 +1,8 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
-//! independent readers ([`pprof`], [`python`]) and compares ([`claim`],
-//! [`debug_info`]). [`manifest`] is what is deployed.
+//! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
+//! runs the agent as a daemon, [`peer`] the programs of others that it works with; [`measure`] tells
+//! what either costs; [`manifest`] is what is deployed.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -10,8 +11,11 @@ pub mod agent;
 pub mod build;
 pub mod bulk;
 pub mod claim;
+pub mod daemon;
 pub mod debug_info;
 pub mod manifest;
+pub mod measure;
+pub mod peer;
 pub mod pprof;
 pub mod python;
 pub mod workload;

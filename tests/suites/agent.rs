@@ -2,13 +2,10 @@
 //! even one that starts late; it stops when asked to.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_server::{
     ProfilesService, ProfilesServiceServer,
@@ -17,20 +14,15 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesServiceRequest, ExportProfilesServiceResponse,
 };
 use opentelemetry_proto::tonic::profiles::v1development::{ProfilesDictionary, Sample};
-use profiler_tests::agent::{self, until};
-use profiler_tests::build::{c, text};
-use profiler_tests::claim::TOLERANCE;
+use profiler_tests::agent::until;
+use profiler_tests::build::c;
+use profiler_tests::claim::{TOLERANCE, arrived_whole};
+use profiler_tests::daemon::{Daemon, free_address};
 use profiler_tests::workload::Workload;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use tempfile::TempDir;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
-
-/// Longest time from SIGTERM to the end.
-const STOP: Duration = Duration::from_secs(5);
 
 /// A receiver that keeps what came.
 #[derive(Clone, Default)]
@@ -130,103 +122,6 @@ fn is_in(dictionary: &ProfilesDictionary, sample: &Sample, function: &str) -> bo
                 dictionary.string_table[name as usize] == function
             })
     })
-}
-
-/// The agent with a store and a page of its own, in windows of a second; killed when dropped.
-struct Daemon {
-    child: Child,
-    page: SocketAddr,
-    _directory: TempDir,
-}
-
-impl Daemon {
-    fn start(receiver: SocketAddr) -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
-        let page = free_address();
-        let file = directory.path().join("agent.yaml");
-        let path = directory.path().display();
-        let config = format!(
-            "sampling: {{frequency: 999, window: 1s}}\nstore: {{directory: {path}/store}}\n\
-             tables: {{cache_directory: {path}/tables}}\npage: {{endpoint: \"{page}\"}}\n"
-        );
-        fs::write(&file, config).expect("a configuration");
-        let child = agent::command(&["agent", "--config", text(&file)])
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the agent starts");
-        let daemon = Self {
-            child,
-            page,
-            _directory: directory,
-        };
-        until("the page answers", || TcpStream::connect(page).is_ok());
-        daemon
-    }
-
-    /// An answer of the query API.
-    fn ask(&self, path: &str) -> Value {
-        let mut stream = TcpStream::connect(self.page).expect("the page answers");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.page
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
-    }
-
-    /// Samples by the window's start in ms, as the store has them.
-    fn windows(&self) -> BTreeMap<u64, u64> {
-        let answer = self.ask("/api/windows");
-        let windows = answer["windows"].as_array().expect("windows").iter();
-        windows
-            .map(|window| {
-                let number = |key: &str| window[key].as_u64().expect("a number");
-                (number("from"), number("samples"))
-            })
-            .collect()
-    }
-
-    fn stop(mut self) {
-        let start = Instant::now();
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the agent runs");
-        let status = self.child.wait().expect("the agent ends");
-        assert!(status.success(), "{status}");
-        assert!(
-            start.elapsed() < STOP,
-            "it took {:?} to stop",
-            start.elapsed()
-        );
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It has ended where a test stopped it.
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
-
-/// An address on loopback that nobody listens on.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
-}
-
-/// Every window of the store came, with as many samples.
-fn arrived_whole(stored: &BTreeMap<u64, u64>, received: &BTreeMap<u64, u64>) {
-    for (start, samples) in stored.iter().filter(|(_, samples)| **samples > 0) {
-        assert_eq!(
-            received.get(start),
-            Some(samples),
-            "the window of {start}: {stored:?} {received:?}"
-        );
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use profiler_agent::export::{Format, ReadLimits, otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, LossCause, Losses, Mapping,
-    Process, ProcessKey, Profile, ProfileBuilder, SamplePeriod, Thread, UnixTime,
+    Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, UnixTime,
 };
 use profiler_tests::pprof::Profile as ReadProfile;
 use profiler_tests::python;
@@ -73,8 +73,10 @@ fn profile() -> Profile {
     };
     let times = |range: std::ops::Range<u64>| range.map(|n| UnixTime(1_000_000 + n)).collect();
     let (free, linked): (Vec<_>, Vec<_>) = (times(0..2), times(2..5));
-    builder.sample(thread, stack, None, 2, &free);
-    builder.sample(thread, stack, Some(link), 3, &linked);
+    let key = SampleKey::new(thread, stack);
+    builder.sample(key, 2, &free);
+    let link = Some(link);
+    builder.sample(SampleKey { link, ..key }, 3, &linked);
     let mut losses = Losses::default();
     losses.add(LossCause::RingFull, 3);
     builder.losses(&losses);

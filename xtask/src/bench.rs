@@ -10,12 +10,16 @@ use crate::{prerequisite, step, workspace};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long the whole agent is measured, in seconds.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    /// How long the whole agent is measured, in seconds. The standard mix ends after two minutes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=80))]
     seconds: u32,
     /// Leaves out the benchmarks and measurements of the stages.
     #[arg(long)]
     whole_only: bool,
+    /// Measures the eBPF profiler of OpenTelemetry beside the agent, in the same run. It and a collector are
+    /// built from Go modules (minutes, the first time); tracefs is mounted for it where it is not.
+    #[arg(long)]
+    with_peers: bool,
 }
 
 /// The tests of the agent that hold measurements, which `cargo test` leaves out.
@@ -44,6 +48,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     step::run(cargo().args(["build", "--release", "--package", "profiler-agent"]))?;
     let seconds = options.seconds.to_string();
+    let measuring = if options.with_peers {
+        "compare-agents"
+    } else {
+        "measure-agent"
+    };
     step::run(
         cargo()
             .args([
@@ -52,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 "--package",
                 "profiler-tests",
                 "--bin",
-                "measure-agent",
+                measuring,
                 "--",
             ])
             .arg(&seconds)

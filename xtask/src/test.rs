@@ -15,6 +15,10 @@ pub(crate) struct Options {
     /// Runs only these steps.
     #[arg(long, value_enum, value_name = "STEP")]
     only: Vec<Step>,
+    /// Also proves the agent against real programs of others, which are built or fetched first: an
+    /// OpenTelemetry collector from Go modules (minutes, the first time), the published Python messages.
+    #[arg(long)]
+    with_peers: bool,
 }
 
 /// A step of the run.
@@ -82,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted(Step::Aarch64) {
         steps.check("aarch64", || step::run(&mut check_aarch64()));
     }
-    if wanted(Step::Suites) {
+    if wanted(Step::Suites) || options.with_peers {
         let mut agent = cargo();
         agent.args([
             "build",
@@ -92,24 +96,34 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "--locked",
         ]);
         steps.check("release build", || step::run(&mut agent));
-        // One at a time: each profiles programs whose share of the processor it knows.
-        let mut suites = cargo();
-        suites
-            .args([
-                "test",
-                "--package",
-                "profiler-tests",
-                "--locked",
-                "--no-fail-fast",
-            ])
-            .args(["--", "--test-threads=1"])
-            .env(
-                "PROFILER_AGENT",
-                workspace().join("target/release/profiler-agent"),
-            );
-        steps.tests("suites", &mut suites);
+    }
+    if wanted(Step::Suites) {
+        steps.tests("suites", &mut suites(&[]));
+    }
+    if options.with_peers {
+        steps.tests("peers", &mut suites(&["--ignored"]));
     }
     steps.close()
+}
+
+/// The suites, one test at a time: each profiles programs whose share of the processor it knows.
+fn suites(arguments: &[&str]) -> Command {
+    let mut suites = cargo();
+    suites
+        .args([
+            "test",
+            "--package",
+            "profiler-tests",
+            "--locked",
+            "--no-fail-fast",
+        ])
+        .args(["--", "--test-threads=1"])
+        .args(arguments)
+        .env(
+            "PROFILER_AGENT",
+            workspace().join("target/release/profiler-agent"),
+        );
+    suites
 }
 
 fn cargo() -> Command {

@@ -1,6 +1,6 @@
 //! The house rules that the compiler does not know, made executable.
 //!
-//! - Stages know only `profile`; dependencies point one way (`profile` <- stages <- `config` <-
+//! - Stages know only `profile`, `confine` and `go`; dependencies point one way (`profile` <- stages <- `config` <-
 //!   `app` <- `cli`); what speaks BPF, protobuf or to a symbolizer stays in its stage.
 //! - Files stay short; modules have names that say something.
 //! - Nothing is left undone, silenced or waited for.

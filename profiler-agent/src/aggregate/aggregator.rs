@@ -6,11 +6,12 @@ use hashbrown::HashMap;
 use profiler_common::unwind::Outcome;
 
 use super::stack_table::StackTable;
+use crate::profile::distinct::Distinct;
 use crate::profile::window::{OutcomeCounts, WindowThread};
 use crate::profile::{
-    BootTime, Executable, ExecutableId, LocatedFrame, LocatedSample, LocationIndex, LocationKey,
-    LossCause, Losses, Process, ProcessKey, SamplePeriod, StackIndex, ThreadIndex, ThreadName,
-    Window, WindowSample,
+    BootTime, ContextIndex, Executable, ExecutableId, LocatedFrame, LocatedSample, LocationIndex,
+    LocationKey, LossCause, Losses, Process, ProcessKey, SampleContext, SamplePeriod, StackIndex,
+    ThreadIndex, ThreadName, Window, WindowSample,
 };
 
 /// Most of each thing that one window holds.
@@ -24,6 +25,8 @@ pub struct Limits {
     pub stack_frames: usize,
     /// Distinct threads.
     pub threads: usize,
+    /// Distinct contexts (labels and links); a sample that finds no room goes without.
+    pub contexts: usize,
 }
 
 impl Default for Limits {
@@ -35,6 +38,7 @@ impl Default for Limits {
             locations: 500_000,
             stack_frames: 10_000_000,
             threads: 200_000,
+            contexts: 200_000,
         }
     }
 }
@@ -48,6 +52,13 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// A table of contexts with the empty one.
+fn no_contexts() -> Distinct<Arc<SampleContext>> {
+    let mut contexts = Distinct::default();
+    contexts.intern(Arc::default());
+    contexts
+}
+
 /// Collects the samples of one window at a time.
 pub struct Aggregator {
     config: Config,
@@ -59,7 +70,8 @@ pub struct Aggregator {
     outcomes: Vec<OutcomeCounts>,
     thread_indices: HashMap<(ProcessKey, u32), ThreadIndex>,
     threads: Vec<WindowThread>,
-    sample_indices: HashMap<(ThreadIndex, StackIndex), u32>,
+    contexts: Distinct<Arc<SampleContext>>,
+    sample_indices: HashMap<(ThreadIndex, StackIndex, ContextIndex), u32>,
     samples: Vec<WindowSample>,
     /// How the stack of each entry of `samples` ended: for those that move to the next window.
     sample_outcomes: Vec<Outcome>,
@@ -80,6 +92,7 @@ impl Aggregator {
         limits.locations = limits.locations.min(MOST);
         limits.stack_frames = limits.stack_frames.min(MOST);
         limits.threads = limits.threads.min(MOST);
+        limits.contexts = limits.contexts.min(MOST);
         Self {
             config,
             start,
@@ -90,6 +103,7 @@ impl Aggregator {
             outcomes: Vec::new(),
             thread_indices: HashMap::new(),
             threads: Vec::new(),
+            contexts: no_contexts(),
             sample_indices: HashMap::new(),
             samples: Vec::new(),
             sample_outcomes: Vec::new(),
@@ -108,6 +122,7 @@ impl Aggregator {
             &sample.process,
             (sample.tid, sample.thread_name),
             &sample.frames,
+            sample.context.as_ref(),
             sample.outcome,
             sample.time,
         );
@@ -161,6 +176,7 @@ impl Aggregator {
             threads: std::mem::take(&mut self.threads),
             locations,
             stacks,
+            contexts: std::mem::replace(&mut self.contexts, no_contexts()).into_values(),
             samples: std::mem::take(&mut self.samples),
             executables: std::mem::take(&mut self.executables),
             outcomes: std::mem::take(&mut self.outcomes),
@@ -176,6 +192,7 @@ impl Aggregator {
         process: &Arc<Process>,
         (tid, name): (u32, ThreadName),
         frames: &[LocatedFrame],
+        context: Option<&Arc<SampleContext>>,
         outcome: Outcome,
         time: BootTime,
     ) {
@@ -204,12 +221,18 @@ impl Aggregator {
             Ok(stack) => stack,
             Err(hash) => self.insert_stack(hash, frames),
         };
+        let context = match context {
+            Some(context) => self.context(context),
+            None => ContextIndex::default(),
+        };
         let next = self.samples.len() as u32;
-        let index = *self.sample_indices.entry((thread, stack)).or_insert(next);
+        let key = (thread, stack, context);
+        let index = *self.sample_indices.entry(key).or_insert(next);
         if index == next {
             self.samples.push(WindowSample {
                 thread,
                 stack,
+                context,
                 times: Vec::new(),
             });
             self.sample_outcomes.push(outcome);
@@ -217,6 +240,20 @@ impl Aggregator {
         self.samples[index as usize].times.push(time);
         self.outcomes[process_index].add(outcome);
         self.count += 1;
+    }
+
+    fn context(&mut self, context: &Arc<SampleContext>) -> ContextIndex {
+        let known = self.contexts.find(context);
+        match known {
+            Some(index) => ContextIndex(index),
+            None if self.contexts.as_slice().len() <= self.config.limits.contexts => {
+                ContextIndex(self.contexts.intern(Arc::clone(context)))
+            }
+            None => {
+                self.losses.add(LossCause::LabelCut, 1);
+                ContextIndex::default()
+            }
+        }
     }
 
     fn fits(&self, frames: &[LocatedFrame]) -> bool {
@@ -317,8 +354,11 @@ impl Aggregator {
                 }
             })
             .collect();
+        let context = window.contexts.get(sample.context.0 as usize);
+        let context = context.filter(|_| sample.context != ContextIndex::default());
+        let thread_name = (thread.tid, thread.name);
         for time in times {
-            self.insert(&process, (thread.tid, thread.name), &frames, outcome, *time);
+            self.insert(&process, thread_name, &frames, context, outcome, *time);
             window.outcomes[thread.process as usize].remove(outcome);
         }
     }

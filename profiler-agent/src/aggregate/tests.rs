@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::{Aggregator, Config, Limits};
 use crate::profile::{
-    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, LocatedFrame, LocatedSample,
-    LocationKey, LossCause, Losses, Process, ProcessKey, SamplePeriod, ThreadName, VirtualAddress,
-    Window,
+    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Link, LocatedFrame,
+    LocatedSample, LocationKey, LossCause, Losses, Process, ProcessKey, SampleContext,
+    SamplePeriod, ThreadName, VirtualAddress, Window,
 };
 
 fn process(pid: u32) -> Arc<Process> {
@@ -72,6 +72,7 @@ fn sample(time: u64, pid: u32, tid: u32, frames: &[u16]) -> LocatedSample {
         outcome: Outcome::Root,
         flags: SampleFlags::default(),
         frames: frames.iter().map(|number| frame(*number)).collect(),
+        context: None,
     }
 }
 
@@ -128,6 +129,39 @@ fn flat_key(sample: &LocatedSample, time: u64) -> (u32, u32, Vec<String>, u64) {
     (sample.process.key.pid, sample.tid, stack.collect(), time)
 }
 
+/// A window has room for so many contexts; a sample that finds none is kept without.
+#[test]
+fn contexts_are_part_of_a_sample_and_bounded() {
+    let limits = Limits {
+        contexts: 2,
+        ..Limits::default()
+    };
+    let mut aggregator = aggregator(limits, 0);
+    for (time, span) in [1, 2, 1, 3, 2].into_iter().enumerate() {
+        let mut sample = sample(time as u64, 1, 1, &[1]);
+        sample.context = Some(Arc::new(SampleContext {
+            link: Some(Link {
+                trace_id: [9; 16],
+                span_id: [span; 8],
+            }),
+            ..SampleContext::default()
+        }));
+        aggregator.add(&sample);
+    }
+    let window = aggregator.close(BootTime(100), Losses::default());
+    let mut spans: Vec<_> = window
+        .samples
+        .iter()
+        .map(|sample| {
+            let link = window.contexts[sample.context.0 as usize].link;
+            (link.map(|link| link.span_id[0]), sample.times.len())
+        })
+        .collect();
+    spans.sort_unstable();
+    assert_eq!(spans, [(None, 1), (Some(1), 2), (Some(2), 2)]);
+    assert_eq!(window.losses.of(LossCause::LabelCut), 1);
+}
+
 proptest! {
     #[test]
     fn windows_hold_what_was_added(
@@ -167,7 +201,7 @@ proptest! {
         samples in 1usize..150, locations in 0usize..30, stack_frames in 0usize..60,
         threads in 0usize..12,
     ) {
-        let limits = Limits { samples, locations, stack_frames, threads };
+        let limits = Limits { samples, locations, stack_frames, threads, contexts: 0 };
         let mut aggregator = aggregator(limits, 0);
         for (pid, tid, frames) in &added {
             aggregator.add(&sample(1, *pid, *tid, frames));
@@ -193,6 +227,7 @@ fn a_sample_that_fits_is_not_refused() {
         locations: 2,
         stack_frames: 3,
         threads: 1,
+        contexts: 1,
     };
     let mut aggregator = aggregator(limits, 0);
     aggregator.add(&sample(1, 1, 1, &[1, 2]));

@@ -202,6 +202,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
             directory: directory.clone(),
             max_bytes: config.tables.cache_max_size.0,
         }),
+        correlation: config.labels.correlation(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::turns::Running;
 use super::wake::Wake;
 use crate::collect::sideband::SidebandError;
 use crate::collect::{CollectError, Selection};
+use crate::correlate;
 use crate::profile::{LocatedFrame, SamplePeriod, Window};
 
 /// What the collector is to do.
@@ -32,6 +33,8 @@ pub struct CollectorConfig {
     pub table_budget: u64,
     /// Where tables are kept between runs.
     pub table_cache: Option<CachePlace>,
+    /// What is kept of labels.
+    pub correlation: correlate::Config,
 }
 
 /// Why the collector cannot start or go on.

@@ -12,6 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use super::tables::{BuiltTable, TableBuilder};
 use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
+use crate::go::Runtime;
 use crate::profile::{BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind};
 use crate::unwind::{RuleInterner, reindex};
 
@@ -23,6 +24,8 @@ pub(super) struct Demand {
     asked: HashSet<ExecutableId>,
     /// Files whose table found no room, and when.
     refused: HashMap<ExecutableId, BootTime>,
+    /// What files said of their runtimes since the last call of `take_runtimes`.
+    runtimes: Vec<(ExecutableId, Runtime)>,
     losses: Losses,
 }
 
@@ -40,6 +43,7 @@ impl Demand {
             uploaded: 0,
             asked: HashSet::new(),
             refused: HashMap::new(),
+            runtimes: Vec::new(),
             losses: Losses::default(),
         };
         demand.upload_rules(publisher)?;
@@ -69,8 +73,15 @@ impl Demand {
         publisher: &mut Publisher,
         now: BootTime,
     ) -> Result<(), CollectError> {
-        while let Some(BuiltTable { executable, table }) = self.builder.take() {
+        while let Some(built) = self.builder.take() {
+            let BuiltTable {
+                executable,
+                table,
+                runtime,
+            } = built;
             self.asked.remove(&executable);
+            self.runtimes
+                .extend(runtime.map(|runtime| (executable, runtime)));
             match table {
                 Ok(table) => {
                     let (start, buckets) = (table.start, table.buckets);
@@ -90,6 +101,11 @@ impl Demand {
             }
         }
         Ok(())
+    }
+
+    /// What files said of their runtimes since the last call.
+    pub(super) fn take_runtimes(&mut self) -> Vec<(ExecutableId, Runtime)> {
+        std::mem::take(&mut self.runtimes)
     }
 
     fn upload_rules(&mut self, publisher: &mut Publisher) -> Result<(), CollectError> {

@@ -3,7 +3,8 @@
 //! - [`collector`]: the thread that everything begins in: side-band and rings to windows, processes
 //!   and tables to the kernel.
 //! - [`tables`]: the thread that builds unwind tables.
-//! - `turns`, `demand`: what that thread does, and which tables it asks for.
+//! - `turns`, `demand`: what that thread does, and which tables it asks for; `runtimes`: what it tells the
+//!   kernel side of language runtimes.
 //! - [`record`]: a recording, from start to profile; `launch` starts its command.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector.
 //! - [`view`]: the page over saved profiles.
@@ -17,6 +18,7 @@ mod launch;
 pub mod pipeline;
 pub mod record;
 pub mod report;
+mod runtimes;
 mod status;
 pub mod tables;
 mod turns;

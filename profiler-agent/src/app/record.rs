@@ -14,6 +14,7 @@ use super::clock;
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::launch::Launched;
 use crate::collect::Selection;
+use crate::correlate;
 use crate::profile::{Profile, SamplePeriod, Window, merge};
 use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
 
@@ -137,6 +138,11 @@ async fn run(
         window: WINDOW,
         table_budget: TABLE_BUDGET,
         table_cache: None,
+        // A file of one's own costs nobody a series.
+        correlation: correlate::Config {
+            goroutine_ids: true,
+            ..correlate::Config::default()
+        },
     };
     let sink = WindowSink {
         windows,

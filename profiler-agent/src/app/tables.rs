@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 use super::wake::Wake;
+use crate::go::{self, LineTable, Runtime};
 use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
+use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, TableCache, TableKey, build};
 
 /// A table, or why there is none.
@@ -16,6 +18,8 @@ pub struct BuiltTable {
     pub executable: ExecutableId,
     /// The table.
     pub table: Result<UnwindTable, Option<LossCause>>,
+    /// What the file says of its Go runtime.
+    pub runtime: Option<Runtime>,
 }
 
 /// Where tables are kept between runs.
@@ -52,6 +56,7 @@ impl TableBuilder {
                 let built = BuiltTable {
                     executable: executable.id,
                     table: table_of(&executable, cache.as_mut()),
+                    runtime: runtime_of(&executable),
                 };
                 if outgoing.send(built).is_err() {
                     return;
@@ -119,6 +124,17 @@ fn table_of(
         tracing::warn!(%error, path = %executable.path.escape_debug(), "an unwind table is not kept on disk");
     }
     Ok(table)
+}
+
+fn runtime_of(executable: &Executable) -> Option<Runtime> {
+    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
+    let table = LineTable::find(&file).ok()?;
+    let runtime = go::runtime_of(&file, &table);
+    if file.truncated() {
+        return None;
+    }
+    tracing::debug!(path = %executable.path.escape_debug(), ?runtime, "a Go program");
+    runtime
 }
 
 fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {

@@ -17,11 +17,13 @@ use profiler_common::layout::SampleFlags;
 use super::clock::boot_now;
 use super::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
 use super::demand::Demand;
+use super::runtimes::Runtimes;
 use super::tables::TableBuilder;
 use super::wake::{Kind, Waiter, Wake};
 use crate::aggregate::{self, Aggregator};
 use crate::collect::sideband::Sideband;
 use crate::collect::{Kernel, LoadOptions, Selection};
+use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample,
@@ -51,6 +53,8 @@ pub(super) struct Running {
     sideband: Sideband,
     processes: ProcessTable<ProcFs>,
     demand: Demand,
+    runtimes: Runtimes,
+    correlator: Correlator,
     aggregator: Aggregator,
     sink: WindowSink,
     waiter: Waiter,
@@ -135,6 +139,8 @@ impl Running {
             sideband,
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
+            runtimes: Runtimes::default(),
+            correlator: Correlator::new(config.correlation),
             aggregator: Aggregator::new(aggregation, now),
             sink,
             waiter,
@@ -174,7 +180,7 @@ impl Running {
                 .wait(Duration::from_millis(50))
                 .map_err(system("epoll"))?;
             self.wake.clear();
-            self.demand.load(&mut self.kernel.publisher, boot_now())?;
+            self.load_tables()?;
             self.read_sideband()?;
         }
         self.kernel.follow_cpus()?;
@@ -218,7 +224,7 @@ impl Running {
             let until_turn = self.next_turn.since(boot_now());
             let woken = self.waiter.wait(until_turn).map_err(system("epoll"))?;
             self.wake.clear();
-            self.demand.load(&mut self.kernel.publisher, boot_now())?;
+            self.load_tables()?;
             if woken.sideband || self.sideband.holds() {
                 self.read_sideband()?;
                 // What follows at once is read together.
@@ -230,6 +236,29 @@ impl Running {
             }
         }
         self.finish()
+    }
+
+    /// Loads the tables that were built, and tells of the runtimes that were found with them.
+    fn load_tables(&mut self) -> Result<(), CollectorError> {
+        let now = boot_now();
+        self.demand.load(&mut self.kernel.publisher, now)?;
+        for (executable, runtime) in self.demand.take_runtimes() {
+            self.runtimes.learn(executable, runtime);
+            for pid in self.kernel.publisher.users_of(executable) {
+                self.publish_runtime(pid, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_runtime(&mut self, pid: u32, now: BootTime) -> Result<(), CollectorError> {
+        if let Some(image) = self.processes.image(pid) {
+            let mappings = self.processes.mappings(pid);
+            let publisher = &mut self.kernel.publisher;
+            self.runtimes
+                .publish(pid, image, mappings, publisher, now)?;
+        }
+        Ok(())
     }
 
     const fn breath(&mut self) -> Duration {
@@ -254,12 +283,15 @@ impl Running {
         }
         for pid in self.processes.take_changed() {
             match self.processes.image(pid) {
-                Some(image) => self.kernel.publisher.publish(
-                    pid,
-                    image,
-                    self.processes.mappings(pid),
-                    self.known_until,
-                )?,
+                Some(image) => {
+                    self.kernel.publisher.publish(
+                        pid,
+                        image,
+                        self.processes.mappings(pid),
+                        self.known_until,
+                    )?;
+                    self.publish_runtime(pid, self.known_until)?;
+                }
                 None => self.kernel.publisher.forget(pid, self.known_until)?,
             }
         }
@@ -289,6 +321,8 @@ impl Running {
             self.processes.prune(now);
             self.kernel.publisher.unload_idle(now)?;
             self.demand.prune(now);
+            let publisher = &self.kernel.publisher;
+            self.runtimes.prune(|file| publisher.has_table(file));
             self.breaths = 0;
         }
         if now >= self.window_end {
@@ -338,17 +372,23 @@ impl Running {
     /// Locates the samples up to `until` and adds them to the window.
     fn locate(&mut self, until: BootTime) {
         let held = std::mem::take(&mut self.held);
-        for sample in held {
+        for mut sample in held {
             if sample.time > until {
                 self.held.push(sample);
                 continue;
+            }
+            if sample.flags.has(SampleFlags::GOROUTINE_INCONSISTENT) {
+                self.losses.add(LossCause::GoroutineInconsistent, 1);
             }
             if sample.flags.has(SampleFlags::TABLE_PENDING) {
                 self.demand
                     .want(self.processes.mappings(sample.pid), &self.kernel.publisher);
             }
             match self.processes.locate(&sample) {
-                Ok(located) => {
+                Ok(mut located) => {
+                    if let Some(raw) = sample.context.take() {
+                        located.context = self.correlator.context(&located.process, *raw);
+                    }
                     for frame in &located.frames {
                         if let Some(executable) = &frame.executable {
                             self.kernel.publisher.used(executable.id, sample.time);
@@ -374,6 +414,7 @@ impl Running {
         losses.merge(&self.processes.take_losses());
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
+        losses.merge(&self.correlator.take_losses());
         let window = self.aggregator.close(end, losses);
         if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {
             // Counted in the next window that finds room.

@@ -74,15 +74,67 @@ impl<'a> KernelTypes<'a> {
             .filter_map(|position| Some((*position as usize, self.type_at(*position as usize)?)))
             .filter(|(_, found)| found.kind == KIND_STRUCT && self.name_is(found.name, structure))
             .find_map(|(position, found)| self.member(position, &found, field, MAX_NESTING))
-            .map(|bits| bits / 8)
+            .map(|(bits, _)| bits / 8)
             .ok_or_else(|| BtfError::Missing {
                 structure: structure.to_owned(),
                 field: field.to_owned(),
             })
     }
 
-    /// Bit offset of `field` in the structure at `position`.
-    fn member(&self, position: usize, structure: &Type, field: &str, nesting: u32) -> Option<u32> {
+    /// Byte offset of a field of a field, and so on: `path` from `structure` on.
+    pub fn offset_of_path(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
+        let missing = || BtfError::Missing {
+            structure: structure.to_owned(),
+            field: path.join("."),
+        };
+        let candidates = self.positions.iter().map(|position| *position as usize);
+        candidates
+            .filter(|position| {
+                self.type_at(*position).is_some_and(|found| {
+                    found.kind == KIND_STRUCT && self.name_is(found.name, structure)
+                })
+            })
+            .find_map(|position| self.bits_of_path(position, path))
+            .map(|bits| bits / 8)
+            .ok_or_else(missing)
+    }
+
+    fn bits_of_path(&self, mut position: usize, path: &[&str]) -> Option<u32> {
+        let mut bits = 0u32;
+        for field in path {
+            position = self.unqualified(position)?;
+            let found = self.type_at(position)?;
+            let (offset, id) = self.member(position, &found, field, MAX_NESTING)?;
+            bits = bits.checked_add(offset)?;
+            position = self.position_of(id)?;
+        }
+        Some(bits)
+    }
+
+    /// The type behind type definitions and qualifiers.
+    fn unqualified(&self, mut position: usize) -> Option<usize> {
+        for _ in 0..MAX_NESTING {
+            if !matches!(self.type_at(position)?.kind, 8..=11) {
+                return Some(position);
+            }
+            position = self.position_of(word(self.types, position + 8)?)?;
+        }
+        None
+    }
+
+    fn position_of(&self, id: u32) -> Option<usize> {
+        let index = (id as usize).checked_sub(1)?;
+        Some(*self.positions.get(index)? as usize)
+    }
+
+    /// Bit offset of `field` in the structure at `position`, and its type.
+    fn member(
+        &self,
+        position: usize,
+        structure: &Type,
+        field: &str,
+        nesting: u32,
+    ) -> Option<(u32, u32)> {
         for index in 0..structure.members as usize {
             let at = position + 12 + 12 * index;
             let name = word(self.types, at)?;
@@ -92,17 +144,17 @@ impl<'a> KernelTypes<'a> {
             } else {
                 offset
             };
+            let id = word(self.types, at + 4)?;
             if self.name_is(name, field) {
-                return Some(bits);
+                return Some((bits, id));
             }
             if name == 0 && nesting > 0 {
-                let id = word(self.types, at + 4)? as usize;
-                let inner = *self.positions.get(id.checked_sub(1)?)? as usize;
+                let inner = self.position_of(id)?;
                 let kind = self.type_at(inner)?;
                 if matches!(kind.kind, KIND_STRUCT | KIND_UNION)
-                    && let Some(within) = self.member(inner, &kind, field, nesting - 1)
+                    && let Some((within, id)) = self.member(inner, &kind, field, nesting - 1)
                 {
-                    return bits.checked_add(within);
+                    return Some((bits.checked_add(within)?, id));
                 }
             }
         }
@@ -182,6 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_a_field_lies_behind_it() {
+        let bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+        let types = KernelTypes::parse(&bytes).unwrap();
+        let direct = types.offset("task_struct", "tgid").unwrap();
+        let path = types.offset_of_path("task_struct", &["tgid"]).unwrap();
+        assert_eq!(path, direct);
+        let outer = types.offset("task_struct", "se").unwrap();
+        let load = types.offset("sched_entity", "load").unwrap();
+        let inner = types.offset("load_weight", "inv_weight").unwrap();
+        assert_eq!(
+            types
+                .offset_of_path("task_struct", &["se", "load", "inv_weight"])
+                .unwrap(),
+            outer + load + inner
+        );
+        let missing = types.offset_of_path("task_struct", &["se", "none"]);
+        assert!(missing.unwrap_err().to_string().contains("se.none"));
+    }
+
+    #[test]
     fn a_missing_field_is_named() {
         let bytes = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
         let types = KernelTypes::parse(&bytes).unwrap();
@@ -198,6 +270,7 @@ mod tests {
             }
             if let Ok(types) = KernelTypes::parse(&bytes) {
                 let _ = types.offset("task_struct", "flags");
+                let _ = types.offset_of_path("task_struct", &["thread", "fsbase"]);
             }
         }
     }

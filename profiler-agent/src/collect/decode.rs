@@ -6,6 +6,7 @@ use profiler_common::layout::sample::{
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
 
+use super::context;
 use crate::profile::{BootTime, KernelAddress, RawSample, ThreadName};
 
 /// Why a record is not a sample.
@@ -20,12 +21,15 @@ pub enum Malformed {
     /// A kind of record that is not known.
     #[error("the record is of an unknown kind")]
     Kind,
+    /// Entries behind the frames that are not what they should be.
+    #[error("the record's context is malformed")]
+    Context,
     /// An outcome that is not known.
     #[error("the record has an unknown outcome")]
     Outcome,
 }
 
-/// Decodes one record. Bytes behind the announced frames are ignored: later kernel sides append.
+/// Decodes one record. Bytes behind what the header announces are ignored: later kernel sides append.
 pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
     let (header, rest) = record
         .split_at_checked(size_of::<SampleHeader>())
@@ -41,7 +45,15 @@ pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
     if kernel > MAX_KERNEL_FRAMES || user > MAX_USER_FRAMES {
         return Err(Malformed::TooManyFrames);
     }
-    let frames = rest.get(..8 * (kernel + user)).ok_or(Malformed::Short)?;
+    let (frames, rest) = rest
+        .split_at_checked(8 * (kernel + user))
+        .ok_or(Malformed::Short)?;
+    let context = match header.context_bytes as usize {
+        0 => None,
+        length => Some(Box::new(context::decode(
+            rest.get(..length).ok_or(Malformed::Short)?,
+        )?)),
+    };
     let (kernel, user) = frames.split_at(8 * kernel);
     Ok(RawSample {
         time: BootTime(header.time),
@@ -55,6 +67,7 @@ pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
         flags: SampleFlags(header.flags),
         kernel: words(kernel).map(KernelAddress).collect(),
         user: words(user).map(RawFrame).collect(),
+        context,
     })
 }
 
@@ -73,7 +86,7 @@ fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
         kind: u8::from_ne_bytes(reader.take()?),
         outcome: u8::from_ne_bytes(reader.take()?),
         flags: u16::from_ne_bytes(reader.take()?),
-        reserved: u32::from_ne_bytes(reader.take()?),
+        context_bytes: u32::from_ne_bytes(reader.take()?),
     };
     Some(header)
 }
@@ -125,7 +138,7 @@ mod tests {
             kind: RECORD_ON_CPU,
             outcome: Outcome::Root as u8,
             flags: SampleFlags::IN_KERNEL,
-            reserved: 0,
+            context_bytes: 0,
         }
     }
 

@@ -105,6 +105,7 @@ impl Kernel {
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("TASK_FLAGS_OFFSET", &offsets.flags, true)
             .override_global("TASK_TGID_OFFSET", &offsets.tgid, true)
+            .override_global("TASK_THREAD_POINTER_OFFSET", &offsets.thread_pointer, true)
             .override_global("ONLY_SELECTED", &only_selected, true)
             .override_global("SELECT_CHILDREN", &select_children, true)
             .override_global("RING_WAKE_BYTES", &wake_bytes, true)
@@ -147,6 +148,7 @@ impl Kernel {
                 take::<HashMap<_, _, _>>(&mut programs, "PROCESSES")?,
                 take::<Array<_, _>>(&mut programs, "CHUNKS")?,
                 take::<Array<_, _>>(&mut programs, "RULES")?,
+                take::<Array<_, _>>(&mut programs, "RUNTIMES")?,
                 take::<ArrayOfMaps<_, MapData>>(&mut programs, "SEGMENTS")?,
                 options.table_budget,
             )?,
@@ -223,7 +225,17 @@ fn run_statistics(program: std::os::fd::BorrowedFd<'_>) -> Option<(u64, u64)> {
 struct Offsets {
     flags: u32,
     tgid: u32,
+    thread_pointer: u32,
 }
+
+/// Where a task keeps its thread pointer: `struct thread_struct` of the machine
+/// (`arch/*/include/asm/processor.h`).
+#[cfg(target_arch = "x86_64")]
+const THREAD_POINTER: &[&str] = &["thread", "fsbase"];
+/// Where a task keeps its thread pointer: `struct thread_struct` of the machine
+/// (`arch/*/include/asm/processor.h`).
+#[cfg(target_arch = "aarch64")]
+const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
 
 impl Offsets {
     fn read() -> Result<Self, CollectError> {
@@ -232,6 +244,7 @@ impl Offsets {
             Ok(Self {
                 flags: types.offset("task_struct", "flags")?,
                 tgid: types.offset("task_struct", "tgid")?,
+                thread_pointer: types.offset_of_path("task_struct", THREAD_POINTER)?,
             })
         });
         offsets.map_err(|error| CollectError::Kernel {

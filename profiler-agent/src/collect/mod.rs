@@ -8,7 +8,7 @@
 //! - [`sideband`] tells what happens to processes.
 
 pub mod btf;
-mod chunks;
+mod context;
 pub mod counters;
 pub mod cpus;
 pub mod decode;
@@ -21,6 +21,7 @@ pub mod sampler;
 mod segment_memory;
 pub mod segments;
 pub mod sideband;
+mod slots;
 
 pub use error::CollectError;
 pub use loader::{Kernel, LoadOptions, Selection};

@@ -10,18 +10,19 @@ mod tables;
 use aya::Pod;
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
 use hashbrown::{HashMap as Table, HashSet};
-use profiler_common::layout::process::MAX_MAPPINGS;
-use profiler_common::layout::{MappingChunk, MappingEntry, ProcessEntry};
+use profiler_common::layout::process::{MAX_CHUNKS, MAX_MAPPINGS};
+use profiler_common::layout::runtime::MAX_RUNTIMES;
+use profiler_common::layout::{MappingChunk, MappingEntry, ProcessEntry, RuntimeEntry};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::BLOCK_WORDS;
 
 use self::mapping::PublishedMapping;
 use self::tables::Loaded;
 use super::CollectError;
-use super::chunks::ChunkSlots;
 use super::layout::chunk_mappings;
 use super::segment_memory::SegmentMemory;
 use super::segments::Segments;
+use super::slots::Slots;
 use crate::profile::{BootTime, ExecutableId, ExecutableMapping, LossCause, Losses};
 
 macro_rules! plain {
@@ -37,14 +38,17 @@ macro_rules! plain {
 plain!(PlainProcess, ProcessEntry);
 plain!(PlainChunk, MappingChunk);
 plain!(PlainRule, Rule);
+plain!(PlainRuntime, RuntimeEntry);
 
 /// Writes processes and tables, and remembers what it wrote.
 pub struct Publisher {
     processes: HashMap<MapData, u32, PlainProcess>,
     chunks: Array<MapData, PlainChunk>,
     rules: Array<MapData, PlainRule>,
+    runtimes: Array<MapData, PlainRuntime>,
     memory: SegmentMemory,
-    slots: ChunkSlots,
+    slots: Slots<MappingChunk>,
+    runtime_slots: Slots<RuntimeEntry>,
     segments: Segments,
     published: Table<u32, Published>,
     users: Table<ExecutableId, HashSet<u32>>,
@@ -57,6 +61,8 @@ struct Published {
     image: BootTime,
     mappings: Vec<PublishedMapping>,
     slots: Vec<u32>,
+    /// Index of its runtime; 0 for none.
+    runtime: u32,
 }
 
 impl Publisher {
@@ -64,6 +70,7 @@ impl Publisher {
         processes: HashMap<MapData, u32, PlainProcess>,
         chunks: Array<MapData, PlainChunk>,
         rules: Array<MapData, PlainRule>,
+        runtimes: Array<MapData, PlainRuntime>,
         segments: ArrayOfMaps<MapData, MapData>,
         budget_bytes: u64,
     ) -> Result<Self, CollectError> {
@@ -71,8 +78,10 @@ impl Publisher {
             processes,
             chunks,
             rules,
+            runtimes,
             memory: SegmentMemory::new(segments)?,
-            slots: ChunkSlots::default(),
+            slots: Slots::new(0..MAX_CHUNKS as u32),
+            runtime_slots: Slots::new(1..MAX_RUNTIMES as u32),
             segments: Segments::default(),
             published: Table::new(),
             users: Table::new(),
@@ -125,10 +134,18 @@ impl Publisher {
             image,
             mappings: wanted,
             slots: Vec::new(),
+            runtime: match &before {
+                Some(before) if before.image == image => before.runtime,
+                _ => 0,
+            },
         };
+        let runtime = published.runtime;
         self.published.insert(pid, published);
         self.write(pid, as_of)?;
         if let Some(before) = before {
+            if before.runtime != runtime {
+                self.runtime_slots.release(before.runtime, as_of);
+            }
             for slot in before.slots {
                 self.slots.release(slot, as_of);
             }
@@ -153,7 +170,40 @@ impl Publisher {
         for slot in published.slots {
             self.slots.release(slot, now);
         }
+        self.runtime_slots.release(published.runtime, now);
         Ok(())
+    }
+
+    /// Says what is known of the runtime of a published process's image. Nothing is written when the
+    /// process has another image by now, or none.
+    ///
+    /// # Errors
+    /// The kernel refuses a map update.
+    pub fn set_runtime(
+        &mut self,
+        pid: u32,
+        image: BootTime,
+        runtime: &RuntimeEntry,
+        now: BootTime,
+    ) -> Result<(), CollectError> {
+        let Some(published) = self.published.get_mut(&pid) else {
+            return Ok(());
+        };
+        if published.image != image {
+            return Ok(());
+        }
+        let Some(slot) = self.runtime_slots.acquire(runtime, now) else {
+            self.losses.add(LossCause::RuntimeTableFull, 1);
+            return Ok(());
+        };
+        if slot.write {
+            self.runtimes
+                .set(slot.slot, PlainRuntime(*runtime), 0)
+                .map_err(|source| map_error("RUNTIMES", source))?;
+        }
+        let before = std::mem::replace(&mut published.runtime, slot.slot);
+        self.runtime_slots.release(before, now);
+        self.rewrite(pid, now)
     }
 
     fn forget_user(&mut self, executable: ExecutableId, pid: u32) {
@@ -184,23 +234,26 @@ impl Publisher {
             .get(&executable)
             .map(|users| users.iter().copied().collect())
             .unwrap_or_default();
-        for pid in users {
-            let before = match self.published.get_mut(&pid) {
-                Some(published) => std::mem::take(&mut published.slots),
-                None => continue,
-            };
-            // An exec since the last publication makes the entry stale; the kernel side has marked
-            // it, and the agent is about to publish the new image.
-            let stale = self
-                .processes
-                .get(&pid, 0)
-                .map_or(true, |entry| entry.0.state != ProcessEntry::KNOWN);
-            if !stale {
-                self.write(pid, now)?;
-            }
-            for slot in before {
-                self.slots.release(slot, now);
-            }
+        users.into_iter().try_for_each(|pid| self.rewrite(pid, now))
+    }
+
+    /// Writes a published process again.
+    fn rewrite(&mut self, pid: u32, now: BootTime) -> Result<(), CollectError> {
+        let before = match self.published.get_mut(&pid) {
+            Some(published) => std::mem::take(&mut published.slots),
+            None => return Ok(()),
+        };
+        // An exec since the last publication makes the entry stale; the kernel side has marked
+        // it, and the agent is about to publish the new image.
+        let stale = self
+            .processes
+            .get(&pid, 0)
+            .map_or(true, |entry| entry.0.state != ProcessEntry::KNOWN);
+        if !stale {
+            self.write(pid, now)?;
+        }
+        for slot in before {
+            self.slots.release(slot, now);
         }
         Ok(())
     }
@@ -218,6 +271,7 @@ impl Publisher {
             .collect();
         let mut entry = ProcessEntry::empty(published.image.0);
         entry.state = ProcessEntry::KNOWN;
+        entry.runtime = published.runtime;
         for chunk in chunk_mappings(&entries) {
             let Some(slot) = self.slots.acquire(&chunk, now) else {
                 self.losses.add(LossCause::MappingTableFull, 1);

@@ -3,6 +3,7 @@
 //! The file is YAML; every key has a default, an unknown key is refused with its line and column.
 //! Durations and sizes carry their unit: `10s`, `512MiB`.
 
+mod labels;
 mod quantity;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use labels::Labels;
 use quantity::{Bytes, Span};
 
 /// The agent's configuration.
@@ -21,6 +23,8 @@ pub struct AgentConfig {
     pub sampling: Sampling,
     /// Unwind tables.
     pub tables: Tables,
+    /// Labels of the code itself.
+    pub labels: Labels,
     /// The local store.
     pub store: Store,
     /// The page.
@@ -185,6 +189,11 @@ impl AgentConfig {
             "1s to 10m",
         )?;
         in_range(
+            (1..=Labels::MOST_VALUES).contains(&self.labels.max_values),
+            "labels.max_values",
+            "1 to 10000",
+        )?;
+        in_range(
             self.tables.max_size.0 >= 1 << 20,
             "tables.max_size",
             "at least 1MiB",
@@ -205,6 +214,7 @@ impl AgentConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correlate::{self, KeyPattern};
 
     fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
         AgentConfig::parse(text, Path::new("agent.yaml"))
@@ -214,6 +224,10 @@ mod tests {
     fn an_empty_file_is_the_default() {
         assert_eq!(parse("").unwrap(), AgentConfig::default());
         assert_eq!(
+            AgentConfig::default().labels.correlation(),
+            correlate::Config::default()
+        );
+        assert_eq!(
             parse("# nothing\nsampling: {}\n").unwrap(),
             AgentConfig::default()
         );
@@ -222,7 +236,9 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "sampling:\n  frequency: 199\n  window: 15s\ntables:\n  max_size: 8MiB\n  \
-                    cache_directory: /a\n  cache_max_size: 1GiB\nstore:\n  directory: /b\n  \
+                    cache_directory: /a\n  cache_max_size: 1GiB\nlabels:\n  \
+                    include: [http.*, user]\n  exclude: [http.path]\n  max_values: 10\n  \
+                    goroutine_ids: true\nstore:\n  directory: /b\n  \
                     max_size: 64MiB\n  max_age: 2h\npage:\n  endpoint: 127.0.0.1:1234\n  \
                     host_names: [profiler.example]\n";
         let config = parse(text).unwrap();
@@ -231,6 +247,11 @@ mod tests {
         assert_eq!(config.tables.max_size.0, 8 << 20);
         assert_eq!(config.tables.cache_directory, Path::new("/a"));
         assert_eq!(config.tables.cache_max_size.0, 1 << 30);
+        let labels = config.labels.correlation();
+        let pattern = |text| KeyPattern::parse(text).unwrap();
+        assert_eq!(labels.keys.include, [pattern("http.*"), pattern("user")]);
+        assert_eq!(labels.keys.exclude, [pattern("http.path")]);
+        assert_eq!((labels.max_values, labels.goroutine_ids), (10, true));
         assert_eq!(config.store.directory, Path::new("/b"));
         assert_eq!(config.store.max_size.0, 64 << 20);
         assert_eq!(config.store.max_age.0, Duration::from_secs(7200));
@@ -265,6 +286,8 @@ mod tests {
             ("sampling: {frequency: 0}", "sampling.frequency"),
             ("sampling: {window: 1h}", "sampling.window"),
             ("tables: {max_size: 1KiB}", "tables.max_size"),
+            ("labels: {max_values: 0}", "labels.max_values"),
+            ("labels: {include: ['*.user']}", "*.user"),
             ("store: {max_size: 1MiB}", "store.max_size"),
             ("store: {max_age: 1s}", "store.max_age"),
         ] {

@@ -91,6 +91,7 @@ impl<R: Reader> ProcessTable<R> {
             outcome: sample.outcome,
             flags: sample.flags,
             frames,
+            context: None,
         })
     }
 

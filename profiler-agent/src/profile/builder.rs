@@ -8,13 +8,14 @@ use hashbrown::HashMap;
 use super::distinct::{Distinct, DistinctStacks};
 use super::window::OutcomeCounts;
 use super::{
-    Function, FunctionIndex, Link, Location, LocationIndex, Losses, Mapping, MappingIndex, Process,
-    Profile, ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+    Function, FunctionIndex, LabelSet, LabelSetIndex, Link, Location, LocationIndex, Losses,
+    Mapping, MappingIndex, Process, Profile, ProfileSample, SamplePeriod, StackIndex, Thread,
+    ThreadIndex, UnixTime,
 };
 
 /// Interns processes, threads, mappings, functions, locations and stacks, and adds up samples of the
-/// same thread, stack and link. Indices that it is given must be its own.
-#[derive(Debug, Default)]
+/// same thread, stack, labels and link. Indices that it is given must be its own.
+#[derive(Debug)]
 pub struct ProfileBuilder {
     processes: Distinct<OneProcess>,
     outcomes: Vec<OutcomeCounts>,
@@ -23,9 +24,56 @@ pub struct ProfileBuilder {
     mappings: Distinct<Mapping>,
     locations: Distinct<Location>,
     stacks: DistinctStacks,
-    sample_indices: HashMap<(ThreadIndex, StackIndex, Option<Link>), u32>,
+    label_sets: Distinct<LabelSet>,
+    sample_indices: HashMap<SampleKey, u32>,
     samples: Vec<ProfileSample>,
     losses: Losses,
+}
+
+/// What samples that are one have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SampleKey {
+    /// Whose.
+    pub thread: ThreadIndex,
+    /// Where.
+    pub stack: StackIndex,
+    /// With which labels.
+    pub labels: LabelSetIndex,
+    /// For which request.
+    pub link: Option<Link>,
+}
+
+impl SampleKey {
+    /// Samples of `thread` at `stack`, without labels and link.
+    #[must_use]
+    pub const fn new(thread: ThreadIndex, stack: StackIndex) -> Self {
+        Self {
+            thread,
+            stack,
+            labels: LabelSetIndex(0),
+            link: None,
+        }
+    }
+}
+
+impl Default for ProfileBuilder {
+    fn default() -> Self {
+        let mut label_sets = Distinct::default();
+        label_sets.intern(LabelSet::default());
+        Self {
+            processes: Distinct::default(),
+            outcomes: Vec::new(),
+            threads: Distinct::default(),
+            functions: Distinct::default(),
+            mappings: Distinct::default(),
+            locations: Distinct::default(),
+            stacks: DistinctStacks::default(),
+            label_sets,
+            sample_indices: HashMap::new(),
+            samples: Vec::new(),
+            losses: Losses::default(),
+        }
+    }
 }
 
 /// A process by what never changes of it; pid and start alone do not tell apart processes of
@@ -91,23 +139,20 @@ impl ProfileBuilder {
     pub fn stack(&mut self, stack: &[LocationIndex]) -> StackIndex {
         self.stacks.intern(stack)
     }
+    /// The index of a set of labels.
+    pub fn labels(&mut self, labels: LabelSet) -> LabelSetIndex {
+        LabelSetIndex(self.label_sets.intern(labels))
+    }
     /// Adds `count` samples, taken at `times` (empty where not known: then the sum has no times).
-    pub fn sample(
-        &mut self,
-        thread: ThreadIndex,
-        stack: StackIndex,
-        link: Option<Link>,
-        count: u64,
-        times: &[UnixTime],
-    ) {
+    pub fn sample(&mut self, key: SampleKey, count: u64, times: &[UnixTime]) {
         let next = self.samples.len() as u32;
-        let key = (thread, stack, link);
         let index = *self.sample_indices.entry(key).or_insert(next);
         if index == next {
             self.samples.push(ProfileSample {
-                thread,
-                stack,
-                link,
+                thread: key.thread,
+                stack: key.stack,
+                labels: key.labels,
+                link: key.link,
                 count,
                 times: times.to_vec(),
             });
@@ -148,6 +193,7 @@ impl ProfileBuilder {
             mappings: self.mappings.into_values(),
             locations: self.locations.into_values(),
             stacks: self.stacks.into_stacks(),
+            label_sets: self.label_sets.into_values(),
             samples: self.samples,
             outcomes: self.outcomes,
             losses: self.losses,

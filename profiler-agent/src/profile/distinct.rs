@@ -31,6 +31,11 @@ impl<T: Hash + Eq> Distinct<T> {
         self.intern_by(hash, |known| *known == value)
             .unwrap_or_else(|| self.push(hash, value))
     }
+    /// The index of `value`, where it is there.
+    #[must_use]
+    pub fn find(&self, value: &T) -> Option<u32> {
+        self.intern_by(self.hasher.hash_one(value), |known| known == value)
+    }
     /// The values.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {

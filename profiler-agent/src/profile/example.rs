@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::window::OutcomeCounts;
 use super::{
-    BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, LineEntry, Link,
-    Location, LocationIndex, LossCause, Losses, Mapping, Process, ProcessKey, Profile,
-    ProfileBuilder, SamplePeriod, StackIndex, Thread, UnixTime,
+    BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, Label, LabelSet,
+    LabelSetIndex, LineEntry, Link, Location, LocationIndex, LossCause, Losses, Mapping, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, StackIndex, Thread, UnixTime,
 };
 
 /// Names that strangers chose.
@@ -154,6 +154,17 @@ pub(crate) fn example() -> Profile {
     let at = |times: &[u64]| -> Vec<UnixTime> {
         times.iter().map(|time| UnixTime(1_000 + time)).collect()
     };
+    let label = |key: &str, value: &str| Label {
+        key: key.into(),
+        value: value.into(),
+    };
+    let labels = [
+        LabelSetIndex(0),
+        builder.labels(LabelSet {
+            labels: Box::new([label("endpoint", "/cart"), label("user", HOSTILE[0])]),
+            goroutine: Some(17),
+        }),
+    ];
     for (thread, stack, link, times) in [
         (0, 0, None, at(&[0, 3, 5])),
         (0, 1, None, at(&[1])),
@@ -162,13 +173,13 @@ pub(crate) fn example() -> Profile {
         (2, 2, None, at(&[6])),
         (3, 3, None, at(&[7])),
     ] {
-        builder.sample(
-            threads[thread],
-            stacks[stack],
+        let key = SampleKey {
+            thread: threads[thread],
+            stack: stacks[stack],
+            labels: labels[usize::from(link.is_some())],
             link,
-            times.len() as u64,
-            &times,
-        );
+        };
+        builder.sample(key, times.len() as u64, &times);
     }
     for (process, outcome, count) in [
         (0, Outcome::Root, 5),
@@ -308,7 +319,20 @@ impl Parts {
             let count = times.len() as u64;
             let times: Vec<_> = times.iter().map(|time| UnixTime(start + time)).collect();
             let times = if timed { times.as_slice() } else { &[] };
-            builder.sample(thread, stack, link, count, times);
+            let labels = link.map_or_else(LabelSet::default, |link| LabelSet {
+                labels: Box::new([Label {
+                    key: "label".into(),
+                    value: self.mappings[usize::from(link.span_id[0])].as_str().into(),
+                }]),
+                goroutine: None,
+            });
+            let key = SampleKey {
+                thread,
+                stack,
+                labels: builder.labels(labels),
+                link,
+            };
+            builder.sample(key, count, times);
             let mut outcomes = OutcomeCounts::default();
             (0..count).for_each(|_| outcomes.add(Outcome::Root));
             builder.outcomes(process, &outcomes);
@@ -333,6 +357,7 @@ pub(crate) fn flatten(profile: &Profile) -> Flat {
     assert_distinct(&profile.mappings);
     assert_distinct(&profile.locations);
     assert_distinct(&profile.threads);
+    assert_distinct(&profile.label_sets);
     let stacks: Vec<_> = (0..profile.stacks.len() as u32)
         .map(|index| profile.stacks.get(StackIndex(index)))
         .collect();
@@ -372,8 +397,8 @@ pub(crate) fn flatten(profile: &Profile) -> Flat {
             })
             .collect();
         let key = format!(
-            "{process:?} {} {} {stack:?} {:?}",
-            thread.tid, thread.name, sample.link
+            "{process:?} {} {} {stack:?} {:?} {:?}",
+            thread.tid, thread.name, profile.label_sets[sample.labels.0 as usize], sample.link
         );
         let mut times = sample.times.clone();
         times.sort_unstable();

@@ -28,6 +28,8 @@ pub enum LossCause {
     SelectionFull,
     /// Mappings that the kernel side had no room for.
     MappingTableFull,
+    /// Processes whose runtime the kernel side had no room for: no goroutines, labels and links of theirs.
+    RuntimeTableFull,
     /// Executables that could not be opened.
     ExecutableUnopened,
     /// Executables that are not what was mapped (build id or inode differ).
@@ -62,11 +64,19 @@ pub enum LossCause {
     ShutdownUndelivered,
     /// Windows that the local store could not take.
     StoreFailed,
+    /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
+    GoroutineInconsistent,
+    /// Labels: cut, or left out because a sample or a window had more than are kept.
+    LabelCut,
+    /// Labels: the value was replaced by `other`, or with too many distinct keys the label left out.
+    LabelValues,
+    /// Trace links: malformed ids.
+    LinkMalformed,
 }
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 33] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -78,6 +88,7 @@ impl LossCause {
         Self::ProcessTableFull,
         Self::SelectionFull,
         Self::MappingTableFull,
+        Self::RuntimeTableFull,
         Self::ExecutableUnopened,
         Self::ExecutableReplaced,
         Self::ElfMalformed,
@@ -95,6 +106,10 @@ impl LossCause {
         Self::ReceiverRejected,
         Self::ShutdownUndelivered,
         Self::StoreFailed,
+        Self::GoroutineInconsistent,
+        Self::LabelCut,
+        Self::LabelValues,
+        Self::LinkMalformed,
     ];
 
     /// The cause with this name.
@@ -117,6 +132,7 @@ impl LossCause {
             Self::ProcessTableFull => "process_table_full",
             Self::SelectionFull => "selection_full",
             Self::MappingTableFull => "mapping_table_full",
+            Self::RuntimeTableFull => "runtime_table_full",
             Self::ExecutableUnopened => "executable_unopened",
             Self::ExecutableReplaced => "executable_replaced",
             Self::ElfMalformed => "elf_malformed",
@@ -134,6 +150,10 @@ impl LossCause {
             Self::ReceiverRejected => "receiver_rejected",
             Self::ShutdownUndelivered => "shutdown_undelivered",
             Self::StoreFailed => "store_failed",
+            Self::GoroutineInconsistent => "goroutine_inconsistent",
+            Self::LabelCut => "label_cut",
+            Self::LabelValues => "label_values",
+            Self::LinkMalformed => "link_malformed",
         }
     }
     /// Is a sample gone (rather than something about it missing)?

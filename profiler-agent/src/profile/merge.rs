@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::builder::ProfileBuilder;
+use super::builder::{ProfileBuilder, SampleKey};
 use super::{
-    FunctionIndex, LineEntry, Location, LocationIndex, MappingIndex, Process, Profile,
-    ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+    FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Process,
+    Profile, ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
 };
 
 /// All samples of all `profiles`, from the earliest start to the latest end; what is equal in several
@@ -27,13 +27,13 @@ pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
         let mut scale = Scale::new(profile.period, period);
         let mut source = Source::new(profile);
         for sample in &profile.samples {
-            let (thread, stack) = source.add(&mut builder, sample);
+            let key = source.add(&mut builder, sample);
             if scale.is_one() {
-                builder.sample(thread, stack, sample.link, sample.count, &sample.times);
+                builder.sample(key, sample.count, &sample.times);
             } else {
                 let count = scale.apply(sample.count);
                 if count > 0 {
-                    builder.sample(thread, stack, sample.link, count, &[]);
+                    builder.sample(key, count, &[]);
                 }
             }
         }
@@ -86,8 +86,8 @@ pub fn filter(
             }
         };
         if count > 0 {
-            let (thread, stack) = source.add(&mut builder, sample);
-            builder.sample(thread, stack, sample.link, count, &times);
+            let key = source.add(&mut builder, sample);
+            builder.sample(key, count, &times);
         }
     }
     source.outcomes(&mut builder);
@@ -136,6 +136,7 @@ struct Source<'a> {
     mappings: Vec<Option<MappingIndex>>,
     locations: Vec<Option<LocationIndex>>,
     stacks: Vec<Option<StackIndex>>,
+    label_sets: Vec<Option<LabelSetIndex>>,
     scratch: Vec<LocationIndex>,
 }
 
@@ -149,19 +150,24 @@ impl<'a> Source<'a> {
             mappings: vec![None; profile.mappings.len()],
             locations: vec![None; profile.locations.len()],
             stacks: vec![None; profile.stacks.len()],
+            label_sets: vec![None; profile.label_sets.len()],
             scratch: Vec::new(),
         }
     }
 
-    fn add(
-        &mut self,
-        builder: &mut ProfileBuilder,
-        sample: &ProfileSample,
-    ) -> (ThreadIndex, StackIndex) {
-        (
-            self.thread(builder, sample.thread),
-            self.stack(builder, sample.stack),
-        )
+    fn add(&mut self, builder: &mut ProfileBuilder, sample: &ProfileSample) -> SampleKey {
+        SampleKey {
+            thread: self.thread(builder, sample.thread),
+            stack: self.stack(builder, sample.stack),
+            labels: self.labels(builder, sample.labels),
+            link: sample.link,
+        }
+    }
+
+    fn labels(&mut self, builder: &mut ProfileBuilder, index: LabelSetIndex) -> LabelSetIndex {
+        *self.label_sets[index.0 as usize].get_or_insert_with(|| {
+            builder.labels(self.profile.label_sets[index.0 as usize].clone())
+        })
     }
 
     fn thread(&mut self, builder: &mut ProfileBuilder, index: ThreadIndex) -> ThreadIndex {

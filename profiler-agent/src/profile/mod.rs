@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod builder;
+pub mod context;
 pub mod distinct;
 #[cfg(test)]
 pub(crate) mod example;
@@ -24,15 +25,19 @@ pub mod unwind_table;
 pub mod window;
 
 pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
-pub use builder::ProfileBuilder;
+pub use builder::{ProfileBuilder, SampleKey};
+pub use context::{
+    ContextIndex, Label, LabelSet, LabelSetIndex, Link, LinkSource, RawContext, RawLabel,
+    SampleContext,
+};
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};
 pub use merge::{filter, merge};
 pub use named::{
-    Function, FunctionIndex, LineEntry, Link, Location, LocationIndex, Mapping, MappingIndex,
-    Profile, ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
+    Function, FunctionIndex, LineEntry, Location, LocationIndex, Mapping, MappingIndex, Profile,
+    ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
 };
 pub use payload::{Delivery, Payload};
 pub use process::{ContainerId, Process, ProcessKey};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildId, FrameType, HtlHash, Losses, Process, SamplePeriod, UnixTime, window::OutcomeCounts,
+    BuildId, FrameType, HtlHash, LabelSet, LabelSetIndex, Link, Losses, Process, SamplePeriod,
+    UnixTime, window::OutcomeCounts,
 };
 
 macro_rules! index {
@@ -134,22 +135,15 @@ pub struct Thread {
     pub name: Arc<str>,
 }
 
-/// The request that a sample belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
-    /// W3C trace id.
-    pub trace_id: [u8; 16],
-    /// Span id.
-    pub span_id: [u8; 8],
-}
-
-/// All samples of one thread with one stack (and one link).
+/// All samples of one thread with one stack, one set of labels and one link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileSample {
     /// Whose.
     pub thread: ThreadIndex,
     /// Where.
     pub stack: StackIndex,
+    /// With which labels.
+    pub labels: LabelSetIndex,
     /// For which request.
     pub link: Option<Link>,
     /// How many samples.
@@ -179,6 +173,8 @@ pub struct Profile {
     pub locations: Vec<Location>,
     /// Stacks of locations, each once.
     pub stacks: Stacks,
+    /// Sets of labels, each once; the first is the empty one.
+    pub label_sets: Vec<LabelSet>,
     /// The samples.
     pub samples: Vec<ProfileSample>,
     /// How stacks ended, per index into `processes` (empty when read back from a file).

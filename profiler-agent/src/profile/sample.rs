@@ -6,8 +6,8 @@ use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
 
 use super::{
-    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Process, ProcessKey,
-    VirtualAddress,
+    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Process, ProcessKey, RawContext,
+    SampleContext, VirtualAddress,
 };
 
 /// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Comes from a stranger.
@@ -48,6 +48,8 @@ pub struct RawSample {
     pub kernel: Vec<KernelAddress>,
     /// User stack, leaf first.
     pub user: Vec<RawFrame>,
+    /// What was read of the request, if anything.
+    pub context: Option<Box<RawContext>>,
 }
 
 /// What identifies a location within one run of the agent: the same key has the same name.
@@ -94,4 +96,6 @@ pub struct LocatedSample {
     /// The whole stack, leaf first: kernel frames, user frames, and `LocationKey::Broken` as the
     /// outermost frame where the root was not reached.
     pub frames: Vec<LocatedFrame>,
+    /// What it knows of its request, if anything.
+    pub context: Option<Arc<SampleContext>>,
 }

@@ -6,8 +6,8 @@ use hashbrown::HashMap;
 use profiler_common::unwind::Outcome;
 
 use super::{
-    BootTime, Executable, ExecutableId, LocationIndex, LocationKey, Losses, Process, SamplePeriod,
-    StackIndex, Stacks, ThreadIndex, ThreadName,
+    BootTime, ContextIndex, Executable, ExecutableId, LocationIndex, LocationKey, Losses, Process,
+    SampleContext, SamplePeriod, StackIndex, Stacks, ThreadIndex, ThreadName,
 };
 
 /// A thread that was sampled in a window.
@@ -21,13 +21,15 @@ pub struct WindowThread {
     pub name: ThreadName,
 }
 
-/// All samples of one thread with one stack.
+/// All samples of one thread with one stack and one context.
 #[derive(Clone, Debug)]
 pub struct WindowSample {
     /// Whose.
     pub thread: ThreadIndex,
     /// Where.
     pub stack: StackIndex,
+    /// For which request.
+    pub context: ContextIndex,
     /// When: one entry a sample, in the order of arrival.
     pub times: Vec<BootTime>,
 }
@@ -92,6 +94,8 @@ pub struct Window {
     pub locations: Vec<LocationKey>,
     /// Distinct stacks of locations.
     pub stacks: Stacks,
+    /// Distinct contexts; the first is the empty one.
+    pub contexts: Vec<Arc<SampleContext>>,
     /// The samples.
     pub samples: Vec<WindowSample>,
     /// The files that `locations` names.

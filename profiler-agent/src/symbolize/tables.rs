@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 use super::kernel::KernelSymbols;
 use super::placeholder;
 use crate::profile::{
-    ClockPair, Executable, ExecutableId, FileOffset, Function, FunctionIndex, HtlHash, LineEntry,
-    Location, LocationIndex, LocationKey, Losses, Mapping, MappingIndex, Profile, ProfileSample,
-    ResolvedFrames, StackIndex, Stacks, Thread, ThreadIndex, Window, WindowSample,
+    ClockPair, ContextIndex, Executable, ExecutableId, FileOffset, Function, FunctionIndex,
+    HtlHash, LabelSet, LabelSetIndex, LineEntry, Link, Location, LocationIndex, LocationKey,
+    Losses, Mapping, MappingIndex, Profile, ProfileSample, ResolvedFrames, StackIndex, Stacks,
+    Thread, ThreadIndex, Window, WindowSample,
 };
 
 /// Bytes at each end of a file that its head-tail-length hash covers.
@@ -72,14 +73,24 @@ pub(super) fn build(
             }))
         })
         .collect();
+    let mut label_sets = Table::new();
+    label_sets.intern(LabelSet::default());
+    let contexts: Vec<(LabelSetIndex, Option<Link>)> = window
+        .contexts
+        .iter()
+        .map(|context| {
+            let labels = label_sets.intern(context.labels.clone());
+            (LabelSetIndex(labels), context.link)
+        })
+        .collect();
     let merged = locations.entries.len() < window.locations.len();
     let (stacks, samples) = if merged {
-        merge_stacks(window, clocks, &places)
+        merge_stacks(window, clocks, &places, &contexts)
     } else {
         let samples = window
             .samples
             .iter()
-            .map(|s| sample(s, s.stack, clocks))
+            .map(|s| sample(s, s.stack, clocks, &contexts))
             .collect();
         (window.stacks.clone(), samples)
     };
@@ -102,6 +113,7 @@ pub(super) fn build(
         mappings: mappings.table.entries,
         locations: locations.entries,
         stacks,
+        label_sets: label_sets.entries,
         samples,
         outcomes: window.outcomes.clone(),
         losses,
@@ -129,11 +141,18 @@ fn lines(named: &ResolvedFrames, functions: &mut Table<Function>) -> Box<[LineEn
         .collect()
 }
 
-fn sample(sample: &WindowSample, stack: StackIndex, clocks: &ClockPair) -> ProfileSample {
+fn sample(
+    sample: &WindowSample,
+    stack: StackIndex,
+    clocks: &ClockPair,
+    contexts: &[(LabelSetIndex, Option<Link>)],
+) -> ProfileSample {
+    let (labels, link) = contexts[sample.context.0 as usize];
     ProfileSample {
         thread: sample.thread,
         stack,
-        link: None,
+        labels,
+        link,
         count: sample.times.len() as u64,
         times: sample.times.iter().map(|time| clocks.unix(*time)).collect(),
     }
@@ -145,6 +164,7 @@ fn merge_stacks(
     window: &Window,
     clocks: &ClockPair,
     places: &[LocationIndex],
+    contexts: &[(LabelSetIndex, Option<Link>)],
 ) -> (Stacks, Vec<ProfileSample>) {
     let mut stacks = Stacks::default();
     let mut known: HashMap<Vec<LocationIndex>, StackIndex> = HashMap::new();
@@ -162,17 +182,18 @@ fn merge_stacks(
         })
         .collect();
     let mut samples: Vec<ProfileSample> = Vec::with_capacity(window.samples.len());
-    let mut seen: HashMap<(ThreadIndex, StackIndex), usize> = HashMap::new();
+    let mut seen: HashMap<(ThreadIndex, StackIndex, ContextIndex), usize> = HashMap::new();
     for old in &window.samples {
-        let new = sample(old, renumbered[old.stack.0 as usize], clocks);
-        match seen.get(&(new.thread, new.stack)) {
+        let new = sample(old, renumbered[old.stack.0 as usize], clocks, contexts);
+        let key = (new.thread, new.stack, old.context);
+        match seen.get(&key) {
             Some(index) => {
                 let same = &mut samples[*index];
                 same.count += new.count;
                 same.times.extend(new.times);
             }
             None => {
-                seen.insert((new.thread, new.stack), samples.len());
+                seen.insert(key, samples.len());
                 samples.push(new);
             }
         }

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use profiler_agent::profile::{
-    BootTime, FrameType, Function, FunctionIndex, LineEntry, Location, LocationIndex, LossCause,
-    Losses, Mapping, MappingIndex, Process, ProcessKey, Profile, ProfileSample, SamplePeriod,
-    StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
+    BootTime, FrameType, Function, FunctionIndex, LabelSet, LabelSetIndex, LineEntry, Location,
+    LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey, Profile,
+    ProfileSample, SamplePeriod, StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
 };
 
 /// Builds a profile stack by stack.
@@ -35,6 +35,7 @@ impl Builder {
                 mappings: Vec::new(),
                 locations: Vec::new(),
                 stacks: Stacks::default(),
+                label_sets: vec![LabelSet::default()],
                 samples: Vec::new(),
                 outcomes: Vec::new(),
                 losses: Losses::default(),
@@ -165,6 +166,7 @@ impl Builder {
         self.profile.samples.push(ProfileSample {
             thread,
             stack,
+            labels: LabelSetIndex(0),
             link: None,
             count,
             times: Vec::new(),

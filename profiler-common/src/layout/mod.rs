@@ -1,10 +1,13 @@
 //! Layouts that cross the kernel boundary. Every type is `repr(C)`, has no padding that is not
 //! named, and asserts its size where it is defined.
 
+pub mod context;
 pub mod counter;
 pub mod process;
+pub mod runtime;
 pub mod sample;
 
 pub use counter::Counter;
 pub use process::{ChunkTable, MappingChunk, MappingEntry, ProcessEntry, TablePlace};
+pub use runtime::{GoRuntime, RuntimeEntry, ThreadLocal};
 pub use sample::{RawFrame, SampleFlags, SampleHeader};

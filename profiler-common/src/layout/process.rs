@@ -50,7 +50,7 @@ impl TablePlace {
 
 /// One file-backed executable mapping.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MappingEntry {
     /// First address.
     pub start: u64,
@@ -67,7 +67,7 @@ const _: () = assert!(size_of::<MappingEntry>() == 32);
 
 /// A sorted run of mappings; unused entries come last.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MappingChunk {
     /// The mappings.
     pub mappings: [MappingEntry; MAPPINGS_PER_CHUNK],
@@ -151,10 +151,14 @@ pub struct ProcessEntry {
     pub state: u32,
     /// Chunks in use.
     pub chunks: u32,
+    /// Index of its `RuntimeEntry`; 0: nothing known.
+    pub runtime: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The chunks.
     pub table: ChunkTable,
 }
-const _: () = assert!(size_of::<ProcessEntry>() == 16 + 12 * CHUNKS_PER_PROCESS);
+const _: () = assert!(size_of::<ProcessEntry>() == 24 + 12 * CHUNKS_PER_PROCESS);
 
 impl ProcessEntry {
     /// The agent has published this image's mappings.
@@ -167,6 +171,8 @@ impl ProcessEntry {
             image,
             state: 0,
             chunks: 0,
+            runtime: 0,
+            reserved: 0,
             table: ChunkTable {
                 first: [u64::MAX; CHUNKS_PER_PROCESS],
                 slot: [0; CHUNKS_PER_PROCESS],

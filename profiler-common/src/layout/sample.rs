@@ -1,5 +1,8 @@
 //! One sample in a ring: a [`SampleHeader`], then `kernel_frames` kernel addresses (u64, leaf
-//! first), then `user_frames` [`RawFrame`]s (u64, leaf first). Native byte order.
+//! first), then `user_frames` [`RawFrame`]s (u64, leaf first), then `context_bytes` bytes of entries
+//! as [`context`](super::context) has them. Native byte order.
+
+use super::context::MAX_CONTEXT_BYTES;
 
 /// Most user frames of one sample; a deeper stack ends in `Outcome::Truncated`.
 pub const MAX_USER_FRAMES: usize = 1024;
@@ -7,7 +10,7 @@ pub const MAX_USER_FRAMES: usize = 1024;
 pub const MAX_KERNEL_FRAMES: usize = 127;
 /// Length of the longest record, in bytes.
 pub const MAX_RECORD_BYTES: usize =
-    size_of::<SampleHeader>() + 8 * (MAX_USER_FRAMES + MAX_KERNEL_FRAMES);
+    size_of::<SampleHeader>() + 8 * (MAX_USER_FRAMES + MAX_KERNEL_FRAMES) + MAX_CONTEXT_BYTES;
 
 /// What kind of record a ring holds; other kinds (off-CPU, goroutine wait) come beside it.
 pub const RECORD_ON_CPU: u8 = 1;
@@ -41,8 +44,8 @@ pub struct SampleHeader {
     pub outcome: u8,
     /// [`SampleFlags`].
     pub flags: u16,
-    /// Zero; keeps the record a multiple of eight bytes.
-    pub reserved: u32,
+    /// Bytes of entries behind the frames: a multiple of eight.
+    pub context_bytes: u32,
 }
 
 const _: () = assert!(size_of::<SampleHeader>() == 64);
@@ -61,6 +64,8 @@ impl SampleFlags {
     pub const TABLE_PENDING: u16 = 4;
     /// The kernel side did not know the process yet.
     pub const UNKNOWN_PROCESS: u16 = 8;
+    /// What the thread's Go runtime says of its goroutine contradicts itself: it was not used.
+    pub const GOROUTINE_INCONSISTENT: u16 = 16;
 
     /// Is `flag` set?
     #[must_use]

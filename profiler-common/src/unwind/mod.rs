@@ -5,12 +5,14 @@
 //! Nothing here does I/O or knows whether it runs in the kernel or on the host.
 
 pub mod architecture;
+pub mod goroutine;
 pub mod outcome;
 pub mod rule;
 mod step;
 pub mod table;
 
 pub use architecture::{Aarch64, Architecture, X86_64};
+pub use goroutine::Goroutine;
 pub use outcome::Outcome;
 pub use rule::{CfaKind, Rule, SavedKind};
 pub use step::{Memory, Registers, Slot, Step, frame_pointer_step, step};

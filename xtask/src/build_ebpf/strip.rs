@@ -6,11 +6,11 @@ use object::elf::SHT_STRTAB;
 
 use super::linkage;
 
-/// The function that `bpf_loop` calls.
-const CALLBACK: &str = "unwind_frame";
+/// The functions that `bpf_loop` calls.
+const CALLBACKS: [&str; 2] = ["unwind_frame", "append_label"];
 
 /// The object without its `.debug_*` sections and their relocations. Type information (`.BTF`) stays;
-/// in it the callback becomes static.
+/// in it the callbacks become static.
 pub(super) fn debug_information(object: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in &mut builder.sections {
@@ -21,7 +21,9 @@ pub(super) fn debug_information(object: &[u8]) -> Result<Vec<u8>> {
         if name == b".BTF"
             && let SectionData::Data(btf) = &mut section.data
         {
-            linkage::make_static(btf.to_mut(), CALLBACK)?;
+            for callback in CALLBACKS {
+                linkage::make_static(btf.to_mut(), callback)?;
+            }
         }
     }
     // The linker keeps the names of sections and symbols in one section; the writer wants two.

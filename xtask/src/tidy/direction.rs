@@ -4,18 +4,21 @@ use std::path::Path;
 
 use super::source::Source;
 
-/// Modules that are no stage, each with what it may import; `*` is everything.
+/// What lies below the stages: each may import `profile`, everything above may import them.
+const FOUNDATIONS: &[&str] = &["profile", "confine", "go"];
+
+/// Modules above the stages, each with what it may import beside the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("profile", &[]),
-    ("config", &["profile", "*stages"]),
-    ("app", &["profile", "*stages", "config"]),
-    ("cli", &["profile", "*stages", "config", "app"]),
+    ("config", &["*stages"]),
+    ("app", &["*stages", "config"]),
+    ("cli", &["*stages", "config", "app"]),
 ];
 
 const STAGES: &[&str] = &[
     "aggregate",
     "collect",
     "control",
+    "correlate",
     "export",
     "page",
     "process",
@@ -74,15 +77,22 @@ pub(super) fn check(source: &Source<'_>, findings: &mut Vec<String>) {
 }
 
 fn may_import(module: &str, imported: &str) -> bool {
+    if FOUNDATIONS.contains(&module) {
+        return module != "profile" && imported == "profile";
+    }
     let allowed = LAYERS
         .iter()
         .find(|(layer, _)| *layer == module)
-        .map_or(&["profile"][..], |(_, allowed)| allowed);
-    allowed.contains(&imported) || (allowed.contains(&"*stages") && STAGES.contains(&imported))
+        .map_or(&[][..], |(_, allowed)| allowed);
+    FOUNDATIONS.contains(&imported)
+        || allowed.contains(&imported)
+        || (allowed.contains(&"*stages") && STAGES.contains(&imported))
 }
 
 fn is_module(name: &str) -> bool {
-    STAGES.contains(&name) || LAYERS.iter().any(|(layer, _)| *layer == name)
+    STAGES.contains(&name)
+        || FOUNDATIONS.contains(&name)
+        || LAYERS.iter().any(|(layer, _)| *layer == name)
 }
 
 /// Number of `super` from this file to the crate's root.
@@ -233,6 +243,21 @@ mod tests {
             ),
             1
         );
+    }
+
+    #[test]
+    fn what_lies_below_the_stages_knows_no_stage() {
+        let path = "profiler-agent/src/go/find.rs";
+        assert_eq!(findings(path, "use crate::symbolize::Symbolizer;"), 1);
+        assert_eq!(findings(path, "use crate::confine::open_in_root;"), 1);
+        assert_eq!(findings(path, "use crate::profile::ElfAddress;"), 0);
+        let path = "profiler-agent/src/unwind/build.rs";
+        assert_eq!(
+            findings(path, "use crate::{confine, go::LineTable, profile::Pc};"),
+            0
+        );
+        let path = "profiler-agent/src/profile/time.rs";
+        assert_eq!(findings(path, "use crate::go::Version;"), 1);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::export::read::{
     Budget, Fields, MAX_COUNT, ReadError, ReadLimits, Value, fixed64s, message, numbers,
 };
 use crate::profile::{
-    LocationIndex, Profile, ProfileBuilder, SamplePeriod, StackIndex, ThreadIndex, UnixTime, merge,
+    LabelSetIndex, LocationIndex, Profile, ProfileBuilder, SampleKey, SamplePeriod, StackIndex,
+    ThreadIndex, UnixTime, merge,
 };
 
 /// Reads a request. All CPU profiles in it (samples/count with a period in cpu/nanoseconds) become one;
@@ -230,7 +231,7 @@ impl<'a> Reader<'a> {
         &mut self,
         header: &Header<'_>,
         sample: Sample,
-        threads: &mut HashMap<Vec<i32>, ThreadIndex>,
+        threads: &mut HashMap<Vec<i32>, (ThreadIndex, LabelSetIndex)>,
     ) -> Result<(), ReadError> {
         if sample.count == 0 {
             return Ok(());
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
             }
         };
         let link = self.tables.link(sample.link)?;
-        let thread = match threads.get(&sample.attributes) {
+        let (thread, labels) = match threads.get(&sample.attributes) {
             Some(known) => *known,
             None => {
                 let mut facts = Facts::clone(&header.resource);
@@ -257,14 +258,20 @@ impl<'a> Reader<'a> {
                     self.tables.apply_indexed(*index, &mut facts)?;
                 }
                 let process = self.builder.process(Arc::new(facts.process()));
-                let new = self.builder.thread(facts.thread(process));
+                let thread = self.builder.thread(facts.thread(process));
+                let new = (thread, self.builder.labels(facts.labels()));
                 threads.insert(sample.attributes, new);
                 new
             }
         };
         let times: Vec<UnixTime> = sample.times.into_iter().map(UnixTime).collect();
-        self.builder
-            .sample(thread, stack, link, sample.count, &times);
+        let key = SampleKey {
+            thread,
+            stack,
+            labels,
+            link,
+        };
+        self.builder.sample(key, sample.count, &times);
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use prost::Message;
 use super::dictionary::Dictionary;
 use super::options::{Options, Shape};
 use super::resource::{Group, groups, resource};
-use super::{PROCESS_PID, THREAD_ID, THREAD_NAME};
-use crate::profile::{LocationIndex, Payload, Profile, StackIndex};
+use super::{GOROUTINE_ID, LABEL_PREFIX, PROCESS_PID, THREAD_ID, THREAD_NAME};
+use crate::profile::{Label, LocationIndex, Payload, Profile, ProfileSample, StackIndex};
 
 /// The profile as requests below `options.max_bytes`; none where it has no samples.
 #[must_use]
@@ -226,7 +226,7 @@ impl<'a> Encoder<'a> {
             let sample = &profile.samples[part.sample];
             let key = (
                 dictionary.stack(sample.stack),
-                self.attributes(sample.thread.0 as usize, group, dictionary),
+                self.attributes(sample, group, dictionary),
                 dictionary.link(sample.link.as_ref()),
             );
             let index = *indices.entry(key).or_insert_with_key(|key| {
@@ -262,13 +262,13 @@ impl<'a> Encoder<'a> {
 
     fn attributes(
         &self,
-        thread: usize,
+        sample: &ProfileSample,
         group: &Group,
         dictionary: &mut Dictionary<'_>,
     ) -> Vec<i32> {
         let mut attributes = Vec::new();
         if self.options.threads {
-            let thread = &self.profile.threads[thread];
+            let thread = &self.profile.threads[sample.thread.0 as usize];
             attributes.push(dictionary.number_attribute(THREAD_ID, i64::from(thread.tid)));
             if !thread.name.is_empty() {
                 attributes.push(dictionary.text_attribute(THREAD_NAME, &thread.name));
@@ -278,6 +278,14 @@ impl<'a> Encoder<'a> {
                 let pid = i64::from(process.key.pid);
                 attributes.push(dictionary.number_attribute(PROCESS_PID, pid));
             }
+        }
+        let set = &self.profile.label_sets[sample.labels.0 as usize];
+        for Label { key, value } in &set.labels {
+            attributes.push(dictionary.text_attribute(&format!("{LABEL_PREFIX}{key}"), value));
+        }
+        if let Some(goroutine) = set.goroutine.filter(|_| self.options.goroutines) {
+            let goroutine = i64::try_from(goroutine).unwrap_or(i64::MAX);
+            attributes.push(dictionary.number_attribute(GOROUTINE_ID, goroutine));
         }
         attributes
     }

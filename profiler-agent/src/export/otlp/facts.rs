@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    CONTAINER_ID, KERNEL_EXECUTABLE, PROCESS_CGROUP, PROCESS_COMM, PROCESS_EXECUTABLE_NAME,
-    PROCESS_EXECUTABLE_PATH, PROCESS_PID, SERVICE_NAME, THREAD_ID, THREAD_NAME,
+    CONTAINER_ID, GOROUTINE_ID, KERNEL_EXECUTABLE, LABEL_PREFIX, PROCESS_CGROUP, PROCESS_COMM,
+    PROCESS_EXECUTABLE_NAME, PROCESS_EXECUTABLE_PATH, PROCESS_PID, SERVICE_NAME, THREAD_ID,
+    THREAD_NAME,
 };
-use crate::profile::{BootTime, ContainerId, Process, ProcessKey, Thread};
+use crate::profile::{BootTime, ContainerId, Label, LabelSet, Process, ProcessKey, Thread};
 
 /// Facts from a resource, and from a sample's own attributes, which come last.
 #[derive(Clone, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Facts {
     executable_path: Arc<str>,
     cgroup: Arc<str>,
     container: Arc<str>,
+    labels: Vec<Label>,
+    goroutine: Option<u64>,
 }
 
 impl Facts {
@@ -32,17 +35,39 @@ impl Facts {
             PROCESS_EXECUTABLE_NAME => &mut self.executable_name,
             PROCESS_EXECUTABLE_PATH => &mut self.executable_path,
             THREAD_NAME => &mut self.thread,
-            _ => return,
+            _ => return self.label(key, text),
         };
         *fact = text.into();
     }
 
     pub(super) fn number(&mut self, key: &str, number: i64) {
+        if key == GOROUTINE_ID {
+            self.goroutine = u64::try_from(number).ok();
+        }
         let number = u32::try_from(number).unwrap_or(0);
         match key {
             PROCESS_PID => self.pid = number,
             THREAD_ID => self.tid = number,
             _ => {}
+        }
+    }
+
+    fn label(&mut self, key: &str, text: &str) {
+        if let Some(key) = key.strip_prefix(LABEL_PREFIX) {
+            self.labels.push(Label {
+                key: key.into(),
+                value: text.into(),
+            });
+        }
+    }
+
+    pub(super) fn labels(&self) -> LabelSet {
+        let mut labels = self.labels.clone();
+        labels.sort_unstable();
+        labels.dedup_by(|next, kept| next.key == kept.key);
+        LabelSet {
+            labels: labels.into(),
+            goroutine: self.goroutine,
         }
     }
 

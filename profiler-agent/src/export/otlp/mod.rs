@@ -42,6 +42,9 @@ const PROCESS_EXECUTABLE_NAME: &str = "process.executable.name";
 const PROCESS_EXECUTABLE_PATH: &str = "process.executable.path";
 const THREAD_ID: &str = "thread.id";
 const THREAD_NAME: &str = "thread.name";
+/// Before the key of a label that the sampled code gave itself.
+const LABEL_PREFIX: &str = "process.context.label.";
+const GOROUTINE_ID: &str = "goroutine.id";
 const FRAME_TYPE: &str = "profile.frame.type";
 const BUILD_ID_GNU: &str = "process.executable.build_id.gnu";
 const BUILD_ID_HTLHASH: &str = "process.executable.build_id.htlhash";

@@ -61,6 +61,8 @@ pub struct Options {
     /// several processes. Off for receivers by default: a common one makes a series of every
     /// distinct value of a sample attribute.
     pub threads: bool,
+    /// Adds `goroutine.id` to samples that know it.
+    pub goroutines: bool,
     /// `service.name` of everything; else it is each process's own ([`Process::service`]).
     ///
     /// [`Process::service`]: crate::profile::Process::service
@@ -80,6 +82,7 @@ impl Default for Options {
             shape: Shape::Timestamps,
             grouping: Grouping::Container,
             threads: false,
+            goroutines: false,
             service_name: None,
             resource: Vec::new(),
             host: Host::default(),
@@ -95,6 +98,7 @@ impl Options {
         Self {
             grouping: Grouping::Process,
             threads: true,
+            goroutines: true,
             host,
             max_bytes: usize::MAX,
             ..Self::default()

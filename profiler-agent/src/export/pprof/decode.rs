@@ -9,17 +9,17 @@ use hashbrown::HashMap;
 use super::generated as proto;
 use super::tables::{Strings, Tables};
 use super::{
-    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_PID, LABEL_SPAN_ID,
-    LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT,
+    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE, LABEL_PID,
+    LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OWN_PREFIX,
 };
 use crate::export::read::{
     Budget, Fields, ReadError, ReadLimits, bytes_of, frame_type_of, is_made_up, made_up_name,
     message,
 };
 use crate::profile::{
-    BootTime, BuildId, ContainerId, Function, FunctionIndex, LineEntry, Link, Location,
-    LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey, Profile,
-    ProfileBuilder, SamplePeriod, Thread, ThreadIndex, UnixTime,
+    BootTime, BuildId, ContainerId, Function, FunctionIndex, Label, LabelSet, LineEntry, Link,
+    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey,
+    Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, ThreadIndex, UnixTime,
 };
 
 /// Reads a pprof file, compressed or not. What it does not say is inferred: samples without labels belong to
@@ -209,18 +209,25 @@ impl Reader<'_> {
             stack.push(*location.ok_or(ReadError::dangling("location", *id))?);
         }
         let stack = self.builder.stack(stack);
-        let (labels, link) = self.labels(&sample.label)?;
-        let thread = self.thread(labels)?;
-        self.builder.sample(thread, stack, link, count, &[]);
+        let (labels, own, link) = self.labels(&sample.label)?;
+        let key = SampleKey {
+            thread: self.thread(labels)?,
+            stack,
+            labels: self.builder.labels(own),
+            link,
+        };
+        self.builder.sample(key, count, &[]);
         Ok(())
     }
 
     fn labels(
         &mut self,
         labels: &[proto::Label],
-    ) -> Result<(ThreadLabels, Option<Link>), ReadError> {
+    ) -> Result<(ThreadLabels, LabelSet, Option<Link>), ReadError> {
         let mut found = ThreadLabels::default();
         let (mut trace_id, mut span_id) = (None, None);
+        let mut goroutine = None;
+        let mut own = Vec::new();
         for label in labels {
             let number = u32::try_from(label.num).unwrap_or(0);
             match &*self.strings.text(label.key)? {
@@ -232,16 +239,31 @@ impl Reader<'_> {
                 LABEL_CONTAINER => found.container = label.str,
                 LABEL_TRACE_ID => trace_id = bytes_of(&self.strings.text(label.str)?),
                 LABEL_SPAN_ID => span_id = bytes_of(&self.strings.text(label.str)?),
-                _ => {}
+                LABEL_GOROUTINE => goroutine = u64::try_from(label.num).ok(),
+                "" => {}
+                key if label.num != 0 => own.push(Label {
+                    key: key.into(),
+                    value: label.num.to_string().into(),
+                }),
+                key => own.push(Label {
+                    key: key.strip_prefix(OWN_PREFIX).unwrap_or(key).into(),
+                    value: self.strings.get(label.str)?,
+                }),
             }
         }
-        let link = trace_id.zip(span_id).and_then(|(trace_id, span_id)| {
+        let link = span_id.and_then(|span_id| {
             Some(Link {
-                trace_id: trace_id.try_into().ok()?,
+                trace_id: trace_id.unwrap_or_else(|| vec![0; 16]).try_into().ok()?,
                 span_id: span_id.try_into().ok()?,
             })
         });
-        Ok((found, link))
+        own.sort_unstable();
+        own.dedup_by(|next, kept| next.key == kept.key);
+        let own = LabelSet {
+            labels: own.into(),
+            goroutine,
+        };
+        Ok((found, own, link))
     }
 
     fn thread(&mut self, labels: ThreadLabels) -> Result<ThreadIndex, ReadError> {

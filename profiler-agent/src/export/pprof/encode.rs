@@ -10,12 +10,13 @@ use prost::Message;
 
 use super::generated as proto;
 use super::{
-    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_PID, LABEL_SPAN_ID,
-    LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OUTCOMES_COMMENT,
+    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE, LABEL_PID,
+    LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OURS, OUTCOMES_COMMENT,
+    OWN_PREFIX,
 };
 use crate::profile::distinct::Distinct;
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{Link, Location, Profile, Thread};
+use crate::profile::{Label, LabelSet, Link, Location, Profile, Thread};
 
 /// The profile as a gzip stream of a pprof message.
 ///
@@ -159,13 +160,21 @@ fn sample_list(profile: &Profile, strings: &mut Strings) -> Vec<proto::Sample> {
         .iter()
         .map(|thread| labels(profile, thread, strings))
         .collect();
+    let own_labels: Vec<_> = profile
+        .label_sets
+        .iter()
+        .map(|labels| own_labels(labels, strings))
+        .collect();
     let period = profile.period.nanoseconds();
     let sample = |sample: &crate::profile::ProfileSample| {
         let mut label = thread_labels[sample.thread.0 as usize].clone();
         if let Some(Link { trace_id, span_id }) = &sample.link {
-            label.push(text(strings, LABEL_TRACE_ID, &hexadecimal(trace_id)));
+            if *trace_id != [0; 16] {
+                label.push(text(strings, LABEL_TRACE_ID, &hexadecimal(trace_id)));
+            }
             label.push(text(strings, LABEL_SPAN_ID, &hexadecimal(span_id)));
         }
+        label.extend_from_slice(&own_labels[sample.labels.0 as usize]);
         let stack = profile.stacks.get(sample.stack);
         proto::Sample {
             location_id: stack.iter().map(|index| id(index.0 as usize)).collect(),
@@ -206,6 +215,29 @@ fn labels(profile: &Profile, thread: &Thread, strings: &mut Strings) -> Vec<prot
         if !value.is_empty() {
             labels.push(text(strings, key, value));
         }
+    }
+    labels
+}
+
+/// The labels that the sampled code gave itself.
+fn own_labels(set: &LabelSet, strings: &mut Strings) -> Vec<proto::Label> {
+    let mut labels: Vec<_> = set
+        .labels
+        .iter()
+        .map(|Label { key, value }| {
+            if OURS.contains(&&**key) || key.starts_with(OWN_PREFIX) {
+                text(strings, &format!("{OWN_PREFIX}{key}"), value)
+            } else {
+                text(strings, key, value)
+            }
+        })
+        .collect();
+    if let Some(goroutine) = set.goroutine {
+        labels.push(proto::Label {
+            key: strings.index(LABEL_GOROUTINE),
+            num: signed(goroutine),
+            ..Default::default()
+        });
     }
     labels
 }

@@ -1,7 +1,8 @@
 //! pprof: a gzip stream of one `profile.proto` message (`proto/profile.proto`).
 //!
 //! What is written: sample types samples/count and cpu/nanoseconds (shown by default), period type
-//! cpu/nanoseconds. Each sample is all samples of one thread with one stack and link, with the labels
+//! cpu/nanoseconds. Each sample is all samples of one thread with one stack, link and set of
+//! labels, with the labels
 //!
 //! | label | kind | value |
 //! |---|---|---|
@@ -10,6 +11,8 @@
 //! | `executable` | string | path of the process's executable, `[kernel]` for kernel threads |
 //! | `container` | string | container id |
 //! | `trace_id`, `span_id` | string | hexadecimal, where the sample belongs to a request |
+//! | `goid` | number | id of the goroutine, where it is asked for |
+//! | any other | string | a label of the code itself; `label.` stands before a key of this table |
 //!
 //! A mapping is an executable segment in the file's own address space, with the GNU build id. It is always
 //! marked as having functions: every location has a name (if only one like `libfoo.so+0x1a2b`), and no reader
@@ -37,6 +40,20 @@ const LABEL_EXECUTABLE: &str = "executable";
 const LABEL_CONTAINER: &str = "container";
 const LABEL_TRACE_ID: &str = "trace_id";
 const LABEL_SPAN_ID: &str = "span_id";
+const LABEL_GOROUTINE: &str = "goid";
+/// Stands before a key of a program's own label that would be taken for one of ours.
+const OWN_PREFIX: &str = "label.";
+const OURS: [&str; 9] = [
+    LABEL_PID,
+    LABEL_TID,
+    LABEL_COMM,
+    LABEL_THREAD,
+    LABEL_EXECUTABLE,
+    LABEL_CONTAINER,
+    LABEL_TRACE_ID,
+    LABEL_SPAN_ID,
+    LABEL_GOROUTINE,
+];
 /// `executable` of a kernel thread.
 const KERNEL_EXECUTABLE: &str = "[kernel]";
 const LOSSES_COMMENT: &str = "losses:";

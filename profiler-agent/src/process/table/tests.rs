@@ -176,6 +176,7 @@ fn raw(time: u64, pid: u32, pcs: &[u64]) -> RawSample {
         flags: SampleFlags(0),
         kernel: Vec::new(),
         user: pcs.iter().map(|pc| RawFrame(*pc)).collect(),
+        context: None,
     }
 }
 

@@ -44,7 +44,7 @@ static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut(
 
 /// A file's bytes. They may change while they are read, and turn to zeros when it is truncated.
 #[derive(Debug)]
-pub(crate) struct MappedFile {
+pub struct MappedFile {
     start: NonNull<u8>,
     length: usize,
     slot: usize,
@@ -56,7 +56,7 @@ impl MappedFile {
     /// # Errors
     /// What the system calls say; `InvalidInput` for an empty file, `OutOfMemory` when it is too long or
     /// too many files are mapped.
-    pub(crate) fn new(file: &File) -> io::Result<Self> {
+    pub fn new(file: &File) -> io::Result<Self> {
         guard()?;
         let length = file.metadata()?.len();
         if length == 0 {
@@ -103,7 +103,7 @@ impl MappedFile {
     }
 
     /// Was the file truncated while it was read?
-    pub(crate) fn truncated(&self) -> bool {
+    pub fn truncated(&self) -> bool {
         GUARDED[self.slot].truncated.load(Ordering::Acquire)
     }
 }
@@ -133,7 +133,7 @@ impl Drop for MappedFile {
 /// Takes the pages of these `length` bytes out of the resident set, if they lie in a mapped file; the
 /// next access brings them back. What was streamed over would otherwise count as the agent's own until
 /// the file is unmapped: for a symbol table of a large program, tens of megabytes.
-pub(crate) fn let_go(bytes: *const u8, length: usize) {
+pub fn let_go(bytes: *const u8, length: usize) {
     let start = bytes as usize;
     let Some(end) = start.checked_add(length) else {
         return;

@@ -8,4 +8,5 @@ mod plt;
 mod symbols;
 mod symtab;
 
+pub use mapped::MappedFile;
 pub(super) use symbols::ElfSymbols;

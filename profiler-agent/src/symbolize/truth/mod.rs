@@ -18,9 +18,9 @@ use object::{Object as _, ObjectSection as _, elf};
 use super::{SymbolizeConfig, Symbolizer};
 use crate::profile::window::WindowThread;
 use crate::profile::{
-    BootTime, BuildId, ClockPair, ElfAddress, Executable, ExecutableId, FileOffset, Location,
-    LocationIndex, LocationKey, Losses, Process, ProcessKey, Profile, SamplePeriod, Segment,
-    Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
+    BootTime, BuildId, ClockPair, ContextIndex, ElfAddress, Executable, ExecutableId, FileOffset,
+    Location, LocationIndex, LocationKey, Losses, Process, ProcessKey, Profile, SamplePeriod,
+    Segment, Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
 };
 
 /// Runs a tool; its output. Panics with its words when it fails.
@@ -116,9 +116,11 @@ fn window(
         }],
         locations,
         stacks,
+        contexts: vec![Arc::default()],
         samples: vec![WindowSample {
             thread: ThreadIndex(0),
             stack,
+            context: ContextIndex(0),
             times: vec![BootTime(1_500)],
         }],
         executables: files

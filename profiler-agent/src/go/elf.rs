@@ -1,0 +1,267 @@
+//! The parts of an ELF file that lead to a line table.
+//!
+//! A pointer of a position-independent file is an addend in its relocations. Go's own linker writes it
+//! at the pointer's place too, the GNU linker leaves zeros there on x86-64; so relocations come first.
+
+use object::LittleEndian;
+use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64};
+use object::pod;
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
+
+const LE: LittleEndian = LittleEndian;
+
+/// A little-endian 64-bit ELF file in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Image<'data> {
+    pub(super) data: &'data [u8],
+    header: &'data FileHeader64<LittleEndian>,
+    segments: &'data [ProgramHeader64<LittleEndian>],
+}
+
+/// What a segment is allowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Execute,
+    Write,
+    Read,
+}
+
+/// Bytes with their place in the file and in its address space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'data> {
+    pub(super) offset: usize,
+    pub(super) address: u64,
+    pub(super) bytes: &'data [u8],
+}
+
+impl<'data> Image<'data> {
+    pub(super) fn parse(data: &'data [u8]) -> Option<Self> {
+        let header = FileHeader64::<LittleEndian>::parse(data).ok()?;
+        header.endian().ok()?;
+        let segments = header.program_headers(LE, data).ok()?;
+        Some(Self {
+            data,
+            header,
+            segments,
+        })
+    }
+
+    /// The machine that its code is for.
+    pub(super) fn machine(&self) -> elf::Machine {
+        self.header.e_machine.get(LE)
+    }
+
+    /// The loaded segments with the bytes that the file has of them.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (Access, Part<'data>)> + '_ {
+        self.segments.iter().filter_map(|segment| {
+            if segment.p_type.get(LE) != elf::PT_LOAD {
+                return None;
+            }
+            let part = self.part(
+                segment.p_offset.get(LE),
+                segment.p_vaddr.get(LE),
+                segment.p_filesz.get(LE),
+            )?;
+            let flags = segment.p_flags.get(LE);
+            let access = if flags.0 & elf::PF_X.0 != 0 {
+                Access::Execute
+            } else if flags.0 & elf::PF_W.0 != 0 {
+                Access::Write
+            } else {
+                Access::Read
+            };
+            Some((access, part))
+        })
+    }
+
+    /// What the file has from `address` to the end of its segment.
+    pub(super) fn at(&self, address: u64) -> Option<Part<'data>> {
+        self.segments().find_map(|(_, segment)| {
+            let skipped = usize::try_from(address.checked_sub(segment.address)?).ok()?;
+            let bytes = segment.bytes.get(skipped..)?;
+            (!bytes.is_empty()).then_some(Part {
+                offset: segment.offset + skipped,
+                address,
+                bytes,
+            })
+        })
+    }
+
+    /// Is what is at `address` executed?
+    pub(super) fn is_code(&self, address: u64) -> bool {
+        self.segments().any(|(access, segment)| {
+            access == Access::Execute
+                && address.wrapping_sub(segment.address) < segment.bytes.len() as u64
+        })
+    }
+
+    /// Does the file have section headers?
+    pub(super) fn has_sections(&self) -> bool {
+        self.sections().is_some_and(|sections| !sections.is_empty())
+    }
+
+    /// The section with this name, if it is loaded from the file.
+    pub(super) fn section(&self, name: &str) -> Option<Part<'data>> {
+        let (_, section) = self.sections()?.section_by_name(LE, name.as_bytes())?;
+        if section.sh_type(LE) == elf::SHT_NOBITS {
+            return None;
+        }
+        self.part(
+            section.sh_offset.get(LE),
+            section.sh_addr.get(LE),
+            section.sh_size.get(LE),
+        )
+    }
+
+    /// The address of a symbol in `.symtab`.
+    pub(super) fn symbol(&self, name: &[u8]) -> Option<u64> {
+        let sections = self.sections()?;
+        let table = sections
+            .iter()
+            .find(|section| section.sh_type(LE) == elf::SHT_SYMTAB)?;
+        let strings = self.bytes_of(
+            sections
+                .iter()
+                .nth(usize::try_from(table.sh_link(LE)).ok()?)?,
+        )?;
+        let bytes = self.bytes_of(table)?;
+        let count = bytes.len() / size_of::<Sym64<LittleEndian>>();
+        let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
+        let found = symbols.iter().find(|symbol| {
+            let start = symbol.st_name(LE) as usize;
+            let named = strings.get(start..start.saturating_add(name.len() + 1));
+            named.is_some_and(|named| named.starts_with(name) && named.ends_with(&[0]))
+        })?;
+        Some(found.st_value(LE))
+    }
+
+    /// Has a note of this owner (four bytes)?
+    pub(super) fn has_note(&self, owner: [u8; 4]) -> bool {
+        self.segments.iter().any(|segment| {
+            if segment.p_type.get(LE) != elf::PT_NOTE {
+                return false;
+            }
+            let part = self.part(
+                segment.p_offset.get(LE),
+                segment.p_vaddr.get(LE),
+                segment.p_filesz.get(LE),
+            );
+            // A header: name size, description size, kind; each note padded to 4 bytes.
+            let mut rest = part.map_or(&[][..], |part| part.bytes);
+            while let (Some(name), Some(description)) = (u32_at(rest, 0), u32_at(rest, 4)) {
+                if name == 4 && rest.get(12..16) == Some(&owner[..]) {
+                    return true;
+                }
+                let padded = |length: u32| (length as usize).next_multiple_of(4);
+                rest = rest
+                    .get(12 + padded(name) + padded(description)..)
+                    .unwrap_or(&[]);
+            }
+            false
+        })
+    }
+
+    /// The pointers from `address` on, as far as the file has them.
+    pub(super) fn pointers(&self, address: u64, pointers: &mut [u64]) {
+        let part = self.at(address);
+        let bytes = part.map_or(&[][..], |part| part.bytes);
+        for (index, pointer) in pointers.iter_mut().enumerate() {
+            *pointer = u64_at(bytes, index * 8).unwrap_or(0);
+        }
+        for (place, addend) in self.relative() {
+            let distance = place.wrapping_sub(address);
+            let index = usize::try_from(distance / 8).unwrap_or(usize::MAX);
+            if distance.is_multiple_of(8)
+                && let Some(pointer) = pointers.get_mut(index)
+            {
+                *pointer = addend;
+            }
+        }
+    }
+
+    /// The pointer at `address`.
+    pub(super) fn pointer(&self, address: u64) -> u64 {
+        let mut pointer = [0];
+        self.pointers(address, &mut pointer);
+        pointer[0]
+    }
+
+    /// Relative relocations: where, and the address that is put there.
+    pub(super) fn relative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let kind = match self.machine() {
+            elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE.0,
+            _ => elf::R_X86_64_RELATIVE.0,
+        };
+        let relocations = self.relocations().iter();
+        relocations
+            .filter(move |relocation| relocation.r_info.get(LE) == u64::from(kind))
+            .map(|relocation| {
+                let addend = relocation.r_addend.get(LE).cast_unsigned();
+                (relocation.r_offset.get(LE), addend)
+            })
+    }
+
+    fn relocations(&self) -> &'data [Rela64<LittleEndian>] {
+        let read = || {
+            let dynamic = self
+                .segments
+                .iter()
+                .find(|segment| segment.p_type.get(LE) == elf::PT_DYNAMIC)?;
+            let dynamic = self.part(
+                dynamic.p_offset.get(LE),
+                dynamic.p_vaddr.get(LE),
+                dynamic.p_filesz.get(LE),
+            )?;
+            let count = dynamic.bytes.len() / size_of::<Dyn64<LittleEndian>>();
+            let (entries, _) =
+                pod::slice_from_bytes::<Dyn64<LittleEndian>>(dynamic.bytes, count).ok()?;
+            let value = |tag| {
+                let entry = entries.iter().find(|entry| entry.d_tag.get(LE) == tag);
+                entry.map(|entry| entry.d_val.get(LE))
+            };
+            let start = self.at(value(elf::DT_RELA)?)?.bytes;
+            let length = usize::try_from(value(elf::DT_RELASZ)?).ok()?;
+            let bytes = &start[..length.min(start.len())];
+            let count = bytes.len() / size_of::<Rela64<LittleEndian>>();
+            let (entries, _) = pod::slice_from_bytes::<Rela64<LittleEndian>>(bytes, count).ok()?;
+            Some(entries)
+        };
+        read().unwrap_or(&[])
+    }
+
+    fn sections(&self) -> Option<SectionTable<'data, FileHeader64<LittleEndian>>> {
+        self.header.sections(LE, self.data).ok()
+    }
+
+    fn bytes_of(&self, section: &SectionHeader64<LittleEndian>) -> Option<&'data [u8]> {
+        section.data(LE, self.data).ok()
+    }
+
+    fn part(&self, offset: u64, address: u64, length: u64) -> Option<Part<'data>> {
+        let offset = usize::try_from(offset).ok()?;
+        let length = usize::try_from(length).ok()?;
+        let rest = self.data.get(offset..)?;
+        Some(Part {
+            offset,
+            address,
+            bytes: &rest[..length.min(rest.len())],
+        })
+    }
+}
+
+/// The 32-bit number at `offset`.
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    let number = bytes.get(offset..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*number))
+}
+
+/// The signed 32-bit number at `offset`.
+pub(super) fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
+    Some(u32_at(bytes, offset)?.cast_signed())
+}
+
+/// The 64-bit number at `offset`.
+pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    let number = bytes.get(offset..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*number))
+}

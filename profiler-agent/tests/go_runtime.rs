@@ -1,0 +1,66 @@
+//! What is read of Go's runtime, from programs that the installed toolchain builds.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use profiler_agent::go::{LineTable, Origin, Runtime, Slot, runtime_of};
+use profiler_common::layout::GoRuntime;
+
+const PROGRAM: &str = "package main\n\nfunc main() { println(\"ready\") }\n";
+const WITH_C: &str = "package main\n\n// static __thread long counter;\n\
+    // static long bump(void) { return ++counter; }\nimport \"C\"\n\n\
+    //export Hello\nfunc Hello() {}\n\nfunc main() { println(C.bump()) }\n";
+
+fn build(source: &str, directory: &Path, arguments: &[&str]) -> PathBuf {
+    std::fs::write(directory.join("main.go"), source).expect("a file is written");
+    std::fs::write(directory.join("go.mod"), "module program\n\ngo 1.21\n")
+        .expect("a file is written");
+    let output = directory.join("program");
+    let status = Command::new("go")
+        .arg("build")
+        .args(arguments)
+        .arg("-o")
+        .arg(&output)
+        .current_dir(directory)
+        .env("GOTOOLCHAIN", "local")
+        .status()
+        .expect("Go is installed: `cargo xtask test` says how");
+    assert!(status.success());
+    output
+}
+
+fn runtime(source: &str, arguments: &[&str]) -> Runtime {
+    let directory = tempfile::tempdir().expect("a directory is made");
+    let data =
+        std::fs::read(build(source, directory.path(), arguments)).expect("the program is read");
+    let table = LineTable::find(&data).expect("a Go program has a line table");
+    runtime_of(&data, &table).expect("its runtime is read")
+}
+
+#[test]
+fn the_table_of_versions_says_what_debug_information_says() {
+    let debug = runtime(PROGRAM, &[]);
+    let stripped = runtime(PROGRAM, &["-ldflags=-s -w"]);
+    assert_eq!(debug.origin, Origin::DebugInformation);
+    assert_eq!(stripped.origin, Origin::Version);
+    assert_eq!(debug.offsets, stripped.offsets);
+    assert_ne!(debug.offsets.labels, GoRuntime::LABELS_NONE);
+}
+
+/// Go's ABI for thread-local storage (`cmd/link/internal/ld/sym.go`): an executable that Go's own linker
+/// makes keeps `g` right below the thread pointer.
+#[test]
+fn the_slot_is_found_in_every_kind_of_file() {
+    assert_eq!(runtime(PROGRAM, &[]).slot, Slot::ThreadPointer(-8));
+    assert_eq!(
+        runtime(PROGRAM, &["-buildmode=pie"]).slot,
+        Slot::ThreadPointer(-8)
+    );
+    let with_c = runtime(WITH_C, &[]).slot;
+    assert!(
+        matches!(with_c, Slot::ThreadPointer(offset) if offset < 0),
+        "{with_c:?}"
+    );
+    let shared = runtime(WITH_C, &["-buildmode=c-shared"]).slot;
+    assert!(matches!(shared, Slot::Indirect(_)), "{shared:?}");
+}

@@ -1,0 +1,205 @@
+//! What a sample says of its request: entries behind the frames of its record.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_loop, generated};
+use profiler_common::context::Bytes;
+use profiler_common::context::labels::{Found, MAX_STEPS, Text};
+use profiler_common::context::links::{self, LINK_ROOM, LINK_WORDS};
+use profiler_common::layout::RuntimeEntry;
+use profiler_common::layout::context::{
+    ENTRY_GOROUTINE, ENTRY_INCOMPLETE, ENTRY_LABEL, ENTRY_LINK, FLAG_CUT, LINK_BYTES, LINK_ELASTIC,
+    LINK_INSTRUMENTATION, LINK_THREAD_CONTEXT, MAX_KEY, MAX_VALUE,
+};
+use profiler_common::unwind::Memory as _;
+
+use crate::maps::TRACES;
+use crate::sample::{RECORD_WORDS, Scratch};
+use crate::task::Task;
+use crate::unwind::UserMemory;
+
+/// Words of the longest label, its header included.
+const LABEL_WORDS: u64 = 1 + (MAX_KEY + MAX_VALUE) as u64 / 8;
+const CONTINUE: i64 = 0;
+const STOP: i64 = 1;
+
+/// The pointer that the iterations share: on the stack, so that the verifier follows it.
+#[repr(C)]
+struct Labels {
+    scratch: *mut Scratch,
+}
+
+/// Appends what is known of the sample's request to the record, whose frames end at `end`.
+#[inline(always)]
+pub fn append(scratch: &mut Scratch, runtime: Option<&'static RuntimeEntry>, task: Task, end: u64) {
+    scratch.position = end;
+    if let Some(runtime) = runtime {
+        if scratch.goroutine.user != 0 {
+            goroutine(scratch, runtime);
+        }
+        published(scratch, runtime, task.thread_pointer());
+    }
+    instrumented(scratch);
+    scratch.header.context_bytes = 8 * (scratch.position - end) as u32;
+}
+
+/// The goroutine's id and labels.
+#[inline(always)]
+fn goroutine(scratch: &mut Scratch, runtime: &RuntimeEntry) {
+    let address = scratch.goroutine.user;
+    let go = &runtime.go;
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    if go.g_goid != 0
+        && let Some(id) = memory.read_word(address.wrapping_add(u64::from(go.g_goid)))
+        && push(scratch, header(ENTRY_GOROUTINE, 0, 0, 8))
+    {
+        push(scratch, id);
+    }
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    if scratch.labels.begin(go, address, &mut memory) {
+        let mut labels = Labels { scratch };
+        // SAFETY: the callback has the type that the helper calls, the context outlives the call.
+        unsafe {
+            bpf_loop(
+                MAX_STEPS,
+                append_label as *mut c_void,
+                (&raw mut labels).cast(),
+                0,
+            );
+        }
+    }
+    if scratch.labels.is_incomplete() {
+        push(scratch, header(ENTRY_INCOMPLETE, 0, 0, 0));
+    }
+}
+
+/// One step of the walk over the labels.
+/// Its name is not mangled: a mangled one has a hash of where it was built.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn append_label(_index: u32, labels: *mut Labels) -> i64 {
+    // SAFETY: `goroutine` passes its own `Labels`, whose pointer is a live map element.
+    let scratch = unsafe { &mut *(*labels).scratch };
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    match scratch.labels.next(&mut memory) {
+        Found::End => STOP,
+        Found::Nothing => CONTINUE,
+        Found::Label { key, value, cut } => {
+            label(scratch, key, value, cut);
+            CONTINUE
+        }
+    }
+}
+
+#[inline(always)]
+fn label(scratch: &mut Scratch, key: Text, value: Text, cut: bool) {
+    let position = scratch.position;
+    if position > RECORD_WORDS as u64 - LABEL_WORDS {
+        return scratch.labels.unreadable();
+    }
+    let behind_key = position + 1 + key.length.div_ceil(8);
+    let record = (&raw mut scratch.frames).cast::<u64>();
+    // SAFETY: a label of the longest key and value fits behind `position`.
+    let read = unsafe {
+        copy(record.add(position as usize + 1), key.length, key.address)
+            && copy(record.add(behind_key as usize), value.length, value.address)
+    };
+    if !read {
+        return scratch.labels.unreadable();
+    }
+    let flags = if cut { FLAG_CUT } else { 0 };
+    scratch.frames[position as usize] = header(ENTRY_LABEL, flags, key.length, value.length);
+    scratch.position = behind_key + value.length.div_ceil(8);
+}
+
+/// The links that the thread publishes itself.
+#[inline(always)]
+fn published(scratch: &mut Scratch, runtime: &RuntimeEntry, thread_pointer: u64) {
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    if links::thread_context(runtime, thread_pointer, &mut memory, &mut scratch.link) {
+        link(scratch, LINK_THREAD_CONTEXT);
+    }
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    if links::elastic(runtime, thread_pointer, &mut memory, &mut scratch.link) {
+        link(scratch, LINK_ELASTIC);
+    }
+}
+
+/// The link that an instrumentation from outside has noted for the thread.
+#[inline(always)]
+fn instrumented(scratch: &mut Scratch) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(map) = TRACES.get(0) else {
+        return;
+    };
+    // SAFETY: the element may change while it is read: then the link is one that the thread was just
+    // given or has just lost.
+    let Some(found) = (unsafe { map.get(thread) }) else {
+        return;
+    };
+    scratch.link = [found[0], found[1], found[2], 0];
+    if links::is_set(&scratch.link) {
+        link(scratch, LINK_INSTRUMENTATION);
+    }
+}
+
+/// Appends `Scratch::link`.
+#[inline(always)]
+fn link(scratch: &mut Scratch, source: u8) {
+    if push(scratch, header(ENTRY_LINK, source, 0, LINK_BYTES as u64)) {
+        for index in 0..LINK_WORDS {
+            let word = scratch.link[index];
+            push(scratch, word);
+        }
+    }
+}
+
+impl Bytes for UserMemory<'_> {
+    #[inline(always)]
+    fn read_bytes<const N: usize>(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        into: &mut [u64; N],
+    ) -> bool {
+        // SAFETY: not more than `into` has room for.
+        bytes <= size_of::<[u64; N]>() as u64 && unsafe { copy(into.as_mut_ptr(), bytes, address) }
+    }
+}
+
+/// Copies `bytes` bytes at `address` of the thread's memory.
+///
+/// # Safety
+/// `into` points to as much memory of this program's own.
+#[inline(always)]
+unsafe fn copy(into: *mut u64, bytes: u64, address: u64) -> bool {
+    // SAFETY: the helper checks the address; the caller answers for the room.
+    unsafe {
+        generated::bpf_probe_read_user(into.cast(), bytes as u32, address as *const c_void) == 0
+    }
+}
+
+/// Appends a word to the record.
+#[inline(always)]
+fn push(scratch: &mut Scratch, word: u64) -> bool {
+    let position = scratch.position;
+    if position >= RECORD_WORDS as u64 {
+        return false;
+    }
+    scratch.frames[position as usize] = word;
+    scratch.position = position + 1;
+    true
+}
+
+/// An `EntryHeader` as a word.
+#[inline(always)]
+const fn header(kind: u8, flags: u8, key: u64, value: u64) -> u64 {
+    kind as u64 | (flags as u64) << 8 | key << 16 | value << 32
+}
+
+const _: () = assert!(cfg!(target_endian = "little"));
+const _: () = assert!(LINK_ROOM > LINK_WORDS);

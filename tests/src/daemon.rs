@@ -1,0 +1,138 @@
+//! The agent as a daemon, with a store and a page of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::agent::{self, until};
+use crate::build::text;
+
+/// Longest time from SIGTERM to the end.
+const STOP: Duration = Duration::from_secs(5);
+
+/// The agent in windows of a second, at [`agent::FREQUENCY`]; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    page: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Daemon {
+    /// Starts it with this receiver of OTLP, which need not be there, and waits for its page.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started; the other methods, when it does not do as it should.
+    #[must_use]
+    pub fn start(receiver: SocketAddr) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let page = free_address();
+        let file = directory.path().join("agent.yaml");
+        let path = directory.path().display();
+        let config = format!(
+            "sampling: {{frequency: {}, window: 1s}}\nstore: {{directory: {path}/store}}\n\
+             tables: {{cache_directory: {path}/tables}}\npage: {{endpoint: \"{page}\"}}\n",
+            agent::FREQUENCY
+        );
+        fs::write(&file, config).expect("a configuration");
+        let child = agent::command(&["agent", "--config", text(&file)])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the agent starts");
+        let daemon = Self {
+            child,
+            page,
+            _directory: directory,
+        };
+        until("the page answers", || TcpStream::connect(page).is_ok());
+        daemon
+    }
+
+    /// An answer of the query API.
+    #[must_use]
+    pub fn ask(&self, path: &str) -> Value {
+        let body = self.get(path);
+        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Saves what the store has for a query of `/api/flamegraph`, as pprof.
+    pub fn save(&self, query: &str, file: &Path) {
+        let body = self.get(&format!("/api/flamegraph?format=pprof&{query}"));
+        fs::write(file, body).expect("a file");
+    }
+
+    fn get(&self, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.page).expect("the page answers");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.page
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+        let body = answer.split_off(head.expect("a head and a body") + 4);
+        let head = String::from_utf8_lossy(&answer);
+        assert!(
+            head.starts_with("HTTP/1.1 200"),
+            "{path}: {head}{}",
+            String::from_utf8_lossy(&body)
+        );
+        body
+    }
+
+    /// Samples by the window's start in ms, as the store has them.
+    #[must_use]
+    pub fn windows(&self) -> BTreeMap<u64, u64> {
+        let answer = self.ask("/api/windows");
+        let windows = answer["windows"].as_array().expect("windows").iter();
+        windows
+            .map(|window| {
+                let number = |key: &str| window[key].as_u64().expect("a number");
+                (number("from"), number("samples"))
+            })
+            .collect()
+    }
+
+    /// Ends it by SIGTERM, promptly.
+    pub fn stop(mut self) {
+        let start = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the agent runs");
+        let status = self.child.wait().expect("the agent ends");
+        assert!(status.success(), "{status}");
+        assert!(
+            start.elapsed() < STOP,
+            "it took {:?} to stop",
+            start.elapsed()
+        );
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It has ended where a test stopped it.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+/// An address on loopback that nobody listens on.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}

@@ -27,6 +27,13 @@ impl Publisher {
         self.tables.contains_key(&executable)
     }
 
+    /// The published processes that map this file.
+    #[must_use]
+    pub fn users_of(&self, executable: ExecutableId) -> Vec<u32> {
+        let users = self.users.get(&executable);
+        users.map_or_else(Vec::new, |users| users.iter().copied().collect())
+    }
+
     /// Files that published processes map and whose table is not loaded.
     #[must_use]
     pub fn lacks_table(&self, pid: u32) -> Vec<ExecutableId> {

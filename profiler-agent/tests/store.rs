@@ -93,7 +93,7 @@ fn linked(store: &Store, wanted: &LinkFilter) -> Vec<WindowId> {
     let mut found = Vec::new();
     store
         .linked(wanted, UnixTime(0), UnixTime(u64::MAX), &mut |id| {
-            found.push(id)
+            found.push(id);
         })
         .unwrap();
     found
@@ -197,7 +197,9 @@ fn windows_are_found_by_trace_and_span() {
     let mut found = Vec::new();
     let (from, until) = (UnixTime(1030 * SECOND), UnixTime(u64::MAX));
     store
-        .linked(&trace(103), from, until, &mut |id| found.push(id))
+        .linked(&trace(103), from, until, &mut |id| {
+            found.push(id);
+        })
         .unwrap();
     assert_eq!(found, [window(103)]);
     assert_eq!(linked(&store, &trace(50)), []);

@@ -26,11 +26,13 @@ assets! {
     "flame.js" => "text/javascript; charset=utf-8",
     "functions.js" => "text/javascript; charset=utf-8",
     "graph.js" => "text/javascript; charset=utf-8",
+    "labels.js" => "text/javascript; charset=utf-8",
     "legend.js" => "text/javascript; charset=utf-8",
     "services.js" => "text/javascript; charset=utf-8",
     "status.js" => "text/javascript; charset=utf-8",
     "timeline.js" => "text/javascript; charset=utf-8",
     "tip.js" => "text/javascript; charset=utf-8",
+    "trace.js" => "text/javascript; charset=utf-8",
     "units.js" => "text/javascript; charset=utf-8",
 }
 

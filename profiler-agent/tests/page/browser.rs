@@ -53,24 +53,24 @@ fn ten_minutes() -> Vec<Profile> {
 }
 
 impl Browser {
-    fn page(&mut self, served: &Served, hash: &str) {
+    pub(crate) fn page(&mut self, served: &Served, hash: &str) {
         self.open(&format!("http://{}/{hash}", served.address));
         self.until("document.querySelector('#message')");
     }
 
-    fn texts(&mut self, selector: &str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, selector: &str) -> Vec<String> {
         let texts = self.value(&format!(
             "[...document.querySelectorAll({selector:?})].map((found) => found.textContent)"
         ));
         serde_json::from_value(texts).unwrap()
     }
 
-    fn text_of(&mut self, selector: &str) -> String {
+    pub(crate) fn text_of(&mut self, selector: &str) -> String {
         self.texts(selector).concat()
     }
 
     /// Where a part of the flame graph is on the screen: `x` of its width, the middle of its row.
-    fn place(&mut self, x: f64, row: u32) -> (f64, f64) {
+    pub(crate) fn place(&mut self, x: f64, row: u32) -> (f64, f64) {
         let script = "(() => { const box = document.querySelector('#flame-canvas').getBoundingClientRect(); return [box.left, box.top, box.width]; })()";
         let found: [f64; 3] = serde_json::from_value(self.value(script)).unwrap();
         (
@@ -80,7 +80,7 @@ impl Browser {
     }
 
     /// Colour of a point of the flame graph.
-    fn colour(&mut self, x: f64, row: u32) -> [u8; 3] {
+    pub(crate) fn colour(&mut self, x: f64, row: u32) -> [u8; 3] {
         // Near the top of the box, where no text is.
         let script = format!(
             "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {{ \
@@ -91,7 +91,7 @@ impl Browser {
     }
 
     /// What the page says of the frame there.
-    fn point_at(&mut self, x: f64, row: u32) -> String {
+    pub(crate) fn point_at(&mut self, x: f64, row: u32) -> String {
         let (x, y) = self.place(x, row);
         self.mouse("mouseMoved", x - 3.0, y);
         self.mouse("mouseMoved", x, y);
@@ -99,15 +99,15 @@ impl Browser {
         self.text_of("#tip")
     }
 
-    fn drawn(&mut self) {
+    pub(crate) fn drawn(&mut self) {
         self.until("document.querySelector('#legend')?.childElementCount > 0 && document.querySelector('#progress').hidden && document.querySelector('#message').hidden");
     }
 
-    fn press(&mut self, selector: &str) {
+    pub(crate) fn press(&mut self, selector: &str) {
         self.value(&format!("document.querySelector({selector:?}).click()"));
     }
 
-    fn is_content(&self) {
+    pub(crate) fn is_content(&self) {
         assert_eq!(self.complaints, Vec::<String>::new());
     }
 }
@@ -339,6 +339,14 @@ fn a_hostile_name_does_not_execute() {
         said.iter().any(|said| said.starts_with("<svg/onload")),
         "{said:?}"
     );
+    // Its label is one too: in the list, as what is chosen, in the address.
+    let label = "[...document.querySelectorAll('#label-list .list button')].find((found) => found.textContent.includes('onerror'))";
+    browser.until(label);
+    browser.value(&format!("{label}.click()"));
+    browser.until("document.querySelector('#chosen').textContent.includes('onerror')");
+    browser.drawn();
+    browser.press("#chosen button");
+    browser.until("document.querySelector('#chosen').hidden");
     browser.press("#compare");
     browser.until("document.querySelector('#base-service').options.length > 2");
     browser.press("#tab-functions");

@@ -9,5 +9,6 @@ mod browser;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;
+mod searching;
 mod served;
 mod traces;

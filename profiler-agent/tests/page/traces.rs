@@ -15,7 +15,7 @@ use crate::served::{Served, TRACE_URL};
 const MILLISECOND: u64 = 1_000_000;
 /// 2026-01-01T00:00:00Z in ms.
 const EPOCH: u64 = 1_767_225_600_000;
-const TRACE: &str = "01010101010101010101010101010101";
+pub(crate) const TRACE: &str = "01010101010101010101010101010101";
 
 fn at(milliseconds: u64) -> UnixTime {
     UnixTime((EPOCH + milliseconds) * MILLISECOND)
@@ -23,7 +23,7 @@ fn at(milliseconds: u64) -> UnixTime {
 
 /// Two windows of 10 s. Trace 1 goes through `api` (spans 11 and, in the second window, 12) and `db` (span 21);
 /// trace 2 is in `api` alone; `db` has a span 31 of an unknown trace; the rest belongs to no request.
-fn two_windows() -> Vec<Profile> {
+pub(crate) fn two_windows() -> Vec<Profile> {
     let cart = [
         ("endpoint", "/cart"),
         ("span_name", "GET /cart"),

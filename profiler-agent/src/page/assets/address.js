@@ -3,11 +3,16 @@
 // span      what the time line spans: "15m" and the like up to now, or two times in ms
 // from,until   the range shown; absent: all of the span
 // service, pid, window   whose samples
+// label     with these labels, key:value, any number of them
+// trace_id, span_id   of this trace, of this span
 // tab, search, up, focus   how they are shown
-// base      compared with: { service, pid, window, from, until }
+// base      compared with: { service, pid, window, label, from, until }
 
 const NUMBERS = ["from", "until", "pid", "window"];
 const TEXTS = ["service", "tab", "search"];
+// An id of digits that are not all zero.
+const IDS = { trace_id: /^(?!0+$)[0-9a-f]{32}$/, span_id: /^(?!0+$)[0-9a-f]{16}$/ };
+const MAX_LABELS = 32;
 // Longer addresses are cut by what people send them with.
 const MAX_FOCUS = 3000;
 
@@ -27,6 +32,8 @@ export function read(hash) {
     }
     const service = values.get(`${prefix}service`);
     if (service) found.service = service;
+    const labels = [...new Set(values.getAll(`${prefix}label`))].filter((label) => label.includes(":"));
+    if (labels.length > 0) found.label = labels.slice(0, MAX_LABELS);
     if (found.from === undefined || found.until === undefined || found.until <= found.from) {
       delete found.from;
       delete found.until;
@@ -37,6 +44,10 @@ export function read(hash) {
   for (const name of TEXTS) {
     const value = values.get(name);
     if (value) state[name] = value;
+  }
+  for (const [name, shape] of Object.entries(IDS)) {
+    const id = values.get(name);
+    if (shape.test(id ?? "")) state[name] = id;
   }
   const span = values.get("span");
   if (/^\d{1,4}[smhd]$/.test(span ?? "")) state.span = span;
@@ -60,8 +71,10 @@ export function write(state) {
   const part = (prefix, found) => {
     for (const name of NUMBERS) if (found[name] !== undefined) values.set(prefix + name, Math.round(found[name]));
     if (found.service !== undefined) values.set(`${prefix}service`, found.service);
+    for (const label of found.label ?? []) values.append(`${prefix}label`, label);
   };
   part("", state);
+  for (const name of Object.keys(IDS)) if (state[name] !== undefined) values.set(name, state[name]);
   if (state.tab !== "flame") values.set("tab", state.tab);
   if (state.search) values.set("search", state.search);
   if (state.up) values.set("up", "1");

@@ -12,7 +12,8 @@ export class Refused extends Error {
 export function address(query, parameters) {
   const values = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
-    if (value !== undefined && value !== null && value !== "") values.set(name, value);
+    if (Array.isArray(value)) value.forEach((one) => values.append(name, one));
+    else if (value !== undefined && value !== null && value !== "") values.set(name, value);
   }
   return `/api/${query}?${values}`;
 }
@@ -23,7 +24,7 @@ export function selection(found, prefix = "") {
   for (const name of ["from", "until"]) {
     if (found[name] !== undefined) parameters[prefix + name] = Math.round(found[name]);
   }
-  for (const name of ["service", "pid", "window"]) parameters[prefix + name] = found[name];
+  for (const name of ["service", "pid", "window", "label", "trace_id", "span_id"]) parameters[prefix + name] = found[name];
   return parameters;
 }
 

@@ -2,6 +2,7 @@
 
 import { address, selection } from "./api.js";
 import { element } from "./tip.js";
+import { parseIds } from "./trace.js";
 import { range, span } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
@@ -51,6 +52,7 @@ export class Controls {
       $(`tab-${tab}`).focus();
     });
     this.#search();
+    this.#find();
     this.#compare();
     this.#menus();
   }
@@ -86,6 +88,28 @@ export class Controls {
     });
   }
 
+  #find() {
+    const field = $("find-id");
+    const problem = $("find-problem");
+    field.addEventListener("input", () => {
+      problem.hidden = true;
+    });
+    $("find").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (field.value.trim() === "") return;
+      const ids = parseIds(field.value);
+      problem.hidden = ids !== null;
+      if (ids === null) {
+        problem.textContent = "A trace id has 32 hexadecimal digits, a span id 16.";
+        return;
+      }
+      field.value = "";
+      field.blur();
+      this.page.find(ids);
+    });
+    $("leave-trace").addEventListener("click", () => this.page.find({ trace_id: undefined, span_id: undefined }));
+  }
+
   #compare() {
     const { change, state, shown, base } = this.page;
     $("compare").addEventListener("click", () => {
@@ -102,15 +126,16 @@ export class Controls {
     }
     $("swap").addEventListener("click", () => {
       const [first, second] = [shown(), base()];
-      change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, ...second, base: first });
+      change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, ...second, base: first });
     });
   }
 
   // What one most likely wants to compare with: the time before, or the file before.
   #firstBase() {
     const { state, shown, spanOf, windows } = this.page;
-    const { service, pid, window } = state();
+    const { service, pid, window, label } = state();
     const part = {};
+    if (label !== undefined) part.label = label;
     if (service !== undefined) part.service = service;
     if (pid !== undefined) part.pid = pid;
     if (!this.live) {
@@ -177,6 +202,8 @@ export class Controls {
     }
     $("flame-tools").hidden = now.tab !== "flame";
     $("match").hidden = now.tab !== "flame";
+    $("compare").hidden = now.trace_id !== undefined || now.span_id !== undefined;
+    $("leave-trace").hidden = !$("compare").hidden;
     $("compare").setAttribute("aria-pressed", String(now.base !== null));
     $("compare-bar").hidden = now.base === null;
     if (now.base === null) {

@@ -6,11 +6,13 @@ import { Controls } from "./controls.js";
 import { FlameGraph } from "./flame.js";
 import { FunctionTable } from "./functions.js";
 import { Graph } from "./graph.js";
+import { LIMIT, showChosen, showLabels } from "./labels.js";
 import { showLegend } from "./legend.js";
 import { showFiles, showServices } from "./services.js";
 import { showStatus } from "./status.js";
 import { Timeline } from "./timeline.js";
-import { clock, cores, count, range, seconds, share } from "./units.js";
+import { short, traceAddress, TraceView } from "./trace.js";
+import { clock, cores, count, exactly, lapse, range, seconds, share } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
 const POINTS = 240;
@@ -24,8 +26,10 @@ let windows = [];
 let whole = null;
 let part = null;
 let services = null;
+// The trace or span that is looked at, as it was answered.
+let trace = null;
 
-const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions"].map((name) => [name, new Asker()]));
+const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions", "labels", "trace"].map((name) => [name, new Asker()]));
 
 /** The span of the time line as [from, until] in ms. */
 function spanOf() {
@@ -35,9 +39,11 @@ function spanOf() {
   return [now - Number(state.span.slice(0, -1)) * UNITS[state.span.slice(-1)] * 1000, now];
 }
 
-/** The selection shown, with its range. */
+const ofTrace = () => state.trace_id !== undefined || state.span_id !== undefined;
+
+/** The selection shown, with its range: that of the trace where one is looked at. */
 function shown() {
-  const [from, until] = spanOf();
+  const [from, until] = ofTrace() && trace?.samples > 0 ? [Math.floor(trace.from), Math.ceil(trace.until) + 1] : spanOf();
   return { from, until, ...rangeOf(state.window), ...pick(state) };
 }
 
@@ -47,7 +53,7 @@ function rangeOf(id) {
   return found ? { from: found.from, until: found.until } : {};
 }
 
-const pick = ({ from, until, service, pid, window }) => Object.fromEntries(Object.entries({ from, until, service, pid, window }).filter(([, value]) => value !== undefined));
+const pick = ({ from, until, service, pid, window, label, trace_id, span_id }) => Object.fromEntries(Object.entries({ from, until, service, pid, window, label, trace_id, span_id }).filter(([, value]) => value !== undefined));
 
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
@@ -94,7 +100,14 @@ const timeline = new Timeline({
     }
   },
 });
-const controls = new Controls({ change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, written: () => write(state), zoomOut: () => zoomTo(0) });
+const traceView = new TraceView({ box: $("trace"), tip: $("tip"), picked: (picked) => change({ pid: undefined, ...picked }) });
+const controls = new Controls({ find, change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, written: () => write(state), zoomOut: () => zoomTo(0) });
+
+/** Looks at a trace or span, or at none. */
+function find(ids) {
+  trace = null;
+  change({ ...ids, from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, base: null });
+}
 
 // The graph that is on the screen.
 const current = () => part ?? whole;
@@ -176,7 +189,7 @@ function message(title, text, action) {
   const add = (name, content) => Object.assign(box.appendChild(document.createElement(name)), { textContent: content });
   add("h3", title);
   add("p", text);
-  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined })));
+  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, trace_id: undefined, span_id: undefined })));
 }
 
 function waiting() {
@@ -203,11 +216,15 @@ async function load({ quiet = false, only = "all" } = {}) {
     $("progress").hidden = false;
   }
   try {
+    if (ofTrace() && only === "all" && !(await loadTrace())) return;
+    $("trace").hidden = !ofTrace();
+    for (const id of ["open-trace", "whole-trace"]) if (!ofTrace()) $(id).hidden = true;
     const { from, until } = shown();
-    timeline.select(state.from === undefined && state.window === undefined ? null : [from, until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
+    timeline.select(state.from === undefined && state.window === undefined && !ofTrace() ? null : [from, until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
     if (only === "nothing") return;
     const tab = state.tab === "flame" ? loadFlame() : loadFunctions();
-    await (only === "tab" ? tab : Promise.all([loadTimeline(), loadServices(), tab]));
+    // The labels come with the stacks: asked for afterwards, nothing is read twice.
+    await (only === "tab" ? tab : Promise.all([loadTimeline(), loadServices(), tab.then(loadLabels)]));
   } catch (error) {
     fail(error);
   } finally {
@@ -219,18 +236,20 @@ async function load({ quiet = false, only = "all" } = {}) {
 async function loadTimeline() {
   const [from, until] = spanOf();
   const times = { from: Math.round(from), until: Math.round(until) };
-  const narrowed = state.service !== undefined || state.pid !== undefined;
+  const { service, pid, label, trace_id, span_id } = state;
+  const parts = { service, pid, label, trace_id, span_id };
+  const narrowed = Object.values(parts).some((part) => part !== undefined);
   const [all, chosen] = await Promise.all([
     askers.timeline.ask("services", { ...times, points: POINTS }),
-    narrowed ? askers.chosen.ask("services", { ...times, service: state.service, pid: state.pid, points: POINTS }) : null,
+    narrowed ? askers.chosen.ask("services", { ...times, ...parts, points: POINTS }) : null,
   ]);
   if (!all || (narrowed && !chosen)) return;
   timeline.show({ from, until, period: all.period_ns / 1e9, all: all.timeline, chosen: chosen?.timeline ?? null });
 }
 
 async function loadServices() {
-  const { from, until, window } = shown();
-  const answer = await askers.services.ask("services", selection({ from, until, window }));
+  const { service, pid, ...others } = shown();
+  const answer = await askers.services.ask("services", selection(others));
   if (!answer) return;
   services = answer;
   showServices($("service-list"), answer, state, (picked) => change({ service: undefined, pid: undefined, ...picked }));
@@ -240,7 +259,68 @@ async function loadServices() {
   heading();
 }
 
+async function loadLabels() {
+  const { label, ...others } = shown();
+  const answer = await askers.labels.ask("labels", { ...selection({ ...others, label }), limit: LIMIT });
+  if (!answer) return;
+  const picked = (labels) => change({ label: labels.length > 0 ? labels : undefined });
+  const chosen = label ?? [];
+  $("labels").hidden = answer.keys.length === 0;
+  showLabels($("label-list"), answer, chosen, picked);
+}
+
+/** Asks for the trace; false where there is nothing more to show. */
+async function loadTrace() {
+  const { trace_id, span_id } = state;
+  const answer = await askers.trace.ask("trace", trace_id === undefined ? { span_id } : { trace_id });
+  if (!answer) return false;
+  trace = answer;
+  $("trace").hidden = answer.samples === 0;
+  const whole = trace_id ?? (answer.traces.length === 1 ? answer.traces[0] : undefined);
+  const address = traceAddress(status?.trace_url, whole, span_id ?? answer.spans[0]?.span_id);
+  $("open-trace").hidden = address === null;
+  if (address !== null) $("open-trace").href = address;
+  $("whole-trace").hidden = span_id === undefined || whole === undefined;
+  $("whole-trace").onclick = () => (trace_id === undefined ? find({ trace_id: whole, span_id: undefined }) : change({ span_id: undefined }));
+  if (answer.samples > 0) {
+    traceView.show(answer, state);
+    return true;
+  }
+  services = null;
+  heading();
+  $("service-list").replaceChildren();
+  $("services-total").textContent = "";
+  $("labels").hidden = true;
+  const extent = status?.extent;
+  const kept = extent ? ` There are profiles from ${clock(extent[0])} to ${clock(extent[1])}.` : "";
+  message(`No sample of this ${trace_id === undefined ? "span" : "trace"}`, `A request that uses little CPU time may pass between two samples, and its service has to tell its trace.${kept}`, "Show everything");
+  await loadTimeline();
+  return false;
+}
+
+/** What is said of a trace above its flame graph. */
+function traceHeading() {
+  const { trace_id, span_id, service } = state;
+  const name = span_id === undefined ? `Trace ${trace_id}` : `Span ${span_id}`;
+  $("title").textContent = service === undefined ? name : `${name} · ${service}`;
+  document.title = `${span_id === undefined ? `Trace ${short(trace_id)}` : name} – Profiler`;
+  if (trace.samples === 0) {
+    $("subtitle").textContent = "";
+    return;
+  }
+  const many = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
+  const parts = [trace.times.length > 0 ? `${exactly(trace.from)}, ${lapse(trace.until - trace.from)}` : range(trace.from, trace.until)];
+  parts.push(`${many(trace.samples, "sample")}, ${seconds(trace.cpu_ns / 1e9)} of CPU time`, many(trace.services.length, "service"), many(trace.spans.length, "span"));
+  if (span_id !== undefined && trace_id !== undefined) parts.unshift(`of trace ${short(trace_id)}`);
+  $("subtitle").textContent = parts.join("  ·  ");
+}
+
 function heading() {
+  showChosen($("chosen"), state.label ?? [], (labels) => change({ label: labels.length > 0 ? labels : undefined }));
+  if (ofTrace() && trace) {
+    traceHeading();
+    return;
+  }
   const found = services?.services.find((service) => service.name === state.service);
   const process = found?.processes.find((candidate) => candidate.pid === state.pid);
   const name = state.service ?? (state.pid === undefined ? "Everything" : `Process ${state.pid}`);
@@ -251,7 +331,7 @@ function heading() {
   const time = (samples * (services?.period_ns ?? 0)) / 1e9;
   const parts = [range(from, until), `${seconds(time)} of CPU time`];
   if (status?.live) parts.push(`${cores(time / (services?.window_seconds || 1))} CPUs`);
-  if (found) parts.push(`${share(samples / (services.samples || 1))} of everything`);
+  if (found) parts.push(`${share(samples / (services.samples || 1))} of ${state.label ? "all that has these labels" : "everything"}`);
   if (found && !process && found.process_count > 1) parts.push(`${count(found.process_count)} processes`);
   $("subtitle").textContent = parts.join("  ·  ");
 }
@@ -337,6 +417,7 @@ async function refresh() {
 
 addEventListener("popstate", () => {
   state = read(location.hash);
+  trace = null;
   $("search").value = state.search;
   flame.turn(state.up);
   load();

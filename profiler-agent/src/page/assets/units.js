@@ -72,3 +72,15 @@ export function range(from, until) {
   const sameDay = new Date(from).toDateString() === new Date(until).toDateString();
   return `${clock(from)} – ${sameDay ? end.slice(-8) : end}`;
 }
+
+/** A time in ms since 1970 to the millisecond. */
+export const exactly = (milliseconds) => `${clock(milliseconds)}.${String(Math.floor(milliseconds) % 1000).padStart(3, "0")}`;
+
+/** A length of time in ms, exactly. */
+export function lapse(milliseconds) {
+  const trimmed = (value, digits) => String(Number(value.toFixed(digits)));
+  if (milliseconds < 1) return `${trimmed(milliseconds * 1000, 0)} µs`;
+  if (milliseconds < 1000) return `${trimmed(milliseconds, milliseconds < 10 ? 2 : 0)} ms`;
+  if (milliseconds < 120_000) return `${trimmed(milliseconds / 1000, 2)} s`;
+  return span(milliseconds);
+}

@@ -4,7 +4,7 @@ use profiler_common::layout::RuntimeEntry;
 
 use super::{PlainRuntime, Publisher, map_error};
 use crate::collect::CollectError;
-use crate::profile::{BootTime, ExecutableId, LossCause};
+use crate::profile::{BootTime, LossCause};
 
 impl Publisher {
     /// Says what is known of the runtime of a published process's image. Nothing is written when the
@@ -41,12 +41,5 @@ impl Publisher {
         let before = std::mem::replace(&mut published.runtime, slot.slot);
         self.runtime_slots.release(before, now);
         self.rewrite(pid, now)
-    }
-
-    /// The published processes that map this file.
-    #[must_use]
-    pub fn users_of(&self, executable: ExecutableId) -> Vec<u32> {
-        let users = self.users.get(&executable);
-        users.map_or_else(Vec::new, |users| users.iter().copied().collect())
     }
 }

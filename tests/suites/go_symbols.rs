@@ -18,7 +18,7 @@ use profiler_agent::profile::{
 };
 use profiler_agent::symbolize::{SymbolizeConfig, Symbolizer};
 use profiler_tests::debug_info::first_page;
-use profiler_tests::go::program::{Variant, build, say};
+use profiler_tests::go::program::{Variant, addr2line, build, build_for_arm64, say};
 use profiler_tests::go::toolchain::{Toolchain, VERSIONS};
 use profiler_tests::go::truth::{Frame, Truth};
 
@@ -98,6 +98,39 @@ fn table_agrees(what: &str, program: &Path, variant: Variant, truth: &Truth<'_>)
     assert!(addresses >= 100_000, "{what}: {addresses} addresses");
     assert_eq!(deepest > 3, variant.inlines(), "{what}: {deepest} deep");
     addresses
+}
+
+/// Instructions of four bytes, and relocations of another kind.
+#[test]
+fn arm64_agrees_with_addr2line() {
+    let toolchain = Toolchain::get(VERSIONS[VERSIONS.len() - 1]);
+    let program = build_for_arm64(&toolchain);
+    let data = fs::read(&program).expect("the program can be read");
+    let table = LineTable::find(&data).expect("a line table");
+    assert!(table.has_inline_trees());
+    let addresses: Vec<u64> = (table.start().0..table.end().0).step_by(36).collect();
+    assert!(addresses.len() > 10_000, "{} addresses", addresses.len());
+    let mut inlined = 0;
+    for (address, expected) in addresses
+        .iter()
+        .zip(addr2line(&toolchain, &program, &addresses))
+    {
+        let address = ElfAddress(*address);
+        let function = table.lookup(address).expect("a function");
+        // Of the linker's marks addr2line says what is at the start of all tables.
+        if function.lines().next().is_none() {
+            continue;
+        }
+        let found = function.frames(address, &mut Steps(1 << 22));
+        assert_eq!(found.malformed, None);
+        inlined += usize::from(found.frames.len() > 1);
+        let innermost = found.frames[0];
+        let file = String::from_utf8_lossy(innermost.file.unwrap_or(b"?"));
+        let name = String::from_utf8_lossy(function.name().expect("a name"));
+        let said = [name.into_owned(), format!("{file}:{}", innermost.line)];
+        assert_eq!(said, expected, "{address}");
+    }
+    assert!(inlined > 1000, "{inlined} with inlined calls");
 }
 
 /// The first, the middle and the last address.

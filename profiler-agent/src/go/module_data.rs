@@ -41,10 +41,11 @@ pub(super) struct ModuleData {
 impl ModuleData {
     pub(super) fn find(image: &Image<'_>, table: &Part<'_>, header: &Header) -> Option<Self> {
         let read = |address| Self::at(image, address, table, header);
+        // A symbol table is larger than what is writable: it comes last.
         image
             .section(".go.module")
             .and_then(|section| read(section.address))
-            .or_else(|| read(image.symbol(b"runtime.firstmoduledata")?))
+            .or_else(|| stored(image, table.address).find_map(read))
             .or_else(|| {
                 let relocated = image
                     .relative()
@@ -52,7 +53,7 @@ impl ModuleData {
                 let mut relocated = relocated.take(MAX_CANDIDATES);
                 relocated.find_map(|(place, _)| read(place))
             })
-            .or_else(|| stored(image, table.address).find_map(read))
+            .or_else(|| read(image.symbol(b"runtime.firstmoduledata")?))
     }
 
     fn at(image: &Image<'_>, address: u64, table: &Part<'_>, header: &Header) -> Option<Self> {

@@ -83,6 +83,52 @@ pub fn build(toolchain: &Toolchain, variant: Variant) -> PathBuf {
     program
 }
 
+/// The program for arm64; it cannot be run here.
+#[must_use]
+pub fn build_for_arm64(toolchain: &Toolchain) -> PathBuf {
+    let directory = sources().join("go-truth");
+    let mut command = toolchain.command();
+    command
+        .args(["build", "-buildvcs=false"])
+        .env("CGO_ENABLED", "0")
+        .env("GOARCH", "arm64")
+        .current_dir(&directory);
+    let name = format!("go-truth-{}-arm64", toolchain.version);
+    build::build(&name, &mut command, &directory)
+}
+
+/// What `go tool addr2line` says of addresses: the function that has the code, `file:line`.
+///
+/// # Panics
+///
+/// When it fails.
+#[must_use]
+pub fn addr2line(toolchain: &Toolchain, program: &Path, addresses: &[u64]) -> Vec<[String; 2]> {
+    let input = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text: String = addresses
+        .iter()
+        .map(|address| format!("{address:#x}\n"))
+        .collect();
+    fs::write(input.path(), text).expect("the addresses can be written");
+    let output = toolchain
+        .command()
+        .args(["tool", "addr2line"])
+        .arg(program)
+        .stdin(input.reopen().expect("the addresses can be read"))
+        .output()
+        .expect("the toolchain is there");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("names and paths are UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    let (pairs, rest) = lines.as_chunks::<2>();
+    assert!(rest.is_empty() && pairs.len() == addresses.len());
+    pairs.iter().map(|pair| pair.map(str::to_owned)).collect()
+}
+
 /// What the program says of itself.
 ///
 /// # Panics

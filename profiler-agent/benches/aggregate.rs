@@ -93,6 +93,7 @@ fn samples() -> Vec<LocatedSample> {
                 cgroup: "/system.slice".into(),
                 container: None,
                 kernel: false,
+                resource: Arc::default(),
             })
         })
         .collect();

@@ -1,12 +1,20 @@
 //! What the running kernel reads of a request: goroutine, labels and links that this process lays out in
 //! its own memory as a Go runtime and a tracer would. Needs root.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use aya::maps::{HashMap, Map, MapData};
 use profiler_agent::collect::{Kernel, LoadOptions, Selection};
 use profiler_agent::profile::{BootTime, LinkSource, RawContext, SamplePeriod};
 use profiler_common::layout::context::{MAX_KEY, MAX_LABELS, MAX_VALUE};
 use profiler_common::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
+use tempfile::TempDir;
+
+/// `BPF_MAP_TYPE_HASH`, `BPF_MAP_TYPE_LRU_HASH` of `include/uapi/linux/bpf.h`.
+const HASH: u32 = 1;
+const LRU_HASH: u32 = 9;
 
 /// Places in the structures below, as one version of Go might have them.
 const G_M: u16 = 48;
@@ -127,14 +135,18 @@ fn burn(time: Duration) {
     }
 }
 
-/// The distinct contexts of the samples of this thread while its variables are these.
-fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
+fn load() -> Kernel {
     let options = LoadOptions {
         period: SamplePeriod::from_hertz(999),
         selection: Selection::Processes { children: false },
         table_budget: 1 << 20,
     };
-    let (mut kernel, _) = Kernel::load(&options).expect("the programs load");
+    Kernel::load(&options).expect("the programs load").0
+}
+
+/// The distinct contexts of the samples of this thread while its variables are these.
+fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
+    let mut kernel = load();
     let variable = VARIABLES.with(|place| {
         // SAFETY: only this thread uses its variables, and nobody holds a reference.
         unsafe { *place.get() = variables };
@@ -167,15 +179,19 @@ fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
     publisher
         .set_runtime(own, image, &runtime, BootTime(u64::MAX))
         .expect("its runtime is published");
-    kernel.select(own).expect("selecting works");
+    seen(&mut kernel)
+}
+
+/// The distinct contexts of the samples of this thread.
+fn seen(kernel: &mut Kernel) -> Vec<RawContext> {
+    kernel.select(std::process::id()).expect("selecting works");
     kernel.follow_cpus().expect("sampling starts");
     burn(Duration::from_millis(100));
     kernel.sampler.stop();
-    let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
     let mut found: Vec<RawContext> = Vec::new();
     let mut samples = 0;
     let drained = kernel.rings.drain(100_000, |sample| {
-        if sample.tid == thread {
+        if sample.tid == thread() {
             samples += 1;
             let context = sample
                 .context
@@ -188,6 +204,13 @@ fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
     assert_eq!(drained.malformed, 0);
     assert!(samples > 50, "{samples} samples");
     found
+}
+
+fn thread() -> u32 {
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .cast_unsigned()
 }
 
 fn check_labels(form: u16, count: usize) {
@@ -307,4 +330,84 @@ fn what_is_invalid_is_no_link() {
     };
     let contexts = contexts(GoRuntime::LABELS_NONE, variables);
     assert_eq!(contexts, [RawContext::default()]);
+}
+
+/// A file system for pinned maps, gone when dropped.
+struct BpfFileSystem(TempDir);
+
+impl BpfFileSystem {
+    fn mount() -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        run(Command::new("mount")
+            .args(["-t", "bpf", "none"])
+            .arg(directory.path()));
+        Self(directory)
+    }
+}
+
+impl Drop for BpfFileSystem {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(self.0.path()));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status();
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "{command:?}: {status:?}"
+    );
+}
+
+/// A map of this type, pinned, that notes these ids for this thread.
+fn pin(kind: u32, path: &Path, ids: [u64; 3]) {
+    let definition = aya_obj::Map::new_from_params(kind, 8, 24, 64, 0);
+    let map = MapData::create(definition, "traces", None).expect("the map can be made");
+    map.pin(path).expect("the map can be pinned");
+    let map = match kind {
+        LRU_HASH => Map::LruHashMap(map),
+        _ => Map::HashMap(map),
+    };
+    let mut map = HashMap::<_, u64, [u64; 3]>::try_from(map).expect("it is a hash map");
+    let key = u64::from(std::process::id()) << 32 | u64::from(thread());
+    map.insert(key, ids, 0).expect("it takes an entry");
+}
+
+#[test]
+fn the_map_of_an_instrumentation_is_looked_into_while_it_is_there() {
+    let files = BpfFileSystem::mount();
+    let path = files.0.path().join("traces_ctx_v1");
+    let linked = |number: u64| {
+        let ids = [number; 3];
+        let bytes: Vec<u8> = ids.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let ids: [u8; 24] = bytes.try_into().expect("24 bytes");
+        RawContext {
+            links: vec![(LinkSource::Instrumentation, ids)],
+            ..RawContext::default()
+        }
+    };
+    let check = |expected: RawContext| {
+        let mut kernel = load();
+        kernel.traces.follow(&path).expect("following works");
+        assert_eq!(seen(&mut kernel), [expected]);
+    };
+    check(RawContext::default());
+    pin(LRU_HASH, &path, [7; 3]);
+    check(linked(7));
+    // It goes and another one comes while the same programs run.
+    let mut kernel = load();
+    kernel.traces.follow(&path).expect("following works");
+    std::fs::remove_file(&path).expect("it can be unpinned");
+    kernel.traces.follow(&path).expect("following works");
+    pin(LRU_HASH, &path, [8; 3]);
+    kernel.traces.follow(&path).expect("following works");
+    assert_eq!(seen(&mut kernel), [linked(8)]);
+    let mut kernel = load();
+    kernel.traces.follow(&path).expect("following works");
+    std::fs::remove_file(&path).expect("it can be unpinned");
+    kernel.traces.follow(&path).expect("following works");
+    assert_eq!(seen(&mut kernel), [RawContext::default()]);
+    // What is of another kind is left alone.
+    pin(HASH, &path, [9; 3]);
+    check(RawContext::default());
 }

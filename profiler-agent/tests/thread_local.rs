@@ -131,7 +131,7 @@ fn a_library_that_calls_for_its_block() {
 
 #[test]
 fn a_library_that_calls_for_its_block_and_binds_its_symbols_itself() {
-    let flags = [names::CALL, "-Wl,-Bsymbolic"];
+    let flags = [names::CALL, "-ftls-model=local-dynamic"];
     check_library(&flags, names::MODULE, SlotKind::OwnModule);
 }
 

@@ -61,6 +61,7 @@ fn profile() -> Profile {
         cgroup: "/".into(),
         container: None,
         kernel: false,
+        resource: Arc::default(),
     }));
     let thread = builder.thread(Thread {
         process,

@@ -297,6 +297,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
             cgroup: "/".into(),
             container: None,
             kernel: false,
+            resource: Arc::default(),
         })],
         threads: vec![WindowThread {
             process: 0,

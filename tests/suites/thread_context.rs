@@ -154,11 +154,11 @@ fn in_a_loaded_library_by_a_descriptor() {
 }
 
 #[test]
-fn in_a_loaded_library_that_binds_its_own_symbols() {
+fn in_a_loaded_library_by_a_call_for_its_own_block() {
     let library = library(
         "context-symbolic",
         "gcc",
-        &["-mtls-dialect=gnu", "-Wl,-Bsymbolic"],
+        &["-mtls-dialect=gnu", "-ftls-model=local-dynamic"],
     );
     let program = program("context-loaded", "gcc", &["-DLOADED"]);
     check(Command::new(program).arg(library));

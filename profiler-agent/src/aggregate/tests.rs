@@ -26,6 +26,7 @@ fn process(pid: u32) -> Arc<Process> {
         cgroup: "/".into(),
         container: None,
         kernel: false,
+        resource: Arc::default(),
     })
 }
 

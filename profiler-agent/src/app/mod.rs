@@ -18,6 +18,7 @@ mod launch;
 pub mod pipeline;
 pub mod record;
 pub mod report;
+mod resources;
 mod runtimes;
 mod status;
 pub mod tables;

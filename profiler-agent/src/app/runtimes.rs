@@ -18,7 +18,7 @@ use crate::confine;
 use crate::go::{self, LineTable, Runtime, Slot};
 use crate::profile::{
     BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, LossCause, Losses,
-    MappingKind, VirtualAddress,
+    MappingKind, VirtualAddress, mapping_bias,
 };
 use crate::symbolize::MappedFile;
 use crate::thread_local::{self, ProcessMemory, Resolved, Role};
@@ -264,9 +264,8 @@ fn place_of(address: ElfAddress, mapping: &ExecutableMapping) -> Option<VirtualA
     let MappingKind::File { executable, offset } = &mapping.kind else {
         return None;
     };
-    let start = executable.elf_address(*offset)?;
-    let distance = address.0.wrapping_sub(start.0);
-    Some(VirtualAddress(mapping.range.start.0.wrapping_add(distance)))
+    let bias = mapping_bias(&executable.segments, &mapping.range, *offset)?;
+    Some(VirtualAddress(address.0.wrapping_sub(bias)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TrySendError;
@@ -17,12 +18,13 @@ use profiler_common::layout::SampleFlags;
 use super::clock::boot_now;
 use super::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
 use super::demand::Demand;
+use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
 use super::tables::TableBuilder;
 use super::wake::{Kind, Waiter, Wake};
 use crate::aggregate::{self, Aggregator};
 use crate::collect::sideband::Sideband;
-use crate::collect::{Kernel, LoadOptions, Selection};
+use crate::collect::{Kernel, LoadOptions, Selection, traces};
 use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
 use crate::profile::{
@@ -54,6 +56,7 @@ pub(super) struct Running {
     processes: ProcessTable<ProcFs>,
     demand: Demand,
     runtimes: Runtimes,
+    resources: Resources,
     correlator: Correlator,
     aggregator: Aggregator,
     sink: WindowSink,
@@ -140,6 +143,7 @@ impl Running {
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
             runtimes: Runtimes::default(),
+            resources: Resources::default(),
             correlator: Correlator::new(config.correlation),
             aggregator: Aggregator::new(aggregation, now),
             sink,
@@ -183,6 +187,7 @@ impl Running {
             self.load_tables()?;
             self.read_sideband()?;
         }
+        self.kernel.traces.follow(Path::new(traces::PINNED))?;
         self.kernel.follow_cpus()?;
         self.watch_descriptors()?;
         let now = boot_now();
@@ -320,6 +325,11 @@ impl Running {
         // First the rings, then the side-band: so it is read up to the time of every sample.
         self.read_rings();
         self.read_sideband()?;
+        let processes = &self.processes;
+        for new in self.resources.look(|pid| processes.image(pid), now) {
+            self.processes
+                .set_resource(new.pid, new.image, new.attributes);
+        }
         self.locate(self.known_until);
         for pid in self.runtimes.due(now) {
             self.publish_runtime(pid, now)?;
@@ -328,6 +338,7 @@ impl Running {
             self.next_second = now.plus(SECOND);
             self.follow_cpus()?;
             self.watch_descriptors()?;
+            self.kernel.traces.follow(Path::new(traces::PINNED))?;
             self.processes.prune(now);
             self.kernel.publisher.unload_idle(now)?;
             self.demand.prune(now);
@@ -335,6 +346,7 @@ impl Running {
             let processes = &self.processes;
             self.runtimes
                 .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
+            self.resources.prune(|pid| processes.image(pid));
             self.breaths = 0;
         }
         if now >= self.window_end {
@@ -368,8 +380,10 @@ impl Running {
 
     fn read_rings(&mut self) {
         let held = &mut self.held;
+        let resources = &mut self.resources;
         let mut overflow = 0;
         let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
+            resources.sampled(sample.pid);
             if held.len() < MAX_HELD {
                 held.push(sample);
             } else {
@@ -427,6 +441,7 @@ impl Running {
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
         losses.merge(&self.runtimes.take_losses());
+        losses.merge(&self.resources.take_losses());
         losses.merge(&self.correlator.take_losses());
         let window = self.aggregator.close(end, losses);
         if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {

@@ -13,6 +13,7 @@ use super::counters::Counters;
 use super::publish::Publisher;
 use super::rings::Rings;
 use super::sampler::Sampler;
+use super::traces::Traces;
 use super::{CollectError, cpus};
 use crate::profile::SamplePeriod;
 
@@ -62,6 +63,8 @@ pub struct Kernel {
     pub counters: Counters,
     /// Writes processes and tables.
     pub publisher: Publisher,
+    /// Follows the map of an instrumentation from outside.
+    pub traces: Traces,
 }
 
 /// What loading a program cost the kernel.
@@ -152,6 +155,7 @@ impl Kernel {
                 take::<ArrayOfMaps<_, MapData>>(&mut programs, "SEGMENTS")?,
                 options.table_budget,
             )?,
+            traces: Traces::new(take::<ArrayOfMaps<_, MapData>>(&mut programs, "TRACES")?),
             possible_cpus,
             programs,
         };

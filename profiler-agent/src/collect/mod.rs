@@ -22,6 +22,7 @@ mod segment_memory;
 pub mod segments;
 pub mod sideband;
 mod slots;
+pub mod traces;
 
 pub use error::CollectError;
 pub use loader::{Kernel, LoadOptions, Selection};

@@ -60,6 +60,7 @@ impl Image {
                 cgroup: path,
                 container,
                 kernel: found.kernel,
+                resource: Arc::default(),
             }),
             image: found.at,
             scanned: found.at,

@@ -5,7 +5,7 @@
 //! it must ask of the machine it asks a [`Reader`], which [`scan::ProcFs`] answers from /proc with
 //! the cache of opened files, [`executables::Executables`].
 //!
-//! Pure: `cgroup`, `elf`, `maps`, `mappings`, `stat`, and the table over its reader.
+//! Pure: `cgroup`, `elf`, `maps`, `mappings`, `published`, `stat`, and the table over its reader.
 
 pub mod cgroup;
 pub mod elf;
@@ -14,6 +14,7 @@ mod history;
 mod locate;
 pub mod mappings;
 pub mod maps;
+pub mod published;
 pub mod reader;
 pub mod scan;
 pub mod stat;

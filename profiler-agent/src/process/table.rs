@@ -23,7 +23,7 @@ use super::mappings::Inserted;
 use super::reader::{FoundProcess, Reader};
 use crate::profile::{
     BootTime, ExecutableMapping, LossCause, Losses, MappingKind, Process, ProcessEvent,
-    ProcessEventKind, ProcessKey, ThreadName,
+    ProcessEventKind, ProcessKey, ResourceAttribute, ThreadName,
 };
 
 /// How long a process that ended stays known.
@@ -199,6 +199,19 @@ impl<R: Reader> ProcessTable<R> {
             .map(|(pid, _)| *pid)
     }
 
+    /// Notes what the image of a live process publishes of itself.
+    pub fn set_resource(&mut self, pid: u32, image: BootTime, resource: Arc<[ResourceAttribute]>) {
+        if let Some(history) = self.processes.get_mut(&pid)
+            && history
+                .current()
+                .is_some_and(|current| current.image == image)
+        {
+            history
+                .last_mut()
+                .amend(|process| process.resource = resource);
+        }
+    }
+
     /// Is the process unknown, or did it end?
     #[must_use]
     pub fn ended(&self, pid: u32) -> bool {
@@ -321,6 +334,8 @@ impl<R: Reader> ProcessTable<R> {
             let process = Process {
                 key,
                 parent: parent_pid,
+                // It publishes its own, or none.
+                resource: Arc::default(),
                 ..(*process).clone()
             };
             Image::begun(time, process, mappings)
@@ -360,6 +375,7 @@ impl<R: Reader> ProcessTable<R> {
             comm,
             executable: Box::default(),
             kernel: false,
+            resource: Arc::default(),
             ..(*last.process).clone()
         };
         history.push(time, Image::begun(time, process, Arc::default()), 1);
@@ -440,6 +456,7 @@ pub(super) fn unknown(key: ProcessKey, parent: u32) -> Process {
         cgroup: Box::default(),
         container: None,
         kernel: false,
+        resource: Arc::default(),
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn process(pid: u32, executable: &str, container: Option<&str>) -> Pr
         cgroup: "".into(),
         container: container.map(|id| ContainerId(id.into())),
         kernel: executable.is_empty(),
+        resource: Arc::default(),
     }
 }
 

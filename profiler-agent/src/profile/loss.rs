@@ -73,6 +73,8 @@ pub enum LossCause {
     GoroutineInconsistent,
     /// Processes that publish thread contexts in a variable whose place could not be found: no links of theirs.
     ThreadContextUnresolved,
+    /// What processes publish of themselves: malformed, or too long.
+    ProcessContextMalformed,
     /// Labels: cut, or left out because a sample or a window had more than are kept.
     LabelCut,
     /// Labels: the value was replaced by `other`, or with too many distinct keys the label left out.
@@ -85,7 +87,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -119,6 +121,7 @@ impl LossCause {
         Self::StoreFailed,
         Self::GoroutineInconsistent,
         Self::ThreadContextUnresolved,
+        Self::ProcessContextMalformed,
         Self::LabelCut,
         Self::LabelValues,
         Self::LinkMalformed,
@@ -167,6 +170,7 @@ impl LossCause {
             Self::StoreFailed => "store_failed",
             Self::GoroutineInconsistent => "goroutine_inconsistent",
             Self::ThreadContextUnresolved => "thread_context_unresolved",
+            Self::ProcessContextMalformed => "process_context_malformed",
             Self::LabelCut => "label_cut",
             Self::LabelValues => "label_values",
             Self::LinkMalformed => "link_malformed",

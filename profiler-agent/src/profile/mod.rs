@@ -43,7 +43,7 @@ pub use named::{
     ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
 };
 pub use payload::{Delivery, Payload};
-pub use process::{ContainerId, Process, ProcessKey};
+pub use process::{AttributeValue, ContainerId, Process, ProcessKey, ResourceAttribute};
 pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
 pub use summary::{
     ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,

@@ -1,5 +1,7 @@
 //! Who was sampled.
 
+use std::sync::Arc;
+
 use super::BootTime;
 
 /// Identity of a process image on this machine: pids are reused, and an exec starts a new image.
@@ -14,6 +16,26 @@ pub struct ProcessKey {
 /// The id of a container: 64 hexadecimal digits, or what its runtime uses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(pub Box<str>);
+
+/// The value of an attribute that a process publishes of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttributeValue {
+    /// Text.
+    Text(Arc<str>),
+    /// A number.
+    Integer(i64),
+    /// True or false.
+    Truth(bool),
+}
+
+/// An attribute that a process publishes of itself (OTEP 4719). Comes from a stranger.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceAttribute {
+    /// Key.
+    pub key: Arc<str>,
+    /// Value.
+    pub value: AttributeValue,
+}
 
 /// What is known of a process image. Never changed once shared: a changed fact makes a new value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +54,29 @@ pub struct Process {
     pub container: Option<ContainerId>,
     /// Is it a kernel thread?
     pub kernel: bool,
+    /// What it publishes of itself, sorted by key, each key once.
+    pub resource: Arc<[ResourceAttribute]>,
 }
 
 impl Process {
-    /// What a person calls this process: the file name of its executable, else its name.
+    /// The attribute by which a process says what it is called.
+    pub const SERVICE_NAME: &str = "service.name";
+
+    /// What a person calls this process: what it calls itself, else [`Process::name`].
     #[must_use]
     pub fn service(&self) -> &str {
+        let found = self
+            .resource
+            .binary_search_by(|attribute| (*attribute.key).cmp(Self::SERVICE_NAME));
+        match found.map(|index| &self.resource[index].value) {
+            Ok(AttributeValue::Text(name)) if !name.is_empty() => name,
+            _ => self.name(),
+        }
+    }
+
+    /// The file name of its executable, else its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
         if self.kernel {
             return "kernel";
         }

@@ -27,6 +27,9 @@ const DT_RELA: u64 = 7;
 const DT_RELASZ: u64 = 8;
 const DT_JMPREL: u64 = 23;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
+const DT_FLAGS_1: u64 = 0x6fff_fffb;
+/// Flag of `DT_FLAGS_1`: a program, not a library.
+const PROGRAM: u64 = 0x0800_0000;
 
 /// Addresses of the parts; 0 for what there is not.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub(super) struct Dynamic {
     hash: u64,
     /// Address and bytes of the tables of relocations.
     relocations: [(u64, u64); 2],
+    /// Is the file a program, although it may be placed anywhere?
+    pub(super) program: bool,
 }
 
 /// A thread-local symbol that the file defines.
@@ -70,6 +75,7 @@ impl Dynamic {
                 DT_RELASZ => dynamic.relocations[0].1 = value,
                 DT_JMPREL => dynamic.relocations[1].0 = value,
                 DT_PLTRELSZ => dynamic.relocations[1].1 = value,
+                DT_FLAGS_1 => dynamic.program = value & PROGRAM != 0,
                 _ => {}
             }
         }

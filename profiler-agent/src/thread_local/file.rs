@@ -192,7 +192,8 @@ pub fn facts_of<S: Source + ?Sized>(source: &S) -> Result<Facts, Absent> {
             .and_then(|dynamic| dynamic.symbol(source, &image, name));
         // A static program has no dynamic symbols; what it calls so can only be itself.
         let found = exported.or_else(|| {
-            if image.interpreter.is_some() {
+            let library = dynamic.as_ref().is_some_and(|dynamic| !dynamic.program);
+            if image.interpreter.is_some() || library {
                 return None;
             }
             section::symbol(source, &image, name).map(|offset| dynamic::Symbol { index: 0, offset })

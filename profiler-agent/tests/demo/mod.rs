@@ -70,6 +70,7 @@ impl Builder {
             cgroup: "/".into(),
             container: None,
             kernel: executable.is_empty(),
+            resource: Arc::default(),
         }));
         self.profile.processes.len() as u32 - 1
     }

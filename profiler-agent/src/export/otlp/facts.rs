@@ -7,7 +7,10 @@ use super::{
     PROCESS_EXECUTABLE_NAME, PROCESS_EXECUTABLE_PATH, PROCESS_PID, SERVICE_NAME, THREAD_ID,
     THREAD_NAME,
 };
-use crate::profile::{BootTime, ContainerId, Label, LabelSet, Process, ProcessKey, Thread};
+use crate::profile::{
+    AttributeValue, BootTime, ContainerId, Label, LabelSet, Process, ProcessKey, ResourceAttribute,
+    Thread,
+};
 
 /// Facts from a resource, and from a sample's own attributes, which come last.
 #[derive(Clone, Default)]
@@ -84,7 +87,7 @@ impl Facts {
             "" => executable.rsplit('/').next().unwrap_or(""),
             comm => comm,
         };
-        Process {
+        let mut process = Process {
             key: ProcessKey {
                 pid: self.pid,
                 started: BootTime(0),
@@ -95,7 +98,15 @@ impl Facts {
             cgroup: (*self.cgroup).into(),
             container: (!self.container.is_empty()).then(|| ContainerId((*self.container).into())),
             kernel,
+            resource: Arc::default(),
+        };
+        if !kernel && !self.service.is_empty() && *self.service != *process.name() {
+            process.resource = Arc::new([ResourceAttribute {
+                key: SERVICE_NAME.into(),
+                value: AttributeValue::Text(Arc::clone(&self.service)),
+            }]);
         }
+        process
     }
 
     pub(super) fn thread(&self, process: u32) -> Thread {

@@ -12,7 +12,7 @@ use super::{
     CONTAINER_ID, KERNEL_EXECUTABLE, PROCESS_CGROUP, PROCESS_COMM, PROCESS_EXECUTABLE_NAME,
     PROCESS_EXECUTABLE_PATH, PROCESS_PID, SERVICE_NAME,
 };
-use crate::profile::{ContainerId, Profile};
+use crate::profile::{AttributeValue, ContainerId, Profile, ResourceAttribute};
 
 /// A number of processes that share a resource.
 pub(super) struct Group {
@@ -25,7 +25,7 @@ pub(super) struct Group {
 #[derive(PartialEq, Eq, Hash)]
 enum GroupKey<'a> {
     Kernel,
-    Container(&'a ContainerId, &'a str),
+    Container(&'a ContainerId, &'a str, &'a [ResourceAttribute]),
     Process(usize),
 }
 
@@ -38,7 +38,9 @@ pub(super) fn groups(profile: &Profile, grouping: Grouping) -> (Vec<Group>, Vec<
         let key = match (grouping, &process.container) {
             (Grouping::Process, _) => GroupKey::Process(index),
             (Grouping::Container, _) if process.kernel => GroupKey::Kernel,
-            (Grouping::Container, Some(id)) => GroupKey::Container(id, &process.executable),
+            (Grouping::Container, Some(id)) => {
+                GroupKey::Container(id, &process.executable, &process.resource)
+            }
             (Grouping::Container, None) => GroupKey::Process(index),
         };
         let shared = !matches!(key, GroupKey::Process(_));
@@ -59,6 +61,15 @@ pub(super) fn resource(profile: &Profile, group: &Group, options: &Options) -> R
     let process = &profile.processes[group.process];
     let mut attributes: BTreeMap<&str, Value> = BTreeMap::new();
     let text = |text: &str| Value::StringValue(text.to_owned());
+    // What comes later is believed more.
+    for attribute in &*process.resource {
+        let value = match &attribute.value {
+            AttributeValue::Text(value) => text(value),
+            AttributeValue::Integer(value) => Value::IntValue(*value),
+            AttributeValue::Truth(value) => Value::BoolValue(*value),
+        };
+        attributes.insert(&attribute.key, value);
+    }
     attributes.insert(SERVICE_NAME, text(process.service()));
     for (key, value) in &options.resource {
         attributes.insert(key, text(value));
@@ -84,7 +95,7 @@ pub(super) fn resource(profile: &Profile, group: &Group, options: &Options) -> R
     if process.kernel {
         known(PROCESS_EXECUTABLE_NAME, KERNEL_EXECUTABLE);
     } else {
-        known(PROCESS_EXECUTABLE_NAME, process.service());
+        known(PROCESS_EXECUTABLE_NAME, process.name());
         known(PROCESS_EXECUTABLE_PATH, &process.executable);
     }
     if !group.shared {

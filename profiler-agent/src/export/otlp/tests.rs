@@ -1,6 +1,7 @@
 //! What is written, by the rules of the data model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -9,9 +10,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::check::check;
-use super::{Grouping, Host, Options, Shape, encode, encode_one};
-use crate::profile::Profile;
+use super::{Grouping, Host, Options, Shape, decode, encode, encode_one};
+use crate::export::ReadLimits;
 use crate::profile::example::{any_profile, example};
+use crate::profile::{AttributeValue, Profile, ResourceAttribute};
 
 fn request(profile: &Profile, options: &Options) -> ExportProfilesServiceRequest {
     let payload = encode_one(profile, options);
@@ -166,6 +168,50 @@ fn a_configured_service_name_is_everywhere() {
     for resource in resources(&request(&example(), &options)) {
         assert_eq!(resource["service.name"], "named");
     }
+}
+
+#[test]
+fn what_a_process_publishes_is_believed_but_for_what_is_known() {
+    let mut profile = example();
+    let attribute = |key: &str, value: AttributeValue| ResourceAttribute {
+        key: key.into(),
+        value,
+    };
+    let text = |value: &str| AttributeValue::Text(value.into());
+    Arc::make_mut(&mut profile.processes[0]).resource = [
+        attribute("host.arch", text("their own")),
+        attribute("k8s.node.name", text("their own")),
+        attribute("replica", AttributeValue::Integer(3)),
+        attribute("service.name", text("shop")),
+        attribute("service.version", text("1.2.3")),
+    ]
+    .into();
+    let options = Options {
+        resource: vec![("k8s.node.name".into(), "node-1".into())],
+        host: Host {
+            arch: Some("amd64"),
+            ..Host::default()
+        },
+        ..Options::default()
+    };
+    let request = request(&profile, &options);
+    check(&request);
+    let resource = &resources(&request)[0];
+    for (key, value) in [
+        ("host.arch", "amd64"),
+        ("k8s.node.name", "node-1"),
+        ("replica", "3"),
+        ("service.name", "shop"),
+        ("service.version", "1.2.3"),
+        ("process.executable.name", "program"),
+    ] {
+        assert_eq!(resource[key], value, "{key}");
+    }
+    // What is read back is called the same.
+    let bytes = encode_one(&profile, &Options::file(Host::default())).bytes;
+    let read = decode(&bytes, &ReadLimits::default()).unwrap();
+    let services: Vec<&str> = read.processes.iter().map(|read| read.service()).collect();
+    assert_eq!(services, ["shop", "server", "kernel"]);
 }
 
 #[test]

@@ -314,6 +314,7 @@ impl Reader<'_> {
             cgroup: "".into(),
             container: (!container.is_empty()).then(|| ContainerId((*container).into())),
             kernel,
+            resource: Arc::default(),
         }));
         let thread = self.builder.thread(Thread {
             process,

@@ -92,6 +92,7 @@ fn process(key: ProcessKey, executable: &str) -> Arc<Process> {
         cgroup: "/".into(),
         container: None,
         kernel: false,
+        resource: Arc::default(),
     })
 }
 

@@ -1,0 +1,76 @@
+//! What processes publish of themselves (OTEP 4719) is their resource in OTLP.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::profiles::v1development::ProfilesData;
+use profiler_tests::agent::{command, cpu_seconds, samples, until};
+use profiler_tests::build::c;
+use profiler_tests::workload::Workload;
+use prost::Message as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The texts of the only resource of a recording of this much CPU time, while `meanwhile` is done.
+fn resource(
+    workload: &Workload,
+    seconds: f64,
+    meanwhile: impl FnOnce(),
+) -> BTreeMap<String, String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("profile.otlp");
+    let pid = workload.pid();
+    let mut command = command(&["record", "-d", "600", "-p", &pid.to_string(), "-o"]);
+    let agent = command.arg(&file).stderr(Stdio::null()).spawn();
+    let agent = agent.expect("the agent starts");
+    until("the agent samples", || samples(agent.id()));
+    let start = cpu_seconds(pid);
+    meanwhile();
+    until("the workload works", || cpu_seconds(pid) >= start + seconds);
+    kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
+    let output = agent.wait_with_output().expect("the agent ends");
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    let bytes = fs::read(&file).expect("the profile is there");
+    let data = ProfilesData::decode(&bytes[..]).expect("it is OTLP");
+    assert_eq!(data.resource_profiles.len(), 1, "one process, one resource");
+    let resource = data.resource_profiles[0].resource.as_ref();
+    let attributes = &resource.expect("a resource").attributes;
+    let texts = attributes
+        .iter()
+        .filter_map(|pair| match pair.value.as_ref()?.value.as_ref()? {
+            Value::StringValue(text) => Some((pair.key.clone(), text.clone())),
+            _ => None,
+        });
+    texts.collect()
+}
+
+#[test]
+fn a_process_has_the_resource_that_it_publishes() {
+    let workload = Workload::start(&mut Command::new(c("resource")));
+    let resource = resource(&workload, 1.0, || {});
+    assert_eq!(resource["service.name"], "shop");
+    assert_eq!(resource["service.version"], "1.2.3");
+    assert_eq!(resource["process.executable.name"], "resource");
+    workload.stop();
+}
+
+#[test]
+fn a_process_has_the_resource_that_it_published_last() {
+    let workload = Workload::start(&mut Command::new(c("resource")));
+    let process = Pid::from_raw(workload.pid().cast_signed()).expect("a process id");
+    let resource = resource(&workload, 8.0, || {
+        kill_process(process, Signal::USR1).expect("the workload runs");
+    });
+    assert_eq!(resource["service.name"], "shop-2");
+    workload.stop();
+}
+
+#[test]
+fn a_process_that_publishes_nothing_is_called_after_its_file() {
+    let workload = Workload::start(&mut Command::new(c("split")));
+    let resource = resource(&workload, 1.0, || {});
+    assert_eq!(resource["service.name"], "split");
+    assert!(!resource.contains_key("service.version"));
+    workload.stop();
+}

@@ -92,6 +92,17 @@ pub fn go_labels() -> PathBuf {
     build("go-labels", &mut command, &sources().join("go-labels"))
 }
 
+/// The Go program that works with four labels or without.
+#[must_use]
+pub fn go_cost() -> PathBuf {
+    let mut command = Command::new("go");
+    command
+        .arg("build")
+        .env("GOFLAGS", "-trimpath")
+        .current_dir(sources().join("go-cost"));
+    build("go-cost", &mut command, &sources().join("go-cost"))
+}
+
 fn directory() -> PathBuf {
     let directory = workspace().join("target/workloads");
     fs::create_dir_all(&directory).expect("target/workloads can be made");

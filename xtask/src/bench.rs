@@ -25,6 +25,9 @@ pub(crate) struct Options {
 /// The tests of the agent that hold measurements, which `cargo test` leaves out.
 const MEASUREMENTS: &[&str] = &["store", "page"];
 
+/// How long each turn of the measurement of labels takes.
+const TURN_SECONDS: &str = "5";
+
 /// Runs the benchmarks of `profiler-agent/benches` and the measurements among its tests, then
 /// measures the agent in release.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -53,21 +56,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         "measure-agent"
     };
-    step::run(
-        cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--package",
-                "profiler-tests",
-                "--bin",
-                measuring,
-                "--",
-            ])
-            .arg(&seconds)
-            .env(
-                "PROFILER_AGENT",
-                workspace().join("target/release/profiler-agent"),
-            ),
-    )
+    let measure = |program: &str, seconds: &str| {
+        let arguments = ["run", "--quiet", "--package", "profiler-tests", "--bin"];
+        let agent = workspace().join("target/release/profiler-agent");
+        step::run(
+            cargo()
+                .args(arguments)
+                .args([program, "--", seconds])
+                .env("PROFILER_AGENT", agent),
+        )
+    };
+    measure(measuring, &seconds)?;
+    measure("measure-labels", TURN_SECONDS)
 }

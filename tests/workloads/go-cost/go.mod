@@ -1,0 +1,3 @@
+module go-cost
+
+go 1.21

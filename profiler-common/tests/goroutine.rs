@@ -96,6 +96,15 @@ fn a_goroutine_that_another_thread_runs_is_not_believed() {
 }
 
 #[test]
+fn a_goroutine_that_is_just_being_left_is_none() {
+    let mut memory = memory();
+    memory.0.insert(G + 48, 0);
+    let go = entry(variable(ThreadLocal::STATIC, -8, 0));
+    let found = Goroutine::find(&go, THREAD, &mut memory);
+    assert_eq!((found.machine, found.user, found.inconsistent), (M, 0, 0));
+}
+
+#[test]
 fn a_scheduler_without_a_goroutine_is_known() {
     let mut memory = memory();
     memory.0.insert(M + 184, 0);

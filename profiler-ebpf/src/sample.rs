@@ -14,7 +14,7 @@ use profiler_common::layout::sample::{
     MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_ON_CPU,
 };
 use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
-use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot};
+use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot, Stacks};
 
 use crate::counters::count;
 use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
@@ -60,6 +60,8 @@ pub struct Scratch {
     pub labels: LabelWalk,
     /// A link that is being read.
     pub link: [u64; LINK_ROOM],
+    /// What the walk knows of its stacks.
+    pub stacks: Stacks,
     /// Where the verifier is made to forget a number.
     pub cell: u32,
 }
@@ -181,7 +183,7 @@ fn user_stack(
     if scratch.goroutine.inconsistent != 0 {
         scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
     }
-    let end = unwind::walk(scratch, entry, position);
+    let end = unwind::walk(scratch, entry, runtime, position);
     context::append(scratch, runtime, task, end);
     end
 }

@@ -5,10 +5,12 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
 use profiler_common::layout::process::NO_TABLE;
 use profiler_common::layout::sample::MAX_USER_FRAMES;
-use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags, TablePlace};
+use profiler_common::layout::{
+    MappingEntry, ProcessEntry, RawFrame, RuntimeEntry, SampleFlags, TablePlace,
+};
 use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, Words, rule_index};
 use profiler_common::unwind::{
-    CfaKind, Memory, Outcome, Registers, Step, frame_pointer_step, step,
+    CfaKind, Memory, Outcome, Registers, Stacks, Step, cross, frame_pointer_step, step,
 };
 
 use crate::maps::{CHUNKS, RULES, SEGMENTS, Segment};
@@ -22,6 +24,7 @@ use crate::sample::{MAX_FRAMES, Scratch};
 struct Walk {
     scratch: *mut Scratch,
     entry: *const ProcessEntry,
+    runtime: *const RuntimeEntry,
 }
 
 /// Index of `Rule::NONE`.
@@ -32,7 +35,12 @@ const STOP: i64 = 1;
 /// Walks the user stack from `scratch.registers`, writes frames from `position` on, sets the
 /// outcome; the position behind the last frame.
 #[inline(always)]
-pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position: u64) -> u64 {
+pub fn walk(
+    scratch: &mut Scratch,
+    entry: Option<*const ProcessEntry>,
+    runtime: Option<&'static RuntimeEntry>,
+    position: u64,
+) -> u64 {
     scratch.header.outcome = Outcome::Truncated as u8;
     let mut known = core::ptr::null();
     if let Some(entry) = entry {
@@ -49,9 +57,11 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
     }
     scratch.position = position;
     scratch.found_by = RawFrame::INTERRUPTED;
+    scratch.stacks = Stacks::of(scratch.goroutine);
     let mut walk = Walk {
         scratch,
         entry: known,
+        runtime: runtime.map_or(core::ptr::null(), core::ptr::from_ref),
     };
     // SAFETY: the callback has the type that the helper calls, the context outlives the call.
     unsafe {
@@ -71,7 +81,8 @@ pub fn walk(scratch: &mut Scratch, entry: Option<*const ProcessEntry>, position:
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
     // SAFETY: `walk` passes its own `Walk`, whose pointers are live map elements.
-    let (entry, scratch) = unsafe { ((*walk).entry, &mut *(*walk).scratch) };
+    let (entry, runtime, scratch) =
+        unsafe { ((*walk).entry, (*walk).runtime.as_ref(), &mut *(*walk).scratch) };
     let position = scratch.position as usize;
     if position >= MAX_FRAMES {
         return STOP;
@@ -99,7 +110,11 @@ unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
                 )
             } else {
                 scratch.found_by = 0;
-                step::<Machine, _>(&mut scratch.registers, rule, &mut memory)
+                let (registers, stacks) = (&mut scratch.registers, &mut scratch.stacks);
+                match cross::<Machine, _>(registers, rule, stacks, runtime, &mut memory) {
+                    None => step::<Machine, _>(registers, rule, &mut memory),
+                    Some(step) => step,
+                }
             }
         }
         None => {
@@ -111,7 +126,10 @@ unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
         }
     };
     match stepped {
-        Step::Caller => {
+        Step::Caller | Step::Replaced => {
+            if let Step::Replaced = stepped {
+                scratch.position = position as u64;
+            }
             if scratch.registers.interrupted != Registers::CALLED {
                 scratch.found_by |= RawFrame::INTERRUPTED;
             }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use crate::go::toolchain::Toolchain;
 use crate::{sources, workspace};
 
 /// What every C and C++ workload is built with: optimized, without frame pointers, with symbols and
@@ -81,15 +82,19 @@ pub fn go() -> PathBuf {
     build("go-split", &mut command, &sources().join("go"))
 }
 
-/// The Go program whose goroutines label their work.
+/// The Go program whose goroutines label their work, built by a version of Go.
 #[must_use]
-pub fn go_labels() -> PathBuf {
-    let mut command = Command::new("go");
+pub fn go_labels(toolchain: &Toolchain) -> PathBuf {
+    let directory = sources().join("go-labels");
+    let mut command = toolchain.command();
     command
-        .arg("build")
-        .env("GOFLAGS", "-trimpath")
-        .current_dir(sources().join("go-labels"));
-    build("go-labels", &mut command, &sources().join("go-labels"))
+        .args(["build", "-buildvcs=false", "-trimpath"])
+        .current_dir(&directory);
+    build(
+        &format!("go-labels-{}", toolchain.version),
+        &mut command,
+        &directory,
+    )
 }
 
 /// The Go program that works with four labels or without.

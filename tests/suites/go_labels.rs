@@ -7,6 +7,7 @@ use std::process::Command;
 use profiler_tests::agent::{record_process, show};
 use profiler_tests::build;
 use profiler_tests::claim::{has_samples, holds_function};
+use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
 use profiler_tests::pprof::{Profile, Sample};
 use profiler_tests::workload::{Truth, Workload};
 
@@ -154,7 +155,35 @@ fn check_many(profile: &Profile) {
     }
 }
 
+/// By default a version of each form: a map until Go 1.23, a slice from 1.24 on.
+fn check_version(version: &'static str) {
+    let by_default = ["1.23.9", VERSIONS[VERSIONS.len() - 1]];
+    if full_matrix() || by_default.contains(&version) {
+        check(&build::go_labels(&Toolchain::get(version)));
+    }
+}
+
 #[test]
-fn labels_of_the_installed_go() {
-    check(&build::go_labels());
+fn labels_in_a_map_of_go_1_21() {
+    check_version("1.21.13");
+}
+
+#[test]
+fn labels_in_a_map_of_go_1_22() {
+    check_version("1.22.10");
+}
+
+#[test]
+fn labels_in_a_map_of_go_1_23() {
+    check_version("1.23.9");
+}
+
+#[test]
+fn labels_in_a_slice_of_go_1_24() {
+    check_version("1.24.11");
+}
+
+#[test]
+fn labels_in_a_slice_of_the_newest_go() {
+    check_version("1.27.3");
 }

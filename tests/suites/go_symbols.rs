@@ -19,14 +19,14 @@ use profiler_agent::profile::{
 use profiler_agent::symbolize::{SymbolizeConfig, Symbolizer};
 use profiler_tests::debug_info::first_page;
 use profiler_tests::go::program::{Variant, addr2line, build, build_for_arm64, say};
-use profiler_tests::go::toolchain::{Toolchain, VERSIONS};
+use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
 use profiler_tests::go::truth::{Frame, Truth};
 
 /// Of so many ranges one goes through the whole stage.
 const STAGE_SHARE: usize = 8;
 
 fn version_is_read(version: &'static str) {
-    let full = std::env::var("PROFILER_GO_MATRIX").is_ok_and(|matrix| matrix == "full");
+    let full = full_matrix();
     let (oldest, newest) = (VERSIONS[0], VERSIONS[VERSIONS.len() - 1]);
     let variants: &[Variant] = if full || version == newest {
         &Variant::ALL

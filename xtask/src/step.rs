@@ -15,6 +15,11 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
 }
 
+/// The name of a test that failed, from libtest's line about it (`test name ... FAILED`).
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 impl Tally {
     /// Counts the tests of a closing line of libtest (`test result: ok. 3 passed; 0 failed; ..`).
     fn count_line(&mut self, line: &str) {
@@ -56,7 +61,10 @@ impl Steps {
 
     /// Runs a program whose output reports tests.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) {
-        self.step(name, |tally| run_tests(command, tally));
+        let mut tests = Vec::new();
+        self.step(name, |tally| run_tests(command, tally, &mut tests));
+        self.failures
+            .extend(tests.into_iter().map(|test| format!("{name}: {test}")));
     }
 
     /// Prints what failed, then the closing line; an error if anything failed or nothing ran.
@@ -114,7 +122,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{shown}: output is not UTF-8"))
 }
 
-fn run_tests(command: &mut Command, tally: &mut Tally) -> Result<()> {
+fn run_tests(command: &mut Command, tally: &mut Tally, failed: &mut Vec<String>) -> Result<()> {
     let shown = show(command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -126,6 +134,7 @@ fn run_tests(command: &mut Command, tally: &mut Tally) -> Result<()> {
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.count_line(&line);
+        failed.extend(failed_test(&line).map(str::to_owned));
     }
     let status = child.wait().with_context(|| format!("{shown}: wait"))?;
     if !status.success() {
@@ -162,6 +171,13 @@ mod tests {
                 failed: 3
             }
         );
+    }
+
+    #[test]
+    fn tests_that_failed_are_named() {
+        assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(failed_test("test a::b ... ok"), None);
+        assert_eq!(failed_test("test result: FAILED. 2 passed"), None);
     }
 
     #[test]

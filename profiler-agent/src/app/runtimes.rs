@@ -38,9 +38,9 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// Reads the facts of a file.
+    /// Reads the facts of a file; `go` is its line table, where it has Go code.
     #[must_use]
-    pub fn read(executable: &Executable) -> Self {
+    pub fn read(executable: &Executable, go: Option<(&MappedFile, &LineTable<'_>)>) -> Self {
         let Some(file) = &executable.file else {
             return Self::default();
         };
@@ -50,7 +50,7 @@ impl FileFacts {
             thread_local::Facts::default()
         });
         let facts = Self {
-            go: go_runtime(executable),
+            go: go.and_then(|(file, lines)| go_runtime(file, lines)),
             variables,
         };
         if facts.matters() {
@@ -71,10 +71,8 @@ impl FileFacts {
     }
 }
 
-fn go_runtime(executable: &Executable) -> Option<Runtime> {
-    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
-    let table = LineTable::find(&file).ok()?;
-    let runtime = go::runtime_of(&file, &table);
+fn go_runtime(file: &MappedFile, lines: &LineTable<'_>) -> Option<Runtime> {
+    let runtime = go::runtime_of(file, lines);
     if file.truncated() {
         return None;
     }

@@ -8,8 +8,10 @@ use std::thread::{Builder, JoinHandle};
 
 use super::runtimes::FileFacts;
 use super::wake::Wake;
+use crate::go::{self, LineTable};
 use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
-use crate::unwind::{Absent, TableCache, TableKey, build};
+use crate::symbolize::MappedFile;
+use crate::unwind::{Absent, TableCache, TableKey, build, build_go};
 
 /// A table, or why there is none.
 pub struct BuiltTable {
@@ -52,10 +54,13 @@ impl TableBuilder {
                     .ok()
             });
             for executable in incoming {
+                let file = go_file(&executable);
+                let lines = file.as_ref().and_then(|file| LineTable::find(file).ok());
+                let go = file.as_ref().zip(lines.as_ref());
                 let built = BuiltTable {
                     executable: executable.id,
-                    table: table_of(&executable, cache.as_mut()),
-                    facts: FileFacts::read(&executable),
+                    table: table_of(&executable, go, cache.as_mut()),
+                    facts: FileFacts::read(&executable, go),
                 };
                 if outgoing.send(built).is_err() {
                     return;
@@ -106,6 +111,7 @@ impl Drop for TableBuilder {
 
 fn table_of(
     executable: &Executable,
+    go: Option<(&MappedFile, &LineTable<'_>)>,
     cache: Option<&mut TableCache>,
 ) -> Result<UnwindTable, Option<LossCause>> {
     let key = match cache {
@@ -113,23 +119,39 @@ fn table_of(
         None => None,
     };
     let (Some(cache), Some(key)) = (cache, key) else {
-        return built(executable);
+        return built(executable, go);
     };
     if let Some(table) = cache.get(&key) {
         return Ok(table);
     }
-    let table = built(executable)?;
+    let table = built(executable, go)?;
     if let Err(error) = cache.put(&key, &table) {
         tracing::warn!(%error, path = %executable.path.escape_debug(), "an unwind table is not kept on disk");
     }
     Ok(table)
 }
 
-fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {
-    let result = match (&executable.image, &executable.file) {
-        (Some(image), _) => build(&**image),
-        (None, Some(file)) => build(file),
-        (None, None) => return Err(None),
+/// The file, where it has Go code.
+fn go_file(executable: &Executable) -> Option<MappedFile> {
+    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
+    go::is_go(&file).then_some(file)
+}
+
+fn built(
+    executable: &Executable,
+    go: Option<(&MappedFile, &LineTable<'_>)>,
+) -> Result<UnwindTable, Option<LossCause>> {
+    let result = match (&executable.image, &executable.file, go) {
+        (Some(image), ..) => build(&**image),
+        (None, Some(file), Some((mapped, lines))) => {
+            let built = build_go(file, lines);
+            if mapped.truncated() {
+                return Err(None);
+            }
+            built
+        }
+        (None, Some(file), None) => build(file),
+        (None, None, _) => return Err(None),
     };
     result.map(|built| built.table).map_err(|absent: Absent| {
         tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");

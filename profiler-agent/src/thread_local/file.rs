@@ -340,6 +340,6 @@ mod tests {
         assert_eq!(aarch64(block(0x4000, 24, 64), 8), 72);
         // What is not aligned as it says is not aligned at all.
         assert_eq!(x86_64(block(0x4000, 24, 3), 0), -24);
-        assert_eq!(x86_64(block(u64::MAX, u64::MAX, 1 << 63), 1), 2);
+        assert_eq!(x86_64(block(u64::MAX, u64::MAX, 1 << 63), 1), 0);
     }
 }

@@ -1,5 +1,8 @@
 //! ELF file to unwind table.
 //!
+//! Go's line table comes first: it is exact at every instruction, assembly included, where `.debug_frame`
+//! of Go programs is not; `.eh_frame` is that of C code beside it.
+//!
 //! First pass: find every entry and where its function starts; sort. Second pass: convert
 //! rows in ascending order of address and write them as they come, so that beside the
 //! section's bytes and 8 bytes an entry only the table itself is held. Where two entries overlap,
@@ -14,12 +17,14 @@ use super::elf::{Image, Section};
 use super::entries::{
     self, Bytes, Entry, EntryOffsets, Frames, Origin, eh_frame_address, offsets_by_header,
 };
+use super::go_function::{self, GoFunctions};
 use super::inferred;
 use super::output::Output;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::supplement::{self, Supplement};
 use super::trampoline;
+use crate::go::LineTable;
 use crate::profile::UnwindTable;
 
 /// A table and what its build saw.
@@ -38,6 +43,21 @@ pub struct Built {
 /// # Errors
 /// The reason why there is none.
 pub fn build<S: Source + ?Sized>(source: &S) -> Result<Built, Absent> {
+    build_with(source, None)
+}
+
+/// Builds the table of a file with this Go line table: as [`build`], and Go's functions from there.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn build_go<S: Source + ?Sized>(source: &S, lines: &LineTable<'_>) -> Result<Built, Absent> {
+    build_with(source, Some(lines))
+}
+
+fn build_with<S: Source + ?Sized>(
+    source: &S,
+    lines: Option<&LineTable<'_>>,
+) -> Result<Built, Absent> {
     let image = Image::parse(source)?;
     let code = Code::of(&image, source.length())?;
     let fallback = image.eh_frame_header.as_ref().and_then(|header| {
@@ -54,12 +74,18 @@ pub fn build<S: Source + ?Sized>(source: &S) -> Result<Built, Absent> {
         exception: exception.map(|section| entries::exception_frames(section, image.text)),
         debug: image.debug_frame.as_ref().map(debug_frames),
         converter: Converter::new(image.machine),
+        go: lines.map(|lines| Go {
+            lines,
+            functions: GoFunctions::new(image.machine, foreign_call_layout(source, &image, lines)),
+        }),
         supplements: Vec::new(),
         statistics: Statistics::default(),
         code,
     };
 
     let mut list = builder.entries(exception, by_header, image.debug_frame.as_ref())?;
+    let trampolines = builder.go(&mut list);
+    builder.supplement(&mut list, Origin::Trampoline, trampolines);
     builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
@@ -97,7 +123,28 @@ fn sort(list: &mut Vec<Entry>) {
     list.dedup_by_key(|entry| entry.start);
 }
 
+/// Go's functions.
+struct Go<'a> {
+    lines: &'a LineTable<'a>,
+    functions: GoFunctions,
+}
+
+/// Where `asmcgocall` leaves the goroutine, by its instructions.
+fn foreign_call_layout<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    lines: &LineTable<'_>,
+) -> Option<i32> {
+    let function = lines.functions().find(|function| {
+        function.name() == Some(go_function::FOREIGN_CALL) && function.flags().assembly()
+    })?;
+    let (start, end) = (function.entry().0, function.end().0);
+    let code = image.code(source, start, end - start)?;
+    go_function::foreign_call_goroutine(image.machine, &code)
+}
+
 struct Builder<'a> {
+    go: Option<Go<'a>>,
     exception: Option<Frames<'a, gimli::EhFrame<Bytes<'a>>>>,
     debug: Option<Frames<'a, DebugFrame<Bytes<'a>>>>,
     converter: Converter,
@@ -152,6 +199,27 @@ impl Builder<'_> {
         Ok(list)
     }
 
+    /// Adds Go's functions; those that are signal trampolines are returned.
+    fn go(&self, list: &mut Vec<Entry>) -> Vec<Supplement> {
+        let mut trampolines = Vec::new();
+        let Some(Go { lines, functions }) = &self.go else {
+            return trampolines;
+        };
+        for index in 0..lines.len() {
+            let Some(function) = lines.function(index) else {
+                continue;
+            };
+            if let Some(trampoline) = functions.trampoline(&function) {
+                trampolines.extend(trampoline);
+            } else if let Some(start) = self.code.offset(function.entry().0)
+                && function.stack_deltas().next().is_some()
+            {
+                list.extend(Entry::new(start, Origin::Go, index));
+            }
+        }
+        trampolines
+    }
+
     /// Adds entries for code of known shape.
     fn supplement(&mut self, list: &mut Vec<Entry>, origin: Origin, more: Vec<Supplement>) {
         for supplement in more {
@@ -187,6 +255,13 @@ impl Builder<'_> {
                         continue;
                     };
                     output.supplement(supplement, *entry, end)?
+                }
+                Origin::Go => {
+                    let Some(go) = &self.go else { continue };
+                    let Some(function) = go.lines.function(entry.offset()) else {
+                        continue;
+                    };
+                    output.deltas(&mut go.functions.deltas(&function), *entry, end)?
                 }
                 Origin::Exception => output.convert(self.exception.as_mut(), *entry, end)?,
                 Origin::Debug => output.convert(self.debug.as_mut(), *entry, end)?,

@@ -26,6 +26,8 @@ const WORK_AT_LEAST: u64 = 1 << 20;
 pub(super) enum Origin {
     /// Signal trampolines that were found by their instructions.
     Trampoline,
+    /// Go's line table.
+    Go,
     /// `.eh_frame`.
     Exception,
     /// `.debug_frame`.
@@ -40,13 +42,13 @@ pub(super) enum Origin {
 pub(super) struct Entry {
     /// First address, from the start of the table on.
     pub(super) start: u32,
-    /// Origin in the two high bits; below the offset in its section, or the number of its
-    /// supplement: 8 bytes an entry, because large files have hundreds of thousands.
+    /// Origin in the three high bits; below the offset in its section, or the number of its
+    /// supplement or of its Go function: 8 bytes an entry, because large files have hundreds of thousands.
     place: u32,
 }
 
 impl Entry {
-    const OFFSET_BITS: u32 = 30;
+    const OFFSET_BITS: u32 = 29;
 
     /// An entry; `None` when its section is too large.
     pub(super) fn new(start: u32, origin: Origin, offset: usize) -> Option<Self> {
@@ -59,8 +61,9 @@ impl Entry {
     pub(super) const fn origin(self) -> Origin {
         match self.place >> Self::OFFSET_BITS {
             0 => Origin::Trampoline,
-            1 => Origin::Exception,
-            2 => Origin::Debug,
+            1 => Origin::Go,
+            2 => Origin::Exception,
+            3 => Origin::Debug,
             _ => Origin::Linkage,
         }
     }

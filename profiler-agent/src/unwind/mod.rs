@@ -1,4 +1,4 @@
-//! Call frame information to compact unwind tables.
+//! Call frame information and Go's line tables to compact unwind tables.
 //!
 //! ELF file -> [`build()`] -> [`UnwindTable`](crate::profile::UnwindTable) (pure data, kept on disk by [`TableCache`]) ->
 //! [`reindex()`] with the [`RuleInterner`] of all loaded tables -> words that the kernel side walks
@@ -9,6 +9,7 @@
 //! - `elf`, `compressed`: machine, loaded segments and the sections with call frame information.
 //! - `entries`: the frame description entries, sorted by address.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
+//! - `deltas`, `go_function`: a function of Go's line table to its rules.
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
@@ -24,9 +25,11 @@ pub mod cache;
 mod code;
 mod compressed;
 mod convert;
+mod deltas;
 mod elf;
 mod entries;
 mod expression;
+mod go_function;
 mod inferred;
 mod interner;
 mod output;
@@ -39,13 +42,13 @@ pub mod walk;
 mod writer;
 
 pub use absent::{Absent, Malformed, TooLarge};
-pub use build::{Built, build};
+pub use build::{Built, build, build_go};
 pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
 pub use interner::RuleInterner;
 pub use reindex::{Reindexed, reindex};
 pub use source::Source;
 pub use statistics::Statistics;
-pub use walk::walk;
+pub use walk::{walk, walk_goroutine};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use profiler_common::unwind::Rule;
 use super::absent::{Absent, TooLarge};
 use super::code::Code;
 use super::convert::{Context, Converter, Store};
+use super::deltas::Deltas;
 use super::entries::{Bytes, Entry, Frames};
 use super::interner::RuleInterner;
 use super::statistics::Statistics;
@@ -83,6 +84,37 @@ impl Output {
         Ok(end)
     }
 
+    /// Writes the rows of a Go function, at most up to `end`; returns up to where.
+    pub(super) fn deltas(
+        &mut self,
+        deltas: &mut Deltas<'_>,
+        at: Entry,
+        end: u32,
+    ) -> Result<u32, Absent> {
+        self.statistics.entries += 1;
+        self.statistics.go_functions += 1;
+        let mut reached = u64::from(at.start);
+        for (range, rule) in deltas {
+            let from = range.start.0.wrapping_sub(self.start);
+            if from >= u64::from(end) {
+                break;
+            }
+            if self.statistics.rows >= MAX_ROWS {
+                return Err(Absent::TooLarge(TooLarge::Rows));
+            }
+            self.statistics.rows += 1;
+            if from >= reached {
+                let number = self.number(&rule);
+                self.writer.switch(from, number)?;
+                reached = range.end.0.wrapping_sub(self.start).max(from);
+            }
+        }
+        let reached = reached.min(u64::from(end));
+        self.writer.switch(reached, RuleInterner::NONE)?;
+        // At most the `u32` that it was limited by.
+        Ok(reached as u32)
+    }
+
     /// Writes the rows of the entry `at`, at most up to `end`; returns up to where.
     pub(super) fn convert<'a, S: UnwindSection<Bytes<'a>>>(
         &mut self,
@@ -97,9 +129,12 @@ impl Output {
             return Ok(at.start);
         };
         self.statistics.entries += 1;
+        // While the system call of a signal trampoline is at work, the pc is behind its last instruction.
+        let behind = u64::from(entry.is_signal_trampoline());
         let end = entry
             .len()
             .saturating_add(u64::from(at.start))
+            .saturating_add(behind)
             .min(u64::from(end));
         let undecoded_from = self.rows(frames, &entry, u64::from(at.start), end)?;
         if let Some(from) = undecoded_from.filter(|from| *from < end) {

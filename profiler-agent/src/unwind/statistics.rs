@@ -29,6 +29,8 @@ pub struct Statistics {
     pub other_cfa_register: u32,
     /// Rows that became unsupported because the file has more rules than can be numbered.
     pub rules_full: u32,
+    /// Functions of Go's line table.
+    pub go_functions: u32,
     /// Functions without information whose rules were read off their instructions.
     pub inferred_functions: u32,
     /// Signal trampolines found by their instructions.

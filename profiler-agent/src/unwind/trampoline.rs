@@ -4,7 +4,8 @@
 //!
 //! The kernel calls a signal handler with the trampoline's address as return address, so no call
 //! precedes it, and the look-up of the return address minus one must find the rule as well:
-//! it holds from one byte before.
+//! it holds from one byte before. While the system call is at work, the pc is that of the byte behind it: it
+//! holds there too.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -48,7 +49,7 @@ const fn instructions(machine: Machine) -> &'static [u8] {
 /// arch/x86/include/uapi/asm/sigcontext.h). aarch64: it points to the `siginfo` of 128
 /// bytes, the `ucontext` behind it has `uc_mcontext` at 176: fault address, x0 to x30, sp, pc
 /// (arch/arm64/include/uapi/asm/{ucontext,sigcontext}.h).
-const fn rule(machine: Machine) -> Rule {
+pub(super) const fn rule(machine: Machine) -> Rule {
     const AARCH64_REGISTERS: i32 = 128 + 176 + 8;
     let (stack_pointer, return_address, frame_pointer, base_register, register) = match machine {
         Machine::X86_64 => (160, 168, 120, 128, X86_64::STACK_POINTER),
@@ -119,7 +120,7 @@ pub(super) fn search<S: Source + ?Sized>(
                 if searched.found.len() < MAX_FOUND {
                     searched.found.push(Supplement {
                         address: address.saturating_sub(1),
-                        length: wanted.len() as u32 + 1,
+                        length: wanted.len() as u32 + 2,
                         rule: rule(image.machine),
                     });
                 }

@@ -5,17 +5,18 @@
 //! | in no mapping of a file | frame pointer | `UnknownCode` |
 //! | in a file whose table is not there | frame pointer | `TablePending` |
 //! | where the table has no rule | frame pointer | `NoRule` |
-//! | elsewhere | the rule | as the step says |
+//! | elsewhere | where the rule's switch leads, then the rule | as they say |
 //!
 //! An interrupted pc is looked up as it is, a return address at the byte before.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use profiler_common::layout::{RawFrame, sample::MAX_USER_FRAMES};
+use profiler_common::layout::{RawFrame, RuntimeEntry, sample::MAX_USER_FRAMES};
 use profiler_common::unwind::table::rule_index;
 use profiler_common::unwind::{
-    Architecture, CfaKind, Memory, Outcome, Registers, Rule, Step, frame_pointer_step, step,
+    Architecture, CfaKind, Goroutine, Memory, Outcome, Registers, Rule, Stacks, Step, cross,
+    frame_pointer_step, step,
 };
 
 use crate::profile::UnwindTable;
@@ -48,18 +49,32 @@ pub struct Walked {
     pub outcome: Outcome,
 }
 
-/// Walks from `registers` to the root, or as far as it goes.
+/// Walks from `registers` to the root, or as far as it goes, in a process without Go.
 pub fn walk<A: Architecture, C: Code + ?Sized, M: Memory>(
-    mut registers: Registers,
+    registers: Registers,
     code: &C,
     memory: &mut M,
 ) -> Walked {
+    walk_goroutine::<A, C, M>(registers, code, None, Goroutine::default(), memory)
+}
+
+/// Walks from `registers` to the root, or as far as it goes, in a thread that runs `goroutine` of the
+/// runtime `entry`.
+pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
+    mut registers: Registers,
+    code: &C,
+    entry: Option<&RuntimeEntry>,
+    goroutine: Goroutine,
+    memory: &mut M,
+) -> Walked {
+    let mut stacks = Stacks::of(goroutine);
     let mut frames = Vec::new();
     let mut found_by = 0;
+    let mut replaced = 0;
     loop {
         let called = registers.interrupted == Registers::CALLED;
         let interrupted = if called { 0 } else { RawFrame::INTERRUPTED };
-        if frames.len() == MAX_USER_FRAMES {
+        if frames.len() + replaced == MAX_USER_FRAMES {
             return Walked {
                 frames,
                 outcome: Outcome::Truncated,
@@ -73,8 +88,14 @@ pub fn walk<A: Architecture, C: Code + ?Sized, M: Memory>(
             Lookup::Rule(rule) if rule.cfa == CfaKind::None as u8 => Outcome::NoRule,
             Lookup::Rule(rule) => {
                 found_by = 0;
-                match step::<A, M>(&mut registers, &rule, memory) {
+                let crossed = cross::<A, M>(&mut registers, &rule, &mut stacks, entry, memory);
+                match crossed.unwrap_or_else(|| step::<A, M>(&mut registers, &rule, memory)) {
                     Step::Caller => continue,
+                    Step::Replaced => {
+                        frames.pop();
+                        replaced += 1;
+                        continue;
+                    }
                     Step::End(outcome) => return Walked { frames, outcome },
                 }
             }
@@ -87,7 +108,7 @@ pub fn walk<A: Architecture, C: Code + ?Sized, M: Memory>(
         };
         found_by = RawFrame::BY_FRAME_POINTER;
         match frame_pointer_step::<A, M>(&mut registers, otherwise, memory) {
-            Step::Caller => {}
+            Step::Caller | Step::Replaced => {}
             Step::End(outcome) => return Walked { frames, outcome },
         }
     }

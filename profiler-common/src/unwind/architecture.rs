@@ -18,6 +18,14 @@ pub trait Architecture {
     /// Where a signal frame keeps the link register, from where it keeps the pc on. Only asked for
     /// on machines with a link register.
     const LINK_REGISTER_FROM_PC: i32;
+    /// Where `asmcgocall` keeps the depth of its frame in the goroutine's stack, from where it keeps the
+    /// goroutine on.
+    const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32;
+    /// Does `asmcgocall` leave the frame pointer alone until it has called?
+    const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool;
+    /// Where Go's signal handler keeps the link register of the code that it injects a call into, from
+    /// the CFA of the injected function on. Only asked for on machines with a link register.
+    const INJECTED_LINK_REGISTER: i32;
     /// Bits of a return address that are address; the others are pointer authentication.
     const ADDRESS_MASK: u64;
 }
@@ -33,6 +41,9 @@ impl Architecture for X86_64 {
     const RETURN_ADDRESS: u8 = 16;
     const LINK_REGISTER: bool = false;
     const LINK_REGISTER_FROM_PC: i32 = 0;
+    const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = -8;
+    const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = true;
+    const INJECTED_LINK_REGISTER: i32 = 0;
     const ADDRESS_MASK: u64 = (1 << 57) - 1;
 }
 
@@ -48,5 +59,8 @@ impl Architecture for Aarch64 {
     const LINK_REGISTER: bool = true;
     // `struct sigcontext` (arch/arm64/include/uapi/asm/sigcontext.h): regs[31], sp, pc.
     const LINK_REGISTER_FROM_PC: i32 = -16;
+    const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = 8;
+    const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = false;
+    const INJECTED_LINK_REGISTER: i32 = -16;
     const ADDRESS_MASK: u64 = (1 << 52) - 1;
 }

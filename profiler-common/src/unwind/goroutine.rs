@@ -43,13 +43,15 @@ impl Goroutine {
             .read_word(machine.wrapping_add(go.m_curg as u64))
             .unwrap_or(0);
         if user != 0 {
-            // A goroutine knows who runs it: where it does not, the offsets are another version's, or
-            // it is just being switched.
-            if memory.read_word(user.wrapping_add(go.g_m as u64)) == Some(machine) {
-                found.user = user;
-            } else {
-                found.machine = 0;
-                found.inconsistent = 1;
+            // A goroutine knows who runs it: where that is another, the offsets are another version's.
+            // It forgets it just before the thread forgets the goroutine.
+            match memory.read_word(user.wrapping_add(go.g_m as u64)) {
+                Some(runs) if runs == machine => found.user = user,
+                Some(0) => {}
+                _ => {
+                    found.machine = 0;
+                    found.inconsistent = 1;
+                }
             }
         }
         found

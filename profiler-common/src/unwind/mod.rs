@@ -1,7 +1,8 @@
 //! The unwinder's pure core.
 //!
 //! A user stack is walked frame by frame: [`table`] finds the [`Rule`] for a pc, [`step()`] applies
-//! it to the registers and reads memory through [`Memory`]. The walk ends in an [`Outcome`].
+//! it to the registers and reads memory through [`Memory`]. Where Go's runtime goes on on another stack,
+//! [`cross()`] follows it there. The walk ends in an [`Outcome`].
 //! Nothing here does I/O or knows whether it runs in the kernel or on the host.
 
 pub mod architecture;
@@ -9,10 +10,12 @@ pub mod goroutine;
 pub mod outcome;
 pub mod rule;
 mod step;
+mod switch;
 pub mod table;
 
 pub use architecture::{Aarch64, Architecture, X86_64};
 pub use goroutine::Goroutine;
 pub use outcome::Outcome;
-pub use rule::{CfaKind, Rule, SavedKind};
+pub use rule::{CfaKind, Rule, SavedKind, StackSwitch};
 pub use step::{Memory, Registers, Slot, Step, frame_pointer_step, step};
+pub use switch::{Stacks, cross};

@@ -31,11 +31,13 @@ pub enum Outcome {
     TableCorrupt = 11,
     /// The user registers of the task were not available.
     RegistersMissing = 12,
+    /// The stack goes on where Go's runtime says, and what the thread runs could not be found.
+    GoroutineUnknown = 13,
 }
 
 impl Outcome {
     /// Every outcome, in order of number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoUserStack,
         Self::Root,
         Self::Truncated,
@@ -49,6 +51,7 @@ impl Outcome {
         Self::ForeignMode,
         Self::TableCorrupt,
         Self::RegistersMissing,
+        Self::GoroutineUnknown,
     ];
 
     /// The outcome with this number, if there is one.
@@ -80,6 +83,7 @@ impl Outcome {
             Self::ForeignMode => "foreign_mode",
             Self::TableCorrupt => "table_corrupt",
             Self::RegistersMissing => "registers_missing",
+            Self::GoroutineUnknown => "goroutine_unknown",
         }
     }
 }

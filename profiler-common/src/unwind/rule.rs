@@ -35,6 +35,32 @@ pub enum SavedKind {
     AtFramePointer = 4,
 }
 
+/// On which stack a frame of Go's runtime goes on (`runtime/asm_*.s`): what [`cross()`](super::cross()) does
+/// before the rest of its rule holds.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StackSwitch {
+    /// On its own.
+    None = 0,
+    /// Its frame is where its frame pointer says, wherever the stack pointer was moved to: code that
+    /// aligns its stack, or calls the vDSO on the scheduler's.
+    FramePointer = 1,
+    /// `systemstack`: its frame is at the goroutine's `sched.sp` once it has switched.
+    SystemStack = 2,
+    /// `mcall`: its caller is in the goroutine's `sched` once it has switched.
+    Call = 3,
+    /// `morestack`: as `Call`, and it is no frame of the goroutine's stack: it is not shown.
+    Grow = 4,
+    /// `gogo`: it continues the goroutine at `sched.pc` once it has switched to its stack.
+    Resume = 5,
+    /// `asmcgocall`: it left on the scheduler's stack whose it is and how deep its frame is there.
+    ForeignCall = 6,
+    /// `cgocallback`: called from Go, its frame is where the scheduler's stack was left.
+    Callback = 7,
+    /// `schedule`: the thread does not work for the goroutine any more that is found above it.
+    Schedule = 8,
+}
+
 /// A rule, as the kernel side holds it: rows of unwind tables refer to rules by their index in one
 /// array that all tables share.
 #[repr(C)]
@@ -50,10 +76,11 @@ pub struct Rule {
     pub frame_pointer: u8,
     /// [`SavedKind`] of the base register as a number.
     pub base_register: u8,
-    /// 1 in a signal frame (augmentation `S`): the caller's pc was interrupted, not called from.
+    /// 1 in a signal frame (augmentation `S`) and in what Go's signal handler makes a goroutine call:
+    /// the caller's pc was interrupted, not called from.
     pub signal: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// [`StackSwitch`] as a number.
+    pub switch: u16,
     /// See [`CfaKind`].
     pub cfa_offset: i32,
     /// Added to a dereferenced CFA; the threshold of [`CfaKind::Plt`].
@@ -64,8 +91,9 @@ pub struct Rule {
     pub frame_pointer_offset: i32,
     /// Offset of the saved base register.
     pub base_register_offset: i32,
-    /// Zero; keeps the array's stride a multiple of eight.
-    pub reserved_tail: u32,
+    /// Where, from the stack pointer on, a switch left a word: [`StackSwitch::ForeignCall`] the
+    /// goroutine, [`StackSwitch::Callback`] the scheduler's stack pointer of the callback around it.
+    pub switch_offset: i32,
 }
 const _: () = assert!(size_of::<Rule>() == 32);
 
@@ -90,13 +118,13 @@ impl Rule {
             frame_pointer: SavedKind::Same as u8,
             base_register: SavedKind::Same as u8,
             signal: 0,
-            reserved: 0,
+            switch: StackSwitch::None as u16,
             cfa_offset: 0,
             cfa_addend: 0,
             return_address_offset: 0,
             frame_pointer_offset: 0,
             base_register_offset: 0,
-            reserved_tail: 0,
+            switch_offset: 0,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Slot {
     }
     /// The register's value.
     #[inline(always)]
-    fn load<M: Memory>(self, memory: &mut M) -> Result<u64, Outcome> {
+    pub(super) fn load<M: Memory>(self, memory: &mut M) -> Result<u64, Outcome> {
         match self.kind {
             Self::VALUE => Ok(self.word),
             Self::SAVED => memory.read_word(self.word).ok_or(Outcome::MemoryUnreadable),
@@ -91,12 +91,14 @@ impl Registers {
 pub enum Step {
     /// The registers are the caller's now.
     Caller,
+    /// The registers are those of the frame that this one stands for: it is not shown.
+    Replaced,
     /// The walk is over.
     End(Outcome),
 }
 
 #[inline(always)]
-const fn at(base: u64, offset: i32) -> u64 {
+pub(super) const fn at(base: u64, offset: i32) -> u64 {
     base.wrapping_add(offset as i64 as u64)
 }
 
@@ -166,15 +168,17 @@ fn advance<A: Architecture, M: Memory>(
         frame_pointer,
     };
     // An interrupted leaf may return by its link register.
-    registers.link_register =
-        if A::LINK_REGISTER && signal && rule.return_address == SavedKind::AtStackPointer as u8 {
+    registers.link_register = if A::LINK_REGISTER && signal {
+        let place = if rule.return_address == SavedKind::AtStackPointer as u8 {
             let place = at(frame_stack_pointer, rule.return_address_offset);
-            memory
-                .read_word(at(place, A::LINK_REGISTER_FROM_PC))
-                .unwrap_or(0)
+            at(place, A::LINK_REGISTER_FROM_PC)
         } else {
-            0
+            at(cfa, A::INJECTED_LINK_REGISTER)
         };
+        memory.read_word(place).unwrap_or(0)
+    } else {
+        0
+    };
     registers.frame_pointer = places.saved(
         registers.frame_pointer,
         rule.frame_pointer,

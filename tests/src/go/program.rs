@@ -1,4 +1,5 @@
-//! The program that says what its runtime knows, built in different ways.
+//! Go programs, built in different ways: the one that says what its runtime knows, and the one with known
+//! stacks.
 
 use std::ffi::OsString;
 use std::fs;
@@ -65,17 +66,27 @@ impl Variant {
     }
 }
 
-/// The file with the Go code, built.
+/// The file with the Go code that says what its runtime knows, built.
 #[must_use]
 pub fn build(toolchain: &Toolchain, variant: Variant) -> PathBuf {
-    let directory = sources().join("go-truth");
+    build_from("go-truth", toolchain, variant)
+}
+
+/// The program with known stacks, built.
+#[must_use]
+pub fn build_stacks(toolchain: &Toolchain, variant: Variant) -> PathBuf {
+    build_from("go-stacks", toolchain, variant)
+}
+
+fn build_from(source: &str, toolchain: &Toolchain, variant: Variant) -> PathBuf {
+    let directory = sources().join(source);
     let mut command = toolchain.command();
     command
         .args(["build", "-buildvcs=false"])
         .args(variant.arguments())
         .env("CGO_ENABLED", if variant.has_c() { "1" } else { "0" })
         .current_dir(&directory);
-    let name = format!("go-truth-{}-{variant:?}", toolchain.version);
+    let name = format!("{source}-{}-{variant:?}", toolchain.version);
     let program = build::build(&name.to_lowercase(), &mut command, &directory);
     if variant == Variant::Sectionless {
         remove_section_headers(&program);

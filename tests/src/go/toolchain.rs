@@ -12,6 +12,12 @@ pub const VERSIONS: [&str; 8] = [
     "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.1", "1.25.5", "1.26.6", "1.27.3",
 ];
 
+/// Whether every version is to be tried in every way, which takes half an hour (`cargo xtask test --full`).
+#[must_use]
+pub fn full_matrix() -> bool {
+    std::env::var("PROFILER_GO_MATRIX").is_ok_and(|matrix| matrix == "full")
+}
+
 /// A toolchain that was fetched.
 #[derive(Clone, Debug)]
 pub struct Toolchain {

@@ -9,7 +9,7 @@
 //! | 4 | number of words |
 //! | 4 | number of rules |
 //! | 4 each | words |
-//! | 28 each | rules: six bytes as in `Rule`, two zero bytes, five offsets |
+//! | 32 each | rules: six bytes, a number of two bytes and six offsets, as in `Rule` |
 //! | 32 | SHA-256 of all before |
 //!
 //! Nothing is repaired: a file with another version, length, checksum or an inconsistent index is
@@ -25,9 +25,9 @@ use crate::profile::{ElfAddress, UnwindTable};
 
 const MAGIC: &[u8; 8] = b"PROFUNWT";
 /// To be raised when the format, the meaning of a rule or what a builder makes of a file changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 32;
-const RULE_BYTES: usize = 28;
+const RULE_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 32;
 /// Words that are converted at a time.
 const CHUNK_WORDS: usize = 4096;
@@ -139,13 +139,13 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
         frame_pointer,
         base_register,
         signal,
-        reserved: _,
+        switch,
         cfa_offset,
         cfa_addend,
         return_address_offset,
         frame_pointer_offset,
         base_register_offset,
-        reserved_tail: _,
+        switch_offset,
     } = *rule;
     let mut bytes = [0; RULE_BYTES];
     bytes[..6].copy_from_slice(&[
@@ -156,12 +156,14 @@ fn encode_rule(rule: &Rule) -> [u8; RULE_BYTES] {
         base_register,
         signal,
     ]);
+    bytes[6..8].copy_from_slice(&switch.to_le_bytes());
     let offsets = [
         cfa_offset,
         cfa_addend,
         return_address_offset,
         frame_pointer_offset,
         base_register_offset,
+        switch_offset,
     ];
     for (place, offset) in bytes[8..].chunks_exact_mut(4).zip(offsets) {
         place.copy_from_slice(&offset.to_le_bytes());
@@ -181,12 +183,12 @@ fn decode_rule(bytes: &[u8; RULE_BYTES]) -> Rule {
         frame_pointer: bytes[3],
         base_register: bytes[4],
         signal: bytes[5],
-        reserved: 0,
+        switch: u16::from_le_bytes([bytes[6], bytes[7]]),
         cfa_offset: offset(0),
         cfa_addend: offset(1),
         return_address_offset: offset(2),
         frame_pointer_offset: offset(3),
         base_register_offset: offset(4),
-        reserved_tail: 0,
+        switch_offset: offset(5),
     }
 }

@@ -152,7 +152,7 @@ fn signal_trampolines_are_found_without_information() {
     assert_consistent(&built);
     assert_eq!(built.statistics.trampolines, 1);
     assert_eq!(rule_at(&built, TEXT + 0x31), Rule::NONE);
-    for offset in 0x32..0x3c {
+    for offset in 0x32..0x3d {
         let rule = rule_at(&built, TEXT + offset);
         assert_eq!((rule.signal, rule.cfa), (1, CfaKind::Dereference as u8));
         // What glibc's own information says of the same kernel structure.
@@ -163,17 +163,17 @@ fn signal_trampolines_are_found_without_information() {
             (120, 128)
         );
     }
-    assert_eq!(rule_at(&built, TEXT + 0x3c), Rule::NONE);
+    assert_eq!(rule_at(&built, TEXT + 0x3d), Rule::NONE);
 
     // The vDSO's of aarch64.
     let mut text = vec![0; 0x80];
     text[0x40..0x48].copy_from_slice(&[0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4]);
     let built = build(&ElfFile::new(AARCH64, text).bytes()).unwrap();
-    for offset in 0x3f..0x48 {
+    for offset in 0x3f..0x49 {
         let rule = rule_at(&built, TEXT + offset);
         assert_eq!((rule.signal, rule.cfa_register), (1, 31));
     }
-    assert_eq!(rule_at(&built, TEXT + 0x48), Rule::NONE);
+    assert_eq!(rule_at(&built, TEXT + 0x49), Rule::NONE);
 }
 
 #[test]

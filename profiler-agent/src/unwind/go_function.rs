@@ -1,0 +1,131 @@
+//! What is special about functions of Go's runtime, by their names (1.21 to 1.27; what
+//! `runtime/asm_*.s` and `runtime/sys_linux_*.s` say).
+
+use profiler_common::unwind::StackSwitch;
+
+use super::deltas::{Deltas, Shape};
+use super::elf::Machine;
+use super::supplement::Supplement;
+use super::trampoline;
+use crate::go::Function;
+
+/// The function that calls C.
+pub(super) const FOREIGN_CALL: &[u8] = b"runtime.asmcgocall";
+
+/// `mov %rdi, offset(%rsp)`, up to the offset.
+const X86_64_STORE: [u8; 4] = [0x48, 0x89, 0x7c, 0x24];
+/// `str x4, [sp]`.
+const AARCH64_STORE: [u8; 4] = [0xe4, 0x03, 0x00, 0xf9];
+
+/// Where the code of `asmcgocall` leaves the goroutine, from the stack pointer on. On x86_64 that
+/// is 48 up to Go 1.21 and 8 from 1.22 on.
+pub(super) fn foreign_call_goroutine(machine: Machine, code: &[u8]) -> Option<i32> {
+    match machine {
+        Machine::X86_64 => code
+            .windows(5)
+            .find(|window| window.starts_with(&X86_64_STORE))
+            .map(|window| i32::from(window[4]))
+            .filter(|offset| *offset >= 8 && offset % 8 == 0),
+        Machine::Aarch64 => code.as_chunks().0.contains(&AARCH64_STORE).then_some(0),
+    }
+}
+
+/// Go's functions on a machine.
+pub(super) struct GoFunctions {
+    machine: Machine,
+    /// Where `asmcgocall` leaves the goroutine.
+    goroutine: Option<i32>,
+}
+
+impl GoFunctions {
+    pub(super) const fn new(machine: Machine, goroutine: Option<i32>) -> Self {
+        Self { machine, goroutine }
+    }
+
+    /// The rules of a function.
+    pub(super) fn deltas<'data>(&self, function: &Function<'data>) -> Deltas<'data> {
+        Deltas::new(self.machine, self.shape(function), function.stack_deltas())
+    }
+
+    /// The rules of a function that signal handlers return to. They hold from one byte before: no call
+    /// precedes the function's address where that is a return address.
+    pub(super) fn trampoline(&self, function: &Function<'_>) -> Option<[Supplement; 2]> {
+        if function.name() != Some(b"runtime.sigreturn__sigaction") {
+            return None;
+        }
+        let (start, end) = (function.entry().0, function.end().0);
+        let rule = trampoline::rule(self.machine);
+        let before = Supplement {
+            address: start.checked_sub(1)?,
+            length: 1,
+            rule,
+        };
+        let function = Supplement {
+            address: start,
+            length: u32::try_from(end - start).ok()?,
+            rule,
+        };
+        Some([before, function])
+    }
+
+    fn shape(&self, function: &Function<'_>) -> Shape {
+        let flags = function.flags();
+        let name = function.name().unwrap_or_default();
+        // A Go function of the same name as one in assembly is a wrapper that calls it.
+        let shape = if flags.assembly() {
+            self.assembly(name)
+        } else {
+            compiled(name)
+        };
+        match shape {
+            Some(shape) => shape,
+            None if flags.top_frame() => Shape::Root,
+            None if flags.writes_stack_pointer() => {
+                let framed = |value: Result<_, _>| value.is_ok_and(|(_, delta)| delta > 0);
+                if function.stack_deltas().any(framed) {
+                    Shape::FramedSwitch(StackSwitch::FramePointer, 0)
+                } else {
+                    Shape::Unknown
+                }
+            }
+            None => Shape::Plain,
+        }
+    }
+
+    fn assembly(&self, name: &[u8]) -> Option<Shape> {
+        Some(match name {
+            b"runtime.goexit" | b"runtime.mstart" | b"runtime.rt0_go" | b"_rt0_amd64"
+            | b"_rt0_amd64_linux" | b"_rt0_arm64" | b"_rt0_arm64_linux" => Shape::Root,
+            b"runtime.systemstack" => Shape::FramedSwitch(StackSwitch::SystemStack, 0),
+            FOREIGN_CALL => match self.goroutine {
+                Some(offset) => Shape::FramedSwitch(StackSwitch::ForeignCall, offset),
+                // Wrong only where the goroutine's stack was moved during the call.
+                None => Shape::FramedSwitch(StackSwitch::FramePointer, 0),
+            },
+            b"runtime.mcall" => Shape::Switch(StackSwitch::Call, 0),
+            b"runtime.morestack" => Shape::Switch(StackSwitch::Grow, 0),
+            b"gogo" | b"runtime.gogo" => Shape::Switch(StackSwitch::Resume, 0),
+            b"runtime.cgocallback" => {
+                let saved = match self.machine {
+                    Machine::X86_64 => 0,
+                    Machine::Aarch64 => 16,
+                };
+                Shape::Switch(StackSwitch::Callback, saved)
+            }
+            b"crosscall2" | b"runtime.sigtramp" | b"_rt0_amd64_lib" => Shape::SavesForeignRegisters,
+            b"runtime.sigprofNonGoWrapper" => Shape::SavesForeignRegisters,
+            b"runtime.asyncPreempt" | b"runtime.debugCallV2" => Shape::Injected,
+            // They write the stack pointer of a new thread, and none of their own.
+            b"runtime.clone" | b"runtime.morestack_noctxt" => Shape::Plain,
+            _ => return None,
+        })
+    }
+}
+
+fn compiled(name: &[u8]) -> Option<Shape> {
+    match name {
+        b"runtime.schedule" => Some(Shape::Switch(StackSwitch::Schedule, 0)),
+        b"runtime.sigpanic" => Some(Shape::Injected),
+        _ => None,
+    }
+}

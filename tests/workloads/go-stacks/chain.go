@@ -1,0 +1,41 @@
+package main
+
+import (
+	"hash/maphash"
+
+	"stacks/leaf"
+)
+
+//go:noinline
+func chainA(last func() uint64) { sink.Add(chainB(last) + 1) }
+
+//go:noinline
+func chainB(last func() uint64) uint64 { return chainC(last) + 1 }
+
+//go:noinline
+func chainC(last func() uint64) uint64 { return last() + 1 }
+
+//go:noinline
+func leafSpin() uint64 { return leaf.Spin(200_000) + 1 }
+
+var moved [2][1 << 16]byte
+
+//go:noinline
+func leafMove() uint64 {
+	var to [1 << 12]byte
+	for i := 0; i < 64; i++ {
+		copy(to[:], moved[0][i<<4:])
+	}
+	return uint64(to[100]) + 1
+}
+
+var seed = maphash.MakeSeed()
+
+//go:noinline
+func leafHash() (sum uint64) {
+	text := string(moved[1][:1<<10])
+	for i := 0; i < 64; i++ {
+		sum += maphash.String(seed, text[i:])
+	}
+	return sum
+}

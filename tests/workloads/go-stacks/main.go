@@ -1,0 +1,81 @@
+// A Go program that works in the way that its first argument names, with known chains of calls, until SIGTERM. A
+// second argument is a file for its runtime's own CPU profile.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Samples a second of the runtime's own profile.
+const rate = 500
+
+var stopped atomic.Bool
+
+// What modes compute goes here, so that it is computed.
+var sink atomic.Uint64
+
+var modes = map[string]func(){
+	"leaf":     func() { chainA(leafSpin) },
+	"moves":    func() { chainA(leafMove) },
+	"hash":     func() { chainA(leafHash) },
+	"garbage":  garbage,
+	"grow":     grow,
+	"channels": channels,
+	"clock":    clock,
+	"maps":     maps,
+	"many":     many,
+	"allocate": allocate,
+	"signals":  signals,
+	"mixed":    mixed,
+}
+
+// everyThread works on as many goroutines as there are processors.
+func everyThread(work func()) {
+	var group sync.WaitGroup
+	for i := 0; i < runtime.GOMAXPROCS(0); i++ {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for !stopped.Load() {
+				work()
+			}
+		}()
+	}
+	group.Wait()
+}
+
+func main() {
+	work := modes[os.Args[1]]
+	if work == nil {
+		fmt.Fprintln(os.Stderr, "no such mode")
+		os.Exit(2)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		<-stop
+		stopped.Store(true)
+	}()
+	if len(os.Args) > 2 {
+		file, err := os.Create(os.Args[2])
+		if err != nil {
+			panic(err)
+		}
+		// The second call is told that the rate is set already, and keeps it.
+		runtime.SetCPUProfileRate(rate)
+		if err := pprof.StartCPUProfile(file); err != nil {
+			panic(err)
+		}
+		defer file.Close()
+		defer pprof.StopCPUProfile()
+	}
+	fmt.Println("ready")
+	everyThread(work)
+}

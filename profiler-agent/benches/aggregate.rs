@@ -14,7 +14,7 @@ use profiler_agent::profile::{
     BootTime, BuildId, ClockPair, Executable, ExecutableId, FileOffset, FrameType, Function,
     LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping, Process,
     ProcessKey, Profile, ProfileBuilder, RawContext, RawLabel, SampleKey, SamplePeriod, Thread,
-    ThreadName, UnixTime, Window, merge,
+    ThreadName, UnixTime, Window, WindowUuid, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -269,7 +269,7 @@ fn encoded(profile: &Profile, name: &str) {
     let samples = profile.sample_count();
     let options = otlp::Options::default();
     let request = measure(&format!("{name}: encode OTLP"), samples, || {
-        otlp::encode(profile, &options)
+        otlp::encode(profile, WindowUuid::new(profile.start, 1), &options)
     });
     let length = request.iter().map(|payload| payload.bytes.len()).sum();
     let compressed = request

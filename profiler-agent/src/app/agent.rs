@@ -1,5 +1,6 @@
 //! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::sync::mpsc::sync_channel;
@@ -128,6 +129,8 @@ async fn serve(
             .as_ref()
             .map(|exporter| (exporter.queue.clone(), exporter.options.clone())),
         totals: Arc::clone(&totals),
+        // Every hasher of the standard library has keys of its own.
+        run: RandomState::new().hash_one(()),
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;

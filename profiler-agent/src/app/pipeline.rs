@@ -9,7 +9,7 @@ use super::clock;
 use crate::export::queue::QueueHandle;
 use crate::export::{otlp, pprof};
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary};
+use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid};
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
 
@@ -29,6 +29,8 @@ pub(super) struct Outputs {
     pub(super) store: Arc<Store>,
     pub(super) export: Option<(QueueHandle, otlp::Options)>,
     pub(super) totals: Arc<Mutex<Totals>>,
+    /// The random number of this run of the agent.
+    pub(super) run: u64,
 }
 
 /// Runs until there are no more windows.
@@ -91,7 +93,8 @@ impl Outputs {
         if profile.samples.is_empty() {
             return;
         }
-        for payload in otlp::encode(profile, options) {
+        let window = WindowUuid::new(profile.start, self.run);
+        for payload in otlp::encode(profile, window, options) {
             queue.push(payload);
         }
     }

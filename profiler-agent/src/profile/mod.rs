@@ -42,7 +42,7 @@ pub use named::{
     Function, FunctionIndex, LineEntry, Location, LocationIndex, Mapping, MappingIndex, Profile,
     ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
 };
-pub use payload::{Delivery, Payload};
+pub use payload::{Coding, Delivery, Destination, Payload, PayloadId, WindowUuid};
 pub use process::{AttributeValue, ContainerId, Process, ProcessKey, ResourceAttribute};
 pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
 pub use summary::{

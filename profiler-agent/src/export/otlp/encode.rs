@@ -12,12 +12,15 @@ use super::dictionary::Dictionary;
 use super::options::{Options, Shape};
 use super::resource::{Group, groups, resource};
 use super::{GOROUTINE_ID, LABEL_PREFIX, PROCESS_PID, THREAD_ID, THREAD_NAME};
-use crate::profile::{Label, LocationIndex, Payload, Profile, ProfileSample, StackIndex};
+use crate::profile::{
+    Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex,
+    WindowUuid,
+};
 
-/// The profile as requests below `options.max_bytes`; none where it has no samples.
+/// The profile as requests below `options.max_bytes`, not compressed; none where it has no samples.
 #[must_use]
-pub fn encode(profile: &Profile, options: &Options) -> Vec<Payload> {
-    let encoder = Encoder::new(profile, options);
+pub fn encode(profile: &Profile, window: WindowUuid, options: &Options) -> Vec<Payload> {
+    let encoder = Encoder::new(profile, window, options);
     let mut payloads = Vec::new();
     let parts = encoder.parts();
     if !parts.is_empty() {
@@ -26,11 +29,11 @@ pub fn encode(profile: &Profile, options: &Options) -> Vec<Payload> {
     payloads
 }
 
-/// The profile as one request of any size.
+/// The profile as one request of any size, for a file, in which its start names it.
 #[must_use]
 pub fn encode_one(profile: &Profile, options: &Options) -> Payload {
-    let encoder = Encoder::new(profile, options);
-    encoder.payload(&encoder.parts())
+    let encoder = Encoder::new(profile, WindowUuid::new(profile.start, 0), options);
+    encoder.payload(&encoder.parts(), 0)
 }
 
 /// Some occurrences of one of the profile's samples.
@@ -43,6 +46,7 @@ struct Part {
 
 struct Encoder<'a> {
     profile: &'a Profile,
+    window: WindowUuid,
     options: &'a Options,
     shape: Shape,
     groups: Vec<Group>,
@@ -50,7 +54,7 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(profile: &'a Profile, options: &'a Options) -> Self {
+    fn new(profile: &'a Profile, window: WindowUuid, options: &'a Options) -> Self {
         let (groups, group_of_process) = groups(profile, options.grouping);
         let timed = profile
             .samples
@@ -58,6 +62,7 @@ impl<'a> Encoder<'a> {
             .all(|sample| sample.times.len() as u64 == sample.count);
         Self {
             profile,
+            window,
             options,
             shape: if timed { options.shape } else { Shape::Values },
             groups,
@@ -86,7 +91,7 @@ impl<'a> Encoder<'a> {
 
     /// Encodes `parts`, in halves (of halves ..) where the whole is too large.
     fn encode_below_limit(&self, mut parts: Vec<Part>, payloads: &mut Vec<Payload>) {
-        let payload = self.payload(&parts);
+        let payload = self.payload(&parts, payloads.len() as u32);
         if payload.bytes.len() <= self.options.max_bytes {
             payloads.push(payload);
             return;
@@ -117,24 +122,31 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    fn payload(&self, parts: &[Part]) -> Payload {
-        let request = self.request(parts);
+    fn payload(&self, parts: &[Part], number: u32) -> Payload {
+        let bytes = self.request(parts, number).encode_to_vec();
         Payload {
+            id: PayloadId {
+                window: self.window,
+                part: number,
+            },
             start: self.profile.start,
+            end: self.profile.end,
             samples: parts
                 .iter()
                 .map(|part| part.occurrences.end - part.occurrences.start)
                 .sum(),
-            bytes: request.encode_to_vec(),
+            coding: Coding::Identity,
+            raw_length: bytes.len() as u64,
+            bytes,
         }
     }
 
-    fn request(&self, parts: &[Part]) -> ExportProfilesServiceRequest {
+    fn request(&self, parts: &[Part], number: u32) -> ExportProfilesServiceRequest {
         let mut dictionary = Dictionary::new(self.profile);
         self.intern_locations(parts, &mut dictionary);
         let resource_profiles = parts
             .chunk_by(|a, b| a.group == b.group)
-            .map(|parts| self.resource_profiles(parts, &mut dictionary))
+            .map(|parts| self.resource_profiles(parts, number, &mut dictionary))
             .collect();
         ExportProfilesServiceRequest {
             resource_profiles,
@@ -167,10 +179,17 @@ impl<'a> Encoder<'a> {
     fn resource_profiles(
         &self,
         parts: &[Part],
+        number: u32,
         dictionary: &mut Dictionary<'_>,
     ) -> proto::ResourceProfiles {
-        let group = &self.groups[parts[0].group as usize];
-        let profile = self.proto_profile(parts, group, dictionary);
+        let group_number = parts[0].group;
+        let group = &self.groups[group_number as usize];
+        let mut profile = self.proto_profile(parts, group, dictionary);
+        // Each group has at most one profile in each payload.
+        let profile_number = (self.groups.len() as u32)
+            .wrapping_mul(number)
+            .wrapping_add(group_number);
+        profile.profile_id = self.window.profile(profile_number).to_vec();
         proto::ResourceProfiles {
             resource: Some(resource(self.profile, group, self.options)),
             scope_profiles: vec![proto::ScopeProfiles {

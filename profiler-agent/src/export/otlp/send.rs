@@ -14,8 +14,7 @@ use tonic::{Request, Status};
 
 use super::config::Config;
 use super::outcome::{answered, failed};
-use crate::export::queue::Destination;
-use crate::profile::{Delivery, Payload};
+use crate::profile::{Delivery, Destination, Payload};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 

@@ -26,9 +26,9 @@ use tonic::{Request, Response, Status};
 
 use super::{Client, Config, endpoint};
 use crate::export::otlp::{Options, encode, encode_one};
-use crate::export::queue::{Backoff, Destination, Limits, Queue, QueueHandle, run};
+use crate::export::queue::{Backoff, Limits, Queue, QueueHandle, run};
 use crate::profile::example::example;
-use crate::profile::{Delivery, Payload, UnixTime};
+use crate::profile::{Delivery, Destination, Payload, UnixTime, WindowUuid};
 
 /// Stores what came; rejects one profile of each request that says so in its metadata.
 #[derive(Clone, Default)]
@@ -294,7 +294,11 @@ async fn nothing_is_lost_when_the_receiver_starts_late() {
         for window in 0..6 {
             let mut profile = example();
             profile.start = UnixTime(profile.start.0 + window);
-            for payload in encode(&profile, &Options::default()) {
+            for payload in encode(
+                &profile,
+                WindowUuid::new(profile.start, 1),
+                &Options::default(),
+            ) {
                 sent.push(message(&payload));
                 handle.push(payload);
             }

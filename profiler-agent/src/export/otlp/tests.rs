@@ -1,6 +1,6 @@
 //! What is written, by the rules of the data model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
@@ -13,7 +13,7 @@ use super::check::check;
 use super::{Grouping, Host, Options, Shape, decode, encode, encode_one};
 use crate::export::ReadLimits;
 use crate::profile::example::{any_profile, example};
-use crate::profile::{AttributeValue, Profile, ResourceAttribute};
+use crate::profile::{AttributeValue, Profile, ResourceAttribute, WindowUuid};
 
 fn request(profile: &Profile, options: &Options) -> ExportProfilesServiceRequest {
     let payload = encode_one(profile, options);
@@ -271,7 +271,14 @@ fn build_ids_and_links_are_there() {
 fn a_profile_without_samples_is_not_sent() {
     let mut profile = example();
     profile.samples.clear();
-    assert!(encode(&profile, &Options::default()).is_empty());
+    assert!(
+        encode(
+            &profile,
+            WindowUuid::new(profile.start, 1),
+            &Options::default()
+        )
+        .is_empty()
+    );
     check(&request(&profile, &Options::file(Host::default())));
 }
 
@@ -344,11 +351,17 @@ proptest! {
     #[test]
     fn requests_stay_below_the_limit(profile in any_profile(1_000_000, true), max in 500usize..3_000) {
         let options = Options { max_bytes: max, ..Options::default() };
-        let payloads = encode(&profile, &options);
+        let payloads = encode(&profile, WindowUuid::new(profile.start, 1), &options);
         let mut sum = BTreeMap::new();
-        for payload in &payloads {
+        let mut ids = BTreeSet::new();
+        for (part, payload) in payloads.iter().enumerate() {
+            prop_assert_eq!(payload.id.part, part as u32);
             let request = ExportProfilesServiceRequest::decode(payload.bytes.as_slice()).unwrap();
             check(&request);
+            for resource in &request.resource_profiles {
+                let profiles = &resource.scope_profiles[0].profiles;
+                prop_assert!(profiles.iter().all(|profile| ids.insert(profile.profile_id.clone())));
+            }
             let stacks = stacks(&request);
             let count: u64 = stacks.values().map(|(count, _)| count).sum();
             prop_assert_eq!(count, payload.samples);

@@ -11,13 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::state::{Next, Queue};
 use crate::profile::payload::DeliveryCounts;
-use crate::profile::{Delivery, Payload};
-
-/// Where payloads go.
-pub trait Destination {
-    /// One attempt to deliver.
-    fn send(&self, payload: Arc<Payload>) -> impl Future<Output = Delivery> + Send;
-}
+use crate::profile::{Delivery, Destination, Payload};
 
 /// A queue that several tasks share.
 #[derive(Clone, Debug)]

@@ -11,5 +11,5 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Destination, QueueHandle, run};
+pub use driver::{QueueHandle, run};
 pub use state::{Backoff, Limits, Next, Queue};

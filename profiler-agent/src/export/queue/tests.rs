@@ -7,13 +7,22 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::{Backoff, Destination, Limits, Next, Queue, QueueHandle, run};
-use crate::profile::{Delivery, LossCause, Payload, UnixTime};
+use super::{Backoff, Limits, Next, Queue, QueueHandle, run};
+use crate::profile::{
+    Coding, Delivery, Destination, LossCause, Payload, PayloadId, UnixTime, WindowUuid,
+};
 
 fn payload(number: u64, length: usize) -> Payload {
     Payload {
+        id: PayloadId {
+            window: WindowUuid::new(UnixTime(number), 1),
+            part: 0,
+        },
         start: UnixTime(number),
+        end: UnixTime(number + 1),
         samples: 1,
+        coding: Coding::Identity,
+        raw_length: length as u64,
         bytes: vec![0; length],
     }
 }

@@ -23,6 +23,7 @@ const STOP: Duration = Duration::from_secs(5);
 pub struct Daemon {
     child: Child,
     page: SocketAddr,
+    telemetry: SocketAddr,
     _directory: TempDir,
 }
 
@@ -36,11 +37,13 @@ impl Daemon {
     pub fn start(receiver: SocketAddr) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let page = free_address();
+        let telemetry = free_address();
         let file = directory.path().join("agent.yaml");
         let path = directory.path().display();
         let config = format!(
             "sampling: {{frequency: {}, window: 1s}}\nstore: {{directory: {path}/store}}\n\
-             tables: {{cache_directory: {path}/tables}}\npage: {{endpoint: \"{page}\"}}\n",
+             tables: {{cache_directory: {path}/tables}}\npage: {{endpoint: \"{page}\"}}\n\
+             telemetry: {{endpoint: \"{telemetry}\"}}\n",
             agent::FREQUENCY
         );
         fs::write(&file, config).expect("a configuration");
@@ -52,6 +55,7 @@ impl Daemon {
         let daemon = Self {
             child,
             page,
+            telemetry,
             _directory: directory,
         };
         until("the page answers", || TcpStream::connect(page).is_ok());
@@ -72,23 +76,28 @@ impl Daemon {
     }
 
     fn get(&self, path: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.page).expect("the page answers");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.page
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
-        let body = answer.split_off(head.expect("a head and a body") + 4);
-        let head = String::from_utf8_lossy(&answer);
-        assert!(
-            head.starts_with("HTTP/1.1 200"),
-            "{path}: {head}{}",
-            String::from_utf8_lossy(&body)
-        );
-        body
+        let answer = ask(self.page, path, "");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, 200, "{path}: {}{text}", answer.head);
+        answer.body
+    }
+
+    /// What the page's address answers to a path.
+    #[must_use]
+    pub fn page(&self, path: &str) -> Answer {
+        ask(self.page, path, "")
+    }
+
+    /// What the address of metrics and probes answers to a path; `headers` are lines of the request.
+    #[must_use]
+    pub fn telemetry(&self, path: &str, headers: &str) -> Answer {
+        ask(self.telemetry, path, headers)
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Samples by the window's start in ms, as the store has them.
@@ -123,6 +132,35 @@ impl Drop for Daemon {
         // It has ended where a test stopped it.
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+    }
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+fn ask(address: SocketAddr, path: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    let body = answer.split_off(end.expect("a head and a body") + 4);
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Answer {
+        status: status.expect("a status code"),
+        head,
+        body,
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::pipeline::{self, Outputs, Totals};
+use super::reading::{Delivered, Reader, Sources};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
@@ -24,6 +25,9 @@ use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
 use crate::store::{Store, StoreError};
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
+use crate::telemetry::attempts::Attempts;
+use crate::telemetry::endpoints;
+use crate::telemetry::observed::Observed;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
@@ -54,6 +58,14 @@ pub enum AgentError {
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
     )]
     Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The address of the agent's own metrics and probes.
+    #[error("{address} of `telemetry.endpoint` cannot be listened on: {source}")]
+    ListenTelemetry {
         /// The address.
         address: std::net::SocketAddr,
         /// What the kernel said.
@@ -108,6 +120,13 @@ async fn serve(
     let address = listener
         .local_addr()
         .map_err(system("the page's address"))?;
+    let own_listener = match config.telemetry.endpoint.0 {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|source| AgentError::ListenTelemetry { address, source })?)
+        }
+    };
     let limits = crate::store::Limits {
         max_bytes: config.store.max_size.0,
         max_age: config.store.max_age.0,
@@ -135,6 +154,7 @@ async fn serve(
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
     let hurry = handle.hurry();
+    let symbols = handle.usage();
     let collector = Collector::start(
         collector_config(config),
         WindowSink {
@@ -142,6 +162,14 @@ async fn serve(
             new_locations: Box::new(move |frames| handle.prefetch(frames)),
         },
     )?;
+    let reader = Arc::new(Reader::new(Sources {
+        gauges: Arc::clone(&collector.gauges),
+        totals: Arc::clone(&totals),
+        symbols,
+        store: (Arc::clone(&store), limits.max_bytes),
+        destinations: exporter.iter().map(Exporter::delivered).collect(),
+        window: config.sampling.window.0,
+    }));
     let status = Status::new(
         config.sampling.window.0,
         Arc::clone(&collector.gauges),
@@ -156,8 +184,13 @@ async fn serve(
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
+        further: endpoints::routes(Arc::clone(&reader) as _),
     };
-    let page = tokio::spawn(page.serve(listener, until_stopped(stopped)));
+    let page = tokio::spawn(page.serve(listener, until_stopped(stopped.clone())));
+    if let Some(listener) = own_listener {
+        let subject = Arc::clone(&reader) as _;
+        tokio::spawn(endpoints::serve(listener, subject, until_stopped(stopped)));
+    }
     ready(address);
 
     let mut watch_over = tokio::time::interval(Duration::from_secs(1));
@@ -169,6 +202,7 @@ async fn serve(
         }
     }
     let stop_started = Instant::now();
+    reader.stop();
     tracing::info!("stopping");
     let collected = tokio::task::spawn_blocking(move || {
         let stopped = collector.stop();
@@ -223,8 +257,20 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
 
 struct Exporter {
     queue: QueueHandle,
+    attempts: Arc<Attempts>,
     options: otlp::Options,
     task: tokio::task::JoinHandle<()>,
+}
+
+impl Exporter {
+    fn delivered(&self) -> Delivered {
+        let queue = self.queue.clone();
+        Delivered {
+            name: "otlp".to_owned(),
+            counts: Box::new(move || queue.counts()),
+            attempts: Arc::clone(&self.attempts),
+        }
+    }
 }
 
 /// Starts to deliver to the endpoint that the environment names.
@@ -235,7 +281,8 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     let name = config.endpoint.to_string();
     tracing::info!(endpoint = %name, "exporting OTLP profiles");
     let options = config.options(otlp::Host::read());
-    let client = Client::new(config)?;
+    let attempts = Arc::new(Attempts::default());
+    let client = Observed::new(Client::new(config)?, Arc::clone(&attempts));
     let handle = QueueHandle::new(Queue::new(queue::Limits::default(), Backoff::default()));
     let shared = handle.clone();
     let task = tokio::spawn(async move {
@@ -243,6 +290,7 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     });
     Ok(Exporter {
         queue: handle,
+        attempts,
         options,
         task,
     })

@@ -7,15 +7,18 @@
 //!   kernel side of language runtimes.
 //! - [`record`]: a recording, from start to profile; `launch` starts its command.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector.
+//! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
+mod bpf_memory;
 pub mod clock;
 mod codec;
 pub mod collector;
 mod demand;
 mod launch;
 pub mod pipeline;
+mod reading;
 pub mod record;
 pub mod report;
 mod resources;

@@ -9,9 +9,12 @@ use super::clock;
 use crate::export::queue::QueueHandle;
 use crate::export::{otlp, pprof};
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid};
+use crate::profile::{
+    BootTime, LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid,
+};
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
+use crate::telemetry::executables::Executables;
 
 /// Totals of all windows so far.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +23,14 @@ pub struct Totals {
     pub samples: u64,
     /// How stacks ended.
     pub outcomes: OutcomeCounts,
+    /// How they ended by executable.
+    pub executables: Executables,
     /// What was lost.
     pub losses: Losses,
+    /// Windows.
+    pub windows: u64,
+    /// When the last one was named.
+    pub last: BootTime,
 }
 
 /// Where profiles go.
@@ -66,7 +75,11 @@ impl Outputs {
         for counts in &profile.outcomes {
             totals.outcomes.merge(counts);
         }
+        let processes = profile.processes.iter().map(AsRef::as_ref);
+        totals.executables.add(processes.zip(&profile.outcomes));
         totals.losses.merge(&profile.losses);
+        totals.windows += 1;
+        totals.last = clock::boot_now();
     }
 
     fn keep(&self, profile: &Profile, late: &mut Losses) {

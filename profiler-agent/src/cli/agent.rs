@@ -20,13 +20,13 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    log::to_terminal("info");
     crate::telemetry::memory::keep_small();
     let config = match arguments.config.as_deref().map(AgentConfig::read) {
         None => AgentConfig::default(),
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
+    log::start(&config.telemetry.logs.config());
     let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
     match agent::run(&config, |name| std::env::var(name).ok(), ready) {
         Ok(()) => ExitCode::SUCCESS,

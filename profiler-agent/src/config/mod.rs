@@ -5,6 +5,7 @@
 
 mod labels;
 mod quantity;
+mod telemetry;
 mod trace_url;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use labels::Labels;
 use quantity::{Bytes, Span};
+pub use telemetry::Telemetry;
 pub use trace_url::TraceUrl;
 
 /// The agent's configuration.
@@ -31,6 +33,8 @@ pub struct AgentConfig {
     pub store: Store,
     /// The page.
     pub page: Page,
+    /// What the agent says about itself.
+    pub telemetry: Telemetry,
 }
 
 /// How samples are taken.
@@ -246,7 +250,8 @@ mod tests {
                     goroutine_ids: true\nstore:\n  directory: /b\n  \
                     max_size: 64MiB\n  max_age: 2h\npage:\n  endpoint: 127.0.0.1:1234\n  \
                     host_names: [profiler.example]\n  trace_url: \
-                    \"https://ui.example/trace/{trace_id}?span={span_id}\"\n";
+                    \"https://ui.example/trace/{trace_id}?span={span_id}\"\n\
+                    telemetry:\n  endpoint: 127.0.0.1:1235\n";
         let config = parse(text).unwrap();
         assert_eq!(config.sampling.frequency, 199);
         assert_eq!(config.sampling.window.0, Duration::from_secs(15));
@@ -267,6 +272,8 @@ mod tests {
             config.page.trace_url.0.as_deref(),
             Some("https://ui.example/trace/{trace_id}?span={span_id}")
         );
+        let endpoint = config.telemetry.endpoint.0;
+        assert_eq!(endpoint.map(|endpoint| endpoint.port()), Some(1235));
     }
 
     #[test]
@@ -300,6 +307,7 @@ mod tests {
             ("labels: {include: ['*.user']}", "*.user"),
             ("store: {max_size: 1MiB}", "store.max_size"),
             ("store: {max_age: 1s}", "store.max_age"),
+            ("telemetry: {endpoint: '4098'}", "127.0.0.1:4098"),
         ] {
             assert!(parse(text).unwrap_err().to_string().contains(key), "{text}");
         }

@@ -35,7 +35,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aya", &["collect"]),
     ("aya_obj", &["collect"]),
     ("opentelemetry_proto", &["export"]),
-    ("axum", &["page"]),
+    ("axum", &["page", "telemetry"]),
     ("redb", &["store"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),

@@ -35,6 +35,16 @@ impl Daemon {
     /// When it cannot be started; the other methods, when it does not do as it should.
     #[must_use]
     pub fn start(receiver: SocketAddr) -> Self {
+        Self::start_with(receiver, &[])
+    }
+
+    /// The same with further variables of the environment.
+    ///
+    /// # Panics
+    ///
+    /// As above.
+    #[must_use]
+    pub fn start_with(receiver: SocketAddr, variables: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let page = free_address();
         let telemetry = free_address();
@@ -49,6 +59,7 @@ impl Daemon {
         fs::write(&file, config).expect("a configuration");
         let child = agent::command(&["agent", "--config", text(&file)])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .expect("the agent starts");

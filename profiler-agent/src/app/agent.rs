@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::clock;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::pipeline::{self, Outputs, Totals};
@@ -18,7 +19,7 @@ use super::reading::{Delivered, Reader, Sources};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, VariableError};
 use crate::export::otlp::{self, Client};
 use crate::export::queue::{self, Backoff, Queue, QueueHandle};
 use crate::page::{LiveSource, Page};
@@ -28,13 +29,18 @@ use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 use crate::telemetry::attempts::Attempts;
 use crate::telemetry::endpoints;
 use crate::telemetry::observed::Observed;
+use crate::telemetry::otlp::{SignalError, Signals};
 
+/// What the receiver is called in the agent's own signals.
+const DESTINATION: &str = "otlp";
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
 /// How long the exporter may go on sending after the signal.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
+/// How long the agent's own signals may go on being sent at the end.
+const LAST_SIGNALS: Duration = Duration::from_millis(500);
 /// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -79,6 +85,12 @@ pub enum AgentError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The environment's settings for the agent's own signals.
+    #[error(transparent)]
+    SignalVariable(#[from] VariableError),
+    /// The agent's own signals.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
@@ -91,6 +103,8 @@ pub fn run(
     environment: impl Fn(&str) -> Option<String>,
     ready: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AgentError> {
+    let own = &config.telemetry;
+    let own_otlp = own.otlp.config(&environment, own_resource())?;
     let export = otlp::Config::from_environment(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -98,14 +112,46 @@ pub fn run(
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
-    let result = runtime.block_on(serve(config, export, ready));
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::start(&own.logs.config(), &own_otlp, clock::boot_now().0)?
+    };
+    let result = runtime.block_on(serve(config, export, &signals, ready));
+    if !signals.are_off() {
+        // The exporters' threads need the runtime that this one runs. What hangs ends with the process.
+        runtime.block_on(async {
+            let stopped = tokio::task::spawn_blocking(move || signals.stop(LAST_SIGNALS));
+            drop(tokio::time::timeout(LAST_SIGNALS, stopped).await);
+        });
+    }
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
+}
+
+/// Who the agent is in its own signals.
+fn own_resource() -> Vec<(String, String)> {
+    let host = otlp::Host::read();
+    let run = RandomState::new().hash_one(());
+    [
+        ("service.name", Some("profiler-agent".to_owned())),
+        (
+            "service.version",
+            Some(env!("CARGO_PKG_VERSION").to_owned()),
+        ),
+        ("service.instance.id", Some(format!("{run:016x}"))),
+        ("host.id", host.id),
+        ("host.name", host.name),
+        ("host.arch", host.arch.map(str::to_owned)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
 }
 
 async fn serve(
     config: &AgentConfig,
     export: Option<otlp::Config>,
+    signals: &Signals,
     ready: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
@@ -148,8 +194,6 @@ async fn serve(
             .as_ref()
             .map(|exporter| (exporter.queue.clone(), exporter.options.clone())),
         totals: Arc::clone(&totals),
-        // Every hasher of the standard library has keys of its own.
-        run: RandomState::new().hash_one(()),
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
@@ -170,6 +214,7 @@ async fn serve(
         destinations: exporter.iter().map(Exporter::delivered).collect(),
         window: config.sampling.window.0,
     }));
+    signals.observe(Arc::clone(&reader) as _);
     let status = Status::new(
         config.sampling.window.0,
         Arc::clone(&collector.gauges),
@@ -266,7 +311,7 @@ impl Exporter {
     fn delivered(&self) -> Delivered {
         let queue = self.queue.clone();
         Delivered {
-            name: "otlp".to_owned(),
+            name: DESTINATION.to_owned(),
             counts: Box::new(move || queue.counts()),
             attempts: Arc::clone(&self.attempts),
         }
@@ -282,7 +327,7 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     tracing::info!(endpoint = %name, "exporting OTLP profiles");
     let options = config.options(otlp::Host::read());
     let attempts = Arc::new(Attempts::default());
-    let client = Observed::new(Client::new(config)?, Arc::clone(&attempts));
+    let client = Observed::new(Client::new(config)?, DESTINATION, Arc::clone(&attempts));
     let handle = QueueHandle::new(Queue::new(queue::Limits::default(), Backoff::default()));
     let shared = handle.clone();
     let task = tokio::spawn(async move {

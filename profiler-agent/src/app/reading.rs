@@ -19,7 +19,7 @@ use crate::telemetry::log;
 use crate::telemetry::reading::{
     DestinationReading, KernelReading, StoreReading, SymbolReading, WaitingReading,
 };
-use crate::telemetry::{NotReady, Reading, Subject};
+use crate::telemetry::{NotReady, Reading, Subject, otlp};
 
 /// A destination, as far as its numbers go.
 pub(super) struct Delivered {
@@ -138,6 +138,7 @@ impl Subject for Reader {
             destinations: sources.destinations.iter().map(Delivered::read).collect(),
             cpu: clock::own_cpu(),
             resident_bytes: resident_bytes().unwrap_or(0),
+            exports: otlp::exports(),
             suppressed_lines: log::suppressed(),
         }
     }

@@ -8,7 +8,6 @@ use clap::Args;
 use super::exit::{self, fail};
 use crate::app::agent::{self, AgentError};
 use crate::config::AgentConfig;
-use crate::telemetry::log;
 
 /// The command line of `agent`.
 #[derive(Args)]
@@ -26,7 +25,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
-    log::start(&config.telemetry.logs.config());
     let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
     match agent::run(&config, |name| std::env::var(name).ok(), ready) {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,7 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 const fn code_of(error: &AgentError) -> u8 {
     match error {
         AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
-        AgentError::Export(_) => exit::USAGE,
+        AgentError::Export(_) | AgentError::SignalVariable(_) | AgentError::Signal(_) => {
+            exit::USAGE
+        }
         _ => exit::FAILED,
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use labels::Labels;
 use quantity::{Bytes, Span};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, VariableError};
 pub use trace_url::TraceUrl;
 
 /// The agent's configuration.
@@ -216,6 +216,11 @@ impl AgentConfig {
             self.store.max_age.0 >= window,
             "store.max_age",
             "at least one window",
+        )?;
+        in_range(
+            self.telemetry.otlp.interval.0 >= Duration::from_secs(1),
+            "telemetry.otlp.interval",
+            "at least 1s",
         )
     }
 }
@@ -224,6 +229,8 @@ impl AgentConfig {
 mod tests {
     use super::*;
     use crate::correlate::{self, KeyPattern};
+    use crate::telemetry::log::{LogFormat, LogLevel};
+    use crate::telemetry::otlp::Receiver;
 
     fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
         AgentConfig::parse(text, Path::new("agent.yaml"))
@@ -251,7 +258,9 @@ mod tests {
                     max_size: 64MiB\n  max_age: 2h\npage:\n  endpoint: 127.0.0.1:1234\n  \
                     host_names: [profiler.example]\n  trace_url: \
                     \"https://ui.example/trace/{trace_id}?span={span_id}\"\n\
-                    telemetry:\n  endpoint: 127.0.0.1:1235\n";
+                    telemetry:\n  endpoint: 127.0.0.1:1235\n  logs:\n    level: debug\n    \
+                    format: json\n  otlp:\n    endpoint: http://otel:4317\n    metrics: false\n    \
+                    traces: true\n    logs: true\n    interval: 10s\n";
         let config = parse(text).unwrap();
         assert_eq!(config.sampling.frequency, 199);
         assert_eq!(config.sampling.window.0, Duration::from_secs(15));
@@ -274,6 +283,16 @@ mod tests {
         );
         let endpoint = config.telemetry.endpoint.0;
         assert_eq!(endpoint.map(|endpoint| endpoint.port()), Some(1235));
+        let logs = config.telemetry.logs.config();
+        assert_eq!(
+            (logs.level, logs.format),
+            (LogLevel::Debug, LogFormat::Json)
+        );
+        let otlp = config.telemetry.otlp.config(|_| None, Vec::new()).unwrap();
+        assert_eq!(otlp.metrics, None);
+        assert_eq!(otlp.traces, Receiver::parse("http://otel:4317").ok());
+        assert_eq!(otlp.logs, otlp.traces);
+        assert_eq!(otlp.interval, Duration::from_secs(10));
     }
 
     #[test]
@@ -308,6 +327,15 @@ mod tests {
             ("store: {max_size: 1MiB}", "store.max_size"),
             ("store: {max_age: 1s}", "store.max_age"),
             ("telemetry: {endpoint: '4098'}", "127.0.0.1:4098"),
+            ("telemetry: {logs: {level: loud}}", "warn"),
+            (
+                "telemetry: {otlp: {endpoint: 'otel:4317'}}",
+                "http://HOST:4317",
+            ),
+            (
+                "telemetry: {otlp: {interval: 10ms}}",
+                "telemetry.otlp.interval",
+            ),
         ] {
             assert!(parse(text).unwrap_err().to_string().contains(key), "{text}");
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use profiler_common::unwind::Outcome;
 
 use super::attempts::AttemptOutcome;
+use super::otlp::ExportCounts;
 use super::reading::{
     DestinationReading, ExecutableStacks, KernelReading, Reading, StoreReading, SymbolReading,
     WaitingReading,
@@ -45,6 +46,10 @@ pub(super) fn reading() -> Reading {
         },
         cpu: Duration::from_millis(1190),
         resident_bytes: 120,
+        exports: [131, 133, 135].map(|delivered| ExportCounts {
+            delivered,
+            failed: delivered + 1,
+        }),
         suppressed_lines: 121,
         ..Reading::default()
     };

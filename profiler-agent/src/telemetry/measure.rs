@@ -2,6 +2,7 @@
 
 use super::attempts::{AttemptOutcome, LatencyHistogram};
 use super::metric::Metric;
+use super::otlp::Signal;
 use super::reading::Reading;
 use crate::profile::LossCause;
 use profiler_common::unwind::Outcome;
@@ -108,6 +109,17 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::StoreLimit => count(reading.store.limit_bytes),
         Metric::Cpu => amount(reading.cpu.as_secs_f64()),
         Metric::Resident => count(reading.resident_bytes),
+        Metric::Exports => Signal::ALL
+            .into_iter()
+            .zip(reading.exports)
+            .flat_map(|(signal, counts)| {
+                let name = signal.name();
+                [
+                    point([name, "delivered"], Value::Count(counts.delivered)),
+                    point([name, "failed"], Value::Count(counts.failed)),
+                ]
+            })
+            .collect(),
         Metric::SuppressedLines => count(reading.suppressed_lines),
         Metric::Delivered
         | Metric::DeliveredSamples

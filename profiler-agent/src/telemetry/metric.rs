@@ -134,6 +134,7 @@ metrics! {
     Waiting "profiler_delivery_waiting_payloads" Gauge None ["destination"] "Payloads that are not delivered yet."
     Cpu "profiler_cpu_seconds_total" Counter Seconds [] "CPU time of the agent's threads."
     Resident "profiler_resident_memory_bytes" Gauge Bytes [] "Resident memory of the agent."
+    Exports "profiler_telemetry_exports_total" Counter None ["signal", "outcome"] "Requests with the agent's own signals over OTLP, by how they ended."
     SuppressedLines "profiler_log_lines_suppressed_total" Counter None [] "Log lines left out because their place wrote too many."
 }
 

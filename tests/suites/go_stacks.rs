@@ -72,9 +72,12 @@ fn check(mode: &str, profile: &Profile) {
             has_chain_in(&moving, &chain, WHOLE);
         }
         "hash" => {
-            let hashing = profile
-                .clone()
-                .only(|sample| holds_function(sample, "aeshashbody"));
+            // The assembly under the names of Go until 1.26 and from 1.27 on.
+            let hashing = profile.clone().only(|sample| {
+                ["aeshashbody", "internal/runtime/maps.memHashAES"]
+                    .into_iter()
+                    .any(|function| holds_function(sample, function))
+            });
             has_samples(&hashing, 100);
             let chain = ["main.chainA", "main.chainB", "main.chainC", "main.leafHash"];
             has_chain_in(&hashing, &chain, WHOLE);

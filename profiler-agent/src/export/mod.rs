@@ -4,10 +4,13 @@
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
 pub mod collapsed;
+pub mod connection;
+pub mod directory;
 pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
+pub mod pyroscope;
 pub mod queue;
 mod read;
 pub mod svg;

@@ -18,7 +18,8 @@ use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
 use crate::config::AgentConfig;
-use crate::export::otlp::{self, Client};
+use crate::export::connection::ClientError;
+use crate::export::otlp::{self, Client, FromEnvironment};
 use crate::export::queue::{self, Backoff, Queue, QueueHandle};
 use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
@@ -48,7 +49,7 @@ pub enum AgentError {
     Export(#[from] otlp::ConfigError),
     /// The exporter.
     #[error("OTLP export: {0}")]
-    Client(#[from] otlp::ClientError),
+    Client(#[from] ClientError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
@@ -93,7 +94,7 @@ pub fn run(
 
 async fn serve(
     config: &AgentConfig,
-    export: Option<otlp::Config>,
+    export: Option<FromEnvironment>,
     ready: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
@@ -228,13 +229,20 @@ struct Exporter {
 }
 
 /// Starts to deliver to the endpoint that the environment names.
-fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Exporter, AgentError> {
-    for warning in &config.warnings {
+fn exporter(
+    FromEnvironment {
+        mut config,
+        warnings,
+    }: FromEnvironment,
+    stopped: watch::Receiver<bool>,
+) -> Result<Exporter, AgentError> {
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let name = config.endpoint.to_string();
+    let name = config.connection.endpoint.to_string();
     tracing::info!(endpoint = %name, "exporting OTLP profiles");
-    let options = config.options(otlp::Host::read());
+    config.options.host = otlp::Host::read();
+    let options = config.options.clone();
     let client = Client::new(config)?;
     let handle = QueueHandle::new(Queue::new(queue::Limits::default(), Backoff::default()));
     let shared = handle.clone();

@@ -4,6 +4,7 @@
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
 pub mod collapsed;
+mod compress;
 pub mod connection;
 pub mod directory;
 pub mod file;
@@ -14,6 +15,7 @@ pub mod pyroscope;
 pub mod queue;
 mod read;
 pub mod svg;
+mod text;
 
 pub use format::{EncodeError, Format, UnknownFormat};
 pub use read::{ReadError, ReadLimits};

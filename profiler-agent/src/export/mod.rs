@@ -3,6 +3,7 @@
 //! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
+mod calendar;
 pub mod collapsed;
 mod compress;
 pub mod connection;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::export::calendar::days_since_1970;
 use crate::profile::UnixTime;
 
 /// Longest delay that a receiver is believed: what is longer is a mistake, and would be forgotten by a restart.
@@ -59,13 +60,6 @@ fn date(text: &str) -> Option<u64> {
 fn number(text: &str, digits: usize) -> Option<u64> {
     let all = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| text.parse().ok()).flatten()
-}
-
-/// Of a valid date from 1970 on: years begin in March here, so that the leap day is their last.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
 }
 
 #[cfg(test)]

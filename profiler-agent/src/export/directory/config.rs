@@ -12,7 +12,7 @@ pub struct Config {
     pub format: FileFormat,
     /// Most bytes of all files together; the newest file stays even if it alone is larger.
     pub max_bytes: u64,
-    /// Files of windows that ended longer ago than this are removed.
+    /// Files of windows that began longer ago than this are removed.
     pub max_age: Duration,
 }
 

@@ -11,7 +11,7 @@
 //! `string_value`): receivers of before 1.10 read no indices there.
 
 #[cfg(test)]
-mod check;
+pub(super) mod check;
 mod config;
 mod decode;
 mod dictionary;

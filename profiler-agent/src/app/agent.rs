@@ -19,9 +19,9 @@ use super::tables::CachePlace;
 use crate::collect::Selection;
 use crate::config::AgentConfig;
 use crate::export::otlp::{self, Client};
-use crate::export::queue::{self, Backoff, Queue, QueueHandle};
 use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
+use crate::spool;
 use crate::store::{Store, StoreError};
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 
@@ -222,7 +222,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
 }
 
 struct Exporter {
-    queue: QueueHandle,
+    queue: spool::Handle,
     options: otlp::Options,
     task: tokio::task::JoinHandle<()>,
 }
@@ -236,13 +236,12 @@ fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Expo
     tracing::info!(endpoint = %name, "exporting OTLP profiles");
     let options = config.options(otlp::Host::read());
     let client = Client::new(config)?;
-    let handle = QueueHandle::new(Queue::new(queue::Limits::default(), Backoff::default()));
-    let shared = handle.clone();
-    let task = tokio::spawn(async move {
-        queue::run(&name, &shared, &client, until_stopped(stopped), FLUSH).await;
-    });
+    let config = spool::Config::default();
+    let started = spool::start(&name, config, None, client);
+    let (queue, driver) = started.map_err(system("starting the exporter"))?;
+    let task = tokio::spawn(driver.run(until_stopped(stopped), FLUSH));
     Ok(Exporter {
-        queue: handle,
+        queue,
         options,
         task,
     })

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock;
-use crate::export::queue::QueueHandle;
 use crate::export::{otlp, pprof};
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid};
+use crate::spool;
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
 
@@ -27,7 +27,7 @@ pub struct Totals {
 /// Where profiles go.
 pub(super) struct Outputs {
     pub(super) store: Arc<Store>,
-    pub(super) export: Option<(QueueHandle, otlp::Options)>,
+    pub(super) export: Option<(spool::Handle, otlp::Options)>,
     pub(super) totals: Arc<Mutex<Totals>>,
     /// The random number of this run of the agent.
     pub(super) run: u64,
@@ -94,9 +94,7 @@ impl Outputs {
             return;
         }
         let window = WindowUuid::new(profile.start, self.run);
-        for payload in otlp::encode(profile, window, options) {
-            queue.push(payload);
-        }
+        queue.push(otlp::encode(profile, window, options));
     }
 }
 

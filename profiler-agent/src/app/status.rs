@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::clock;
 use super::collector::CollectorGauges;
 use super::pipeline::Totals;
-use crate::export::queue::QueueHandle;
 use crate::page::{AgentStatus, StoreStatus};
 use crate::profile::{BootTime, UnixTime};
+use crate::spool;
 use crate::store::Store;
 
 /// Gathers the numbers when it is asked.
@@ -21,7 +21,7 @@ pub(super) struct Status {
     totals: Arc<Mutex<Totals>>,
     store: Arc<Store>,
     store_limit: u64,
-    exporter: Option<QueueHandle>,
+    exporter: Option<spool::Handle>,
     cpus: u32,
     /// When CPU time was looked at last, and what it was.
     looked: Mutex<(BootTime, Duration, Option<f64>)>,
@@ -36,7 +36,7 @@ impl Status {
         gauges: Arc<CollectorGauges>,
         totals: Arc<Mutex<Totals>>,
         (store, store_limit): (Arc<Store>, u64),
-        exporter: Option<QueueHandle>,
+        exporter: Option<spool::Handle>,
     ) -> Self {
         let clocks = clock::pair();
         Self {

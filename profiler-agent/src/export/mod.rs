@@ -1,6 +1,6 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
 //!
-//! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
+//! encode (pure: [`Profile`] to bytes) -> `Payload` -> (stage `spool`) -> send -> `Delivery`.
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
 pub mod collapsed;
@@ -8,7 +8,6 @@ pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
-pub mod queue;
 mod read;
 pub mod svg;
 

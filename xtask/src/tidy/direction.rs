@@ -36,7 +36,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aya_obj", &["collect"]),
     ("opentelemetry_proto", &["export"]),
     ("axum", &["page"]),
-    ("redb", &["store"]),
+    ("redb", &["store", "spool"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
 ];

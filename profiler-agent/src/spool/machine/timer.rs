@@ -1,5 +1,7 @@
 //! When a queue has something to do without being told, and the same queue at another time.
 
+use std::time::Duration;
+
 use super::State;
 use super::disk::Disk;
 use super::entry::Place;
@@ -44,7 +46,12 @@ impl State {
         };
         let mut shifted = self.clone();
         shifted.retry.shift(now, moved);
-        let longest = then.minus(config.age.max(config.write_after));
+        let relevant = if config.age == Duration::MAX {
+            config.write_after
+        } else {
+            config.age.max(config.write_after)
+        };
+        let longest = then.minus(relevant);
         for entry in shifted.entries.values_mut() {
             entry.born = moved(entry.born).max(longest);
         }

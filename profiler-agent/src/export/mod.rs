@@ -1,6 +1,6 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
 //!
-//! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
+//! encode (pure: [`Profile`] to bytes) -> `Payload` -> (stage `spool`) -> send -> `Delivery`.
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
 mod calendar;
@@ -13,7 +13,6 @@ mod format;
 pub mod otlp;
 pub mod pprof;
 pub mod pyroscope;
-pub mod queue;
 mod read;
 pub mod svg;
 mod text;

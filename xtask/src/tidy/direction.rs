@@ -35,8 +35,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("aya", &["collect"]),
     ("aya_obj", &["collect"]),
     ("opentelemetry_proto", &["export"]),
-    ("axum", &["page"]),
-    ("redb", &["store"]),
+    ("axum", &["page", "telemetry"]),
+    ("redb", &["store", "spool"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
 ];

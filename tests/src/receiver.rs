@@ -65,13 +65,25 @@ impl Receiver {
     /// Samples by the window's start in ms.
     #[must_use]
     pub fn windows(&self) -> BTreeMap<u64, u64> {
+        self.windows_if(|_| true)
+    }
+
+    /// The same, where each profile counts when it came first.
+    #[must_use]
+    pub fn windows_once(&self) -> BTreeMap<u64, u64> {
+        let mut seen = BTreeSet::new();
+        self.windows_if(|id| seen.insert(id.to_vec()))
+    }
+
+    fn windows_if(&self, mut counts: impl FnMut(&[u8]) -> bool) -> BTreeMap<u64, u64> {
         let mut windows = BTreeMap::new();
         for request in self.0.lock().expect("no panic with it").iter() {
             let scopes = request
                 .resource_profiles
                 .iter()
                 .flat_map(|resource| &resource.scope_profiles);
-            for profile in scopes.flat_map(|scope| &scope.profiles) {
+            let profiles = scopes.flat_map(|scope| &scope.profiles);
+            for profile in profiles.filter(|profile| counts(&profile.profile_id)) {
                 let samples: u64 = profile.samples.iter().map(count).sum();
                 *windows
                     .entry(profile.time_unix_nano / 1_000_000)
@@ -95,6 +107,17 @@ impl Receiver {
             .map(|profile| profile.profile_id.clone())
             .filter(|id| !seen.insert(id.clone()))
             .collect()
+    }
+
+    /// How many profiles came.
+    #[must_use]
+    pub fn profiles(&self) -> u64 {
+        let requests = self.0.lock().expect("no panic with it");
+        let scopes = requests
+            .iter()
+            .flat_map(|request| &request.resource_profiles)
+            .flat_map(|resource| &resource.scope_profiles);
+        scopes.map(|scope| scope.profiles.len() as u64).sum()
     }
 
     /// How many samples have this function in their stack.

@@ -24,6 +24,9 @@ const MAX_ANSWER: usize = 64 << 10;
 const MAX_HEADERS: usize = 64 << 10;
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a connection is kept that nothing is sent over: receivers close theirs after a minute or later, and
+/// what is sent while they do fails.
+const IDLE: Duration = Duration::from_secs(20);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Which versions of HTTP a protocol is spoken over.
@@ -254,6 +257,7 @@ fn client(
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
         .http2_only(http == Http::Two)
         .http1_max_buf_size(MAX_HEADERS)
         .http2_max_header_list_size(MAX_HEADERS as u32)

@@ -12,6 +12,7 @@ use prost::Message;
 use super::outcome::{Code, answered, failed};
 use super::pairs::percent_decoded;
 use super::status::RpcStatus;
+use crate::export::compress::decompressed;
 use crate::export::connection::{Answer, Body};
 use crate::export::text::shortened;
 use crate::profile::{Coding, Delivery, Payload};
@@ -19,6 +20,8 @@ use crate::profile::{Coding, Delivery, Payload};
 const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 /// Length of what stands before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
+/// Longest message that is read.
+const MAX_MESSAGE: usize = 64 << 10;
 
 pub(super) fn path() -> PathAndQuery {
     PathAndQuery::from_static(EXPORT)
@@ -30,7 +33,8 @@ pub(super) fn headers(coding: Coding, timeout: Duration) -> HeaderMap {
     let text = HeaderValue::from_static;
     headers.insert(header::CONTENT_TYPE, text("application/grpc"));
     headers.insert(header::TE, text("trailers"));
-    headers.insert("grpc-accept-encoding", text("identity"));
+    // grpc-go answers as it was asked, whatever is said here.
+    headers.insert("grpc-accept-encoding", text("gzip,zstd"));
     if let Some(name) = coding.name() {
         headers.insert("grpc-encoding", text(name));
     }
@@ -64,7 +68,7 @@ pub(super) fn outcome(answer: &Answer) -> Delivery {
     let code = code.to_str().ok().and_then(|code| code.parse().ok());
     let code = Code::from_number(code.unwrap_or(2));
     if code == Code::Ok {
-        return match message(&answer.body) {
+        return match message(&answer.body, coding(answer)) {
             Ok(response) => answered(response),
             Err(message) => garbled(&message),
         };
@@ -111,19 +115,28 @@ fn garbled(message: &str) -> Delivery {
     }
 }
 
+/// How a compressed message of the answer is compressed.
+fn coding(answer: &Answer) -> Option<Coding> {
+    let name = answer.headers.get("grpc-encoding")?.to_str().ok()?;
+    let all = [Coding::Gzip, Coding::Zstd];
+    all.into_iter().find(|coding| coding.name() == Some(name))
+}
+
 /// The answer's message.
-fn message(body: &[u8]) -> Result<ExportProfilesServiceResponse, String> {
+fn message(body: &[u8], coding: Option<Coding>) -> Result<ExportProfilesServiceResponse, String> {
     let Some((prefix, message)) = body.split_at_checked(PREFIX) else {
         return Err("there is no message".to_owned());
     };
-    if prefix[0] != 0 {
-        return Err("its message is compressed, which was not asked for".to_owned());
-    }
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
     if message.len() as u64 != u64::from(length) {
         return Err("its message has another length than it says".to_owned());
     }
-    ExportProfilesServiceResponse::decode(message).map_err(|error| error.to_string())
+    let coding = match prefix[0] {
+        0 => Coding::Identity,
+        _ => coding.ok_or("nobody knows how its message is compressed")?,
+    };
+    let message = decompressed(message, coding, MAX_MESSAGE).map_err(|error| error.to_string())?;
+    ExportProfilesServiceResponse::decode(message.as_slice()).map_err(|error| error.to_string())
 }
 
 /// Bytes from base64, padded or not.

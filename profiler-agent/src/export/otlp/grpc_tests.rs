@@ -114,6 +114,26 @@ fn what_stands_between_is_understood() {
 }
 
 #[test]
+fn an_answer_may_be_compressed() {
+    // partial_success { rejected_profiles: 3 }
+    let plain = vec![0x0a, 2, 0x08, 3];
+    for coding in [Coding::Gzip, Coding::Zstd] {
+        let message = crate::export::compress::compressed(plain.clone(), coding);
+        let body = [&[1, 0, 0, 0, message.len() as u8][..], &message].concat();
+        let mut answer = answer(&[("grpc-status", "0")], &body);
+        let unknown = outcome(&answer);
+        assert!(matches!(unknown, Delivery::Retry { .. }), "{unknown:?}");
+        let name = coding.name().unwrap().parse().unwrap();
+        answer.headers.insert("grpc-encoding", name);
+        let delivery = outcome(&answer);
+        assert!(matches!(
+            delivery,
+            Delivery::PartlyRejected { profiles: 3, .. }
+        ));
+    }
+}
+
+#[test]
 fn an_answer_that_makes_no_sense_is_no_delivery() {
     let ok = [("grpc-status", "0")];
     assert_eq!(outcome(&answer(&ok, &[0; 5])), Delivery::Accepted);

@@ -2,7 +2,7 @@
 //!
 //! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample`, with labels and links by
 //! [`correlate`] -> [`aggregate`] `Window` -> [`symbolize`] `Profile` -> [`export`] payload -> file,
-//! [`store`] or receiver; [`page`] shows what the store holds. [`unwind`] turns call frame information
+//! [`store`], or by [`spool`] to a receiver; [`page`] shows what the store holds. [`unwind`] turns call frame information
 //! into the tables that the kernel side walks stacks by.
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
@@ -23,6 +23,7 @@ pub mod go;
 pub mod page;
 pub mod process;
 pub mod profile;
+pub mod spool;
 pub mod store;
 pub mod symbolize;
 pub mod telemetry;

@@ -110,7 +110,7 @@ fn probes_and_scrapes_reach_what_the_configuration_listens_on() {
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     let file = directory.path().join("agent.yaml");
     fs::write(&file, configuration()).expect("a file");
-    let config = AgentConfig::read(&file).expect("a configuration of the agent");
+    let config = AgentConfig::read(&file, &|_| None).expect("a configuration of the agent");
     let endpoint = config.telemetry.endpoint.0.expect("an endpoint");
     assert!(
         endpoint.ip().is_unspecified(),

@@ -220,7 +220,9 @@ fn metrics_and_logs_arrive() {
     let daemon = start(&["METRICS", "LOGS"], receiver.serve(), free_address());
     until("a window closes and an attempt fails", || {
         let text = String::from_utf8(daemon.telemetry("/metrics", "").body).expect("UTF-8");
-        text.contains("profiler_delivery_attempt_duration_seconds_count{destination=\"otlp\"} 1")
+        text.contains(
+            "profiler_delivery_attempt_duration_seconds_count{destination=\"otlp_grpc/environment\"} 1",
+        )
     });
     daemon.stop();
     assert!(receiver.spans().is_empty(), "traces were not asked for");

@@ -73,7 +73,8 @@ fn metrics_agree_with_what_others_count() {
     assert_eq!(of("profiler_healthy"), 1.0);
     // Nobody listens there: attempts fail and are counted, and change nothing above.
     until("an attempt fails", || {
-        metrics(&daemon)["profiler_delivery_attempts_total|destination=otlp|outcome=retry"] > 0.0
+        metrics(&daemon)["profiler_delivery_attempts_total|destination=otlp_grpc/environment|outcome=retry"]
+            > 0.0
     });
     let now = metrics(&daemon);
     assert_eq!(

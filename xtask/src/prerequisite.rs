@@ -58,6 +58,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("/usr/bin/busybox", "busybox-static"),
     need("bpftool", "bpftool"),
     need("openssl", "openssl"),
+    need("zstd", "zstd"),
     // The eBPF side and the check for aarch64 rebuild the standard library.
     need("/usr/bin/rustc", "rustc-web"),
     need("/usr/bin/cargo", "cargo-web"),

@@ -1,6 +1,6 @@
-//! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
+//! The daemon: windows into the local store, its page, and to every exporter.
 
-use std::hash::{BuildHasher, RandomState};
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::sync::mpsc::sync_channel;
@@ -8,35 +8,30 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::clock;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
+use super::destinations::{DestinationError, Destinations};
+use super::own_signals;
 use super::pipeline::{self, Outputs, Totals};
-use super::reading::{Delivered, Reader, Sources};
+use super::reading::{Reader, Sources};
+use super::reload::{destinations, reload};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
-use crate::config::{AgentConfig, VariableError};
-use crate::export::otlp::{self, Client};
-use crate::export::queue::{self, Backoff, Queue, QueueHandle};
+use crate::config::{AgentConfig, ConfigError, VariableError};
+use crate::export::otlp;
 use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
 use crate::store::{Store, StoreError};
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
-use crate::telemetry::attempts::Attempts;
 use crate::telemetry::endpoints;
-use crate::telemetry::observed::Observed;
-use crate::telemetry::otlp::{SignalError, Signals};
+use crate::telemetry::otlp::{OwnSignals, SignalError};
 
-/// What the receiver is called in the agent's own signals.
-const DESTINATION: &str = "otlp";
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
-/// How long the exporter may go on sending after the signal.
-const FLUSH: Duration = Duration::from_secs(2);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
@@ -56,9 +51,9 @@ pub enum AgentError {
     /// The environment's export settings.
     #[error(transparent)]
     Export(#[from] otlp::ConfigError),
-    /// The exporter.
-    #[error("OTLP export: {0}")]
-    Client(#[from] otlp::ClientError),
+    /// An exporter.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
@@ -77,6 +72,12 @@ pub enum AgentError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The environment's settings for the agent's own signals.
+    #[error(transparent)]
+    OwnVariable(#[from] VariableError),
+    /// The agent's own signals.
+    #[error(transparent)]
+    OwnSignal(#[from] SignalError),
     /// A thread, a signal handler or the runtime.
     #[error("{what}: {source}")]
     System {
@@ -85,42 +86,73 @@ pub enum AgentError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The environment's settings for the agent's own signals.
-    #[error(transparent)]
-    SignalVariable(#[from] VariableError),
-    /// The agent's own signals.
-    #[error(transparent)]
-    Signal(#[from] SignalError),
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
 }
 
+/// A configuration and where it comes from.
+pub struct Settings<'a> {
+    /// The configuration.
+    pub config: AgentConfig,
+    /// Reads it again, for SIGHUP; nothing where it is the embedded default.
+    pub reread: &'a dyn Fn() -> Option<Result<AgentConfig, ConfigError>>,
+    /// The environment's variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
 /// Runs until SIGTERM or SIGINT. `ready` is told the page's address.
 pub fn run(
-    config: &AgentConfig,
-    environment: impl Fn(&str) -> Option<String>,
-    ready: impl FnOnce(std::net::SocketAddr),
+    settings: &Settings<'_>,
+    ready: impl Fn(std::net::SocketAddr),
 ) -> Result<(), AgentError> {
-    let own = &config.telemetry;
-    let own_otlp = own.otlp.config(&environment, own_resource())?;
-    let export = otlp::Config::from_environment(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
-    let signals = {
+    let own = {
         let _entered = runtime.enter();
-        Signals::start(&own.logs.config(), &own_otlp, clock::boot_now().0)?
+        own_signals::start(settings)?
     };
-    let result = runtime.block_on(serve(config, export, &signals, ready));
-    if !signals.are_off() {
+    let result = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(system("handling signals"))?;
+        let mut config = settings.config.clone();
+        let mut before = None;
+        // What is not changed while it runs is changed by starting everything but the process again.
+        loop {
+            let started = Cell::new(false);
+            let ready = |address| {
+                started.set(true);
+                ready(address);
+            };
+            match serve(config.clone(), settings, &mut signals, &own, &ready).await {
+                Ok(End::Stopped) => return Ok(()),
+                Ok(End::Restart(fresh)) => {
+                    let (old, new) = (&config.telemetry, &fresh.telemetry);
+                    if old.logs != new.logs || old.otlp != new.otlp {
+                        tracing::warn!(
+                            "telemetry.logs and telemetry.otlp are changed by a restart of the process alone"
+                        );
+                    }
+                    before = Some(std::mem::replace(&mut config, *fresh));
+                }
+                Err(error) => match before.take() {
+                    Some(old) if !started.get() => {
+                        tracing::error!("the old configuration stays in effect: {error}");
+                        config = old;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    });
+    if !own.are_off() {
         // The exporters' threads need the runtime that this one runs. What hangs ends with the process.
         runtime.block_on(async {
-            let stopped = tokio::task::spawn_blocking(move || signals.stop(LAST_SIGNALS));
+            let stopped = tokio::task::spawn_blocking(move || own.stop(LAST_SIGNALS));
             drop(tokio::time::timeout(LAST_SIGNALS, stopped).await);
         });
     }
@@ -128,34 +160,37 @@ pub fn run(
     result
 }
 
-/// Who the agent is in its own signals.
-fn own_resource() -> Vec<(String, String)> {
-    let host = otlp::Host::read();
-    let run = RandomState::new().hash_one(());
-    [
-        ("service.name", Some("profiler-agent".to_owned())),
-        (
-            "service.version",
-            Some(env!("CARGO_PKG_VERSION").to_owned()),
-        ),
-        ("service.instance.id", Some(format!("{run:016x}"))),
-        ("host.id", host.id),
-        ("host.name", host.name),
-        ("host.arch", host.arch.map(str::to_owned)),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-    .collect()
+/// Why [`serve`] ended.
+enum End {
+    /// A signal asked for it.
+    Stopped,
+    /// It is to go on with this.
+    Restart(Box<AgentConfig>),
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 async fn serve(
-    config: &AgentConfig,
-    export: Option<otlp::Config>,
-    signals: &Signals,
-    ready: impl FnOnce(std::net::SocketAddr),
-) -> Result<(), AgentError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("handling SIGTERM"))?;
+    config: AgentConfig,
+    settings: &Settings<'_>,
+    signals: &mut Signals,
+    own: &OwnSignals,
+    ready: &impl Fn(std::net::SocketAddr),
+) -> Result<End, AgentError> {
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -181,18 +216,13 @@ async fn serve(
     let totals = Arc::new(Mutex::new(Totals::default()));
     let (stopping, stopped) = watch::channel(false);
 
-    let exporter = match export {
-        Some(export) => Some(exporter(export, stopped.clone())?),
-        None => None,
-    };
+    let mut destinations = Destinations::start(destinations(&config, settings.environment)?)?;
     let (symbolizer, handle) =
         SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
     let outputs = Outputs {
         store: Arc::clone(&store),
-        export: exporter
-            .as_ref()
-            .map(|exporter| (exporter.queue.clone(), exporter.options.clone())),
+        outlets: destinations.outlets(),
         totals: Arc::clone(&totals),
     };
     let pipeline =
@@ -200,7 +230,7 @@ async fn serve(
     let hurry = handle.hurry();
     let symbols = handle.usage();
     let collector = Collector::start(
-        collector_config(config),
+        collector_config(&config),
         WindowSink {
             windows,
             new_locations: Box::new(move |frames| handle.prefetch(frames)),
@@ -211,16 +241,16 @@ async fn serve(
         totals: Arc::clone(&totals),
         symbols,
         store: (Arc::clone(&store), limits.max_bytes),
-        destinations: exporter.iter().map(Exporter::delivered).collect(),
+        outlets: destinations.outlets(),
         window: config.sampling.window.0,
     }));
-    signals.observe(Arc::clone(&reader) as _);
+    own.observe(Arc::clone(&reader) as _);
     let status = Status::new(
         config.sampling.window.0,
         Arc::clone(&collector.gauges),
         Arc::clone(&totals),
         (Arc::clone(&store), limits.max_bytes),
-        exporter.as_ref().map(|exporter| exporter.queue.clone()),
+        destinations.outlets(),
     );
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
@@ -238,14 +268,20 @@ async fn serve(
     }
     ready(address);
 
+    let mut config = config;
     let mut watch_over = tokio::time::interval(Duration::from_secs(1));
-    loop {
+    let end = loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = watch_over.tick() => if collector.ended() { break },
+            _ = signals.interrupt.recv() => break End::Stopped,
+            _ = signals.terminate.recv() => break End::Stopped,
+            _ = signals.hangup.recv() => {
+                if let Some(fresh) = reload(&mut config, settings, &mut destinations).await {
+                    break End::Restart(Box::new(fresh));
+                }
+            }
+            _ = watch_over.tick() => if collector.ended() { break End::Stopped },
         }
-    }
+    };
     let stop_started = Instant::now();
     reader.stop();
     tracing::info!("stopping");
@@ -265,15 +301,13 @@ async fn serve(
     };
     // A receiver of this channel is gone when its task is done: nothing to tell it.
     let _ = stopping.send(true);
-    if let Some(exporter) = exporter {
-        let _ = tokio::time::timeout(FLUSH + Duration::from_millis(200), exporter.task).await;
-        let counts = exporter.queue.counts();
-        tracing::info!(delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
+    for (exporter, counts) in destinations.stop().await {
+        tracing::info!(exporter, delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
     }
     let _ = tokio::time::timeout(Duration::from_millis(300), page).await;
     tracing::info!(took = ?stop_started.elapsed(), "stopped");
     match collected {
-        Ok(Ok((Ok(()), true))) => Ok(()),
+        Ok(Ok((Ok(()), true))) => Ok(end),
         Ok(Ok((Err(error), _))) => Err(error.into()),
         Ok(Ok((Ok(()), false)) | Err(_)) => {
             Err(system("a thread panicked")(io::ErrorKind::Other.into()))
@@ -298,47 +332,6 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
         }),
         correlation: config.labels.correlation(),
     }
-}
-
-struct Exporter {
-    queue: QueueHandle,
-    attempts: Arc<Attempts>,
-    options: otlp::Options,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Exporter {
-    fn delivered(&self) -> Delivered {
-        let queue = self.queue.clone();
-        Delivered {
-            name: DESTINATION.to_owned(),
-            counts: Box::new(move || queue.counts()),
-            attempts: Arc::clone(&self.attempts),
-        }
-    }
-}
-
-/// Starts to deliver to the endpoint that the environment names.
-fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Exporter, AgentError> {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let name = config.endpoint.to_string();
-    tracing::info!(endpoint = %name, "exporting OTLP profiles");
-    let options = config.options(otlp::Host::read());
-    let attempts = Arc::new(Attempts::default());
-    let client = Observed::new(Client::new(config)?, DESTINATION, Arc::clone(&attempts));
-    let handle = QueueHandle::new(Queue::new(queue::Limits::default(), Backoff::default()));
-    let shared = handle.clone();
-    let task = tokio::spawn(async move {
-        queue::run(&name, &shared, &client, until_stopped(stopped), FLUSH).await;
-    });
-    Ok(Exporter {
-        queue: handle,
-        attempts,
-        options,
-        task,
-    })
 }
 
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {

@@ -1,4 +1,4 @@
-//! The thread behind the collector: windows to profiles, to the store and to the exporter.
+//! The thread behind the collector: windows to profiles, to the store and to the destinations.
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -7,8 +7,8 @@ use std::thread::{Builder, JoinHandle};
 
 use super::clock;
 use super::collector::ClosedWindow;
-use crate::export::queue::QueueHandle;
-use crate::export::{otlp, pprof};
+use super::destinations::Outlets;
+use crate::export::pprof;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{
     BootTime, LossCause, Losses, Profile, WindowLinks, WindowSummary, WindowUuid,
@@ -37,7 +37,7 @@ pub struct Totals {
 /// Where profiles go.
 pub(super) struct Outputs {
     pub(super) store: Arc<Store>,
-    pub(super) export: Option<(QueueHandle, otlp::Options)>,
+    pub(super) outlets: Outlets,
     pub(super) totals: Arc<Mutex<Totals>>,
 }
 
@@ -107,15 +107,8 @@ impl Outputs {
     }
 
     fn export(&self, profile: &Profile, name: WindowUuid) {
-        let Some((queue, options)) = &self.export else {
-            return;
-        };
-        if profile.samples.is_empty() {
-            return;
-        }
-        let encode = tracing::trace_span!("encode", destination = "otlp");
-        for payload in encode.in_scope(|| otlp::encode(profile, name, options)) {
-            queue.push(payload);
+        if !profile.samples.is_empty() {
+            self.outlets.deliver(profile, name);
         }
     }
 }

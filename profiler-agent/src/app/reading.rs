@@ -7,29 +7,17 @@ use std::time::Duration;
 use super::bpf_memory::BpfMemory;
 use super::clock;
 use super::collector::CollectorGauges;
+use super::destinations::Outlets;
 use super::pipeline::Totals;
 use super::status::resident_bytes;
 use crate::profile::BootTime;
-use crate::profile::payload::DeliveryCounts;
+use crate::profile::delivery::DeliveryCounts;
 use crate::store::Store;
 use crate::symbolize::SharedUsage;
-use crate::telemetry::attempts::Attempts;
 use crate::telemetry::health::{self, Ages, Unhealthy};
 use crate::telemetry::log;
-use crate::telemetry::reading::{
-    DestinationReading, KernelReading, StoreReading, SymbolReading, WaitingReading,
-};
+use crate::telemetry::reading::{DestinationReading, KernelReading, StoreReading, SymbolReading};
 use crate::telemetry::{NotReady, Reading, Subject, otlp};
-
-/// A destination, as far as its numbers go.
-pub(super) struct Delivered {
-    /// Its name.
-    pub(super) name: String,
-    /// What its queue says.
-    pub(super) counts: Box<dyn Fn() -> DeliveryCounts + Send + Sync>,
-    /// Its attempts.
-    pub(super) attempts: Arc<Attempts>,
-}
 
 /// Where the numbers come from.
 pub(super) struct Sources {
@@ -38,7 +26,7 @@ pub(super) struct Sources {
     pub(super) symbols: SharedUsage,
     /// With the length that its file may have.
     pub(super) store: (Arc<Store>, u64),
-    pub(super) destinations: Vec<Delivered>,
+    pub(super) outlets: Outlets,
     /// Length of a window.
     pub(super) window: Duration,
 }
@@ -135,7 +123,7 @@ impl Subject for Reader {
                 file_bytes: size.file_bytes,
                 limit_bytes: sources.store.1,
             },
-            destinations: sources.destinations.iter().map(Delivered::read).collect(),
+            destinations: destinations(&sources.outlets),
             cpu: clock::own_cpu(),
             resident_bytes: resident_bytes().unwrap_or(0),
             exports: otlp::exports(),
@@ -162,22 +150,14 @@ impl Subject for Reader {
     }
 }
 
-impl Delivered {
-    fn read(&self) -> DestinationReading {
-        let DeliveryCounts {
-            delivered,
-            samples,
-            retries: _,
-            waiting,
-            losses,
-        } = (self.counts)();
-        DestinationReading {
-            name: self.name.clone(),
-            payloads: delivered,
-            samples,
-            waiting: WaitingReading { payloads: waiting },
-            attempts: self.attempts.counts(),
-            losses,
-        }
-    }
+fn destinations(outlets: &Outlets) -> Vec<DestinationReading> {
+    let now = clock::pair().unix;
+    let read = |(name, counts): (String, DeliveryCounts)| DestinationReading {
+        name,
+        oldest_age: counts
+            .oldest
+            .map_or(Duration::ZERO, |oldest| now.since(oldest)),
+        counts,
+    };
+    outlets.counts().into_iter().map(read).collect()
 }

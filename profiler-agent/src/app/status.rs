@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::clock;
 use super::collector::CollectorGauges;
+use super::destinations::Outlets;
 use super::pipeline::Totals;
-use crate::export::queue::QueueHandle;
 use crate::page::{AgentStatus, StoreStatus};
 use crate::profile::{BootTime, UnixTime};
 use crate::store::Store;
@@ -21,7 +21,7 @@ pub(super) struct Status {
     totals: Arc<Mutex<Totals>>,
     store: Arc<Store>,
     store_limit: u64,
-    exporter: Option<QueueHandle>,
+    outlets: Outlets,
     cpus: u32,
     /// When CPU time was looked at last, and what it was.
     looked: Mutex<(BootTime, Duration, Option<f64>)>,
@@ -36,7 +36,7 @@ impl Status {
         gauges: Arc<CollectorGauges>,
         totals: Arc<Mutex<Totals>>,
         (store, store_limit): (Arc<Store>, u64),
-        exporter: Option<QueueHandle>,
+        outlets: Outlets,
     ) -> Self {
         let clocks = clock::pair();
         Self {
@@ -47,7 +47,7 @@ impl Status {
             totals,
             store,
             store_limit,
-            exporter,
+            outlets,
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u32),
             looked: Mutex::new((clocks.boot, clock::own_cpu(), None)),
         }
@@ -62,8 +62,8 @@ impl Status {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut losses = totals.losses.clone();
-        if let Some(exporter) = &self.exporter {
-            losses.merge(&exporter.counts().losses);
+        for (_, counts) in self.outlets.counts() {
+            losses.merge(&counts.losses);
         }
         let running = now.since(self.started_boot);
         let into_window = running.as_secs_f64() % self.window.as_secs_f64();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::{self, fail};
-use crate::app::agent::{self, AgentError};
+use crate::app::agent::{self, AgentError, Settings};
 use crate::config::AgentConfig;
 
 /// The command line of `agent`.
@@ -20,13 +20,23 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     crate::telemetry::memory::keep_small();
-    let config = match arguments.config.as_deref().map(AgentConfig::read) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let read = || {
+        let path = arguments.config.as_deref()?;
+        Some(AgentConfig::read(path, &environment))
+    };
+    let config = match read() {
         None => AgentConfig::default(),
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
     let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
-    match agent::run(&config, |name| std::env::var(name).ok(), ready) {
+    let settings = Settings {
+        config,
+        reread: &read,
+        environment: &environment,
+    };
+    match agent::run(&settings, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(code_of(&error), &error),
     }
@@ -35,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 const fn code_of(error: &AgentError) -> u8 {
     match error {
         AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
-        AgentError::Export(_) | AgentError::SignalVariable(_) | AgentError::Signal(_) => {
+        AgentError::Export(_) | AgentError::OwnVariable(_) | AgentError::OwnSignal(_) => {
             exit::USAGE
         }
         _ => exit::FAILED,

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::quantity::Span;
 use crate::telemetry::log::{LogConfig, LogFormat, LogLevel};
 use crate::telemetry::otlp::{OtlpConfig, Receiver, ReceiverError};
 
 /// The agent's own telemetry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// Where `/metrics`, `/healthz` and `/readyz` are answered beside the page's own address.
@@ -22,7 +22,7 @@ pub struct Telemetry {
 }
 
 /// The agent's own signals over OTLP (gRPC).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// The receiver.
@@ -61,6 +61,15 @@ impl<'de> Deserialize<'de> for OtlpEndpoint {
         }
         let receiver = Receiver::parse(&text).map_err(de::Error::custom)?;
         Ok(Self(Some(receiver)))
+    }
+}
+
+impl Serialize for OtlpEndpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(receiver) => serializer.collect_str(receiver),
+            None => serializer.serialize_str(""),
+        }
     }
 }
 
@@ -106,7 +115,7 @@ impl Otlp {
 }
 
 /// The agent's log lines on standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
     /// The least severe lines that are written.
@@ -116,7 +125,7 @@ pub struct Logs {
 }
 
 /// See [`LogLevel`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// None.
@@ -135,7 +144,7 @@ pub enum Level {
 }
 
 /// See [`LogFormat`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Text on a terminal, else JSON.
@@ -184,6 +193,15 @@ impl<'de> Deserialize<'de> for Endpoint {
                 "`{text}` is no address with a port: write 127.0.0.1:4098, or 0.0.0.0:4098 for all of this machine's"
             ))
         })
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(address) => serializer.collect_str(&address),
+            None => serializer.serialize_str(""),
+        }
     }
 }
 

@@ -1,16 +1,21 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
 //!
-//! encode (pure: [`Profile`] to bytes) -> `Payload` -> queue (bounded, retries) -> send -> `Delivery`.
+//! encode (pure: [`Profile`] to bytes) -> `Payload` -> (stage `spool`) -> send -> `Delivery`.
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
+mod calendar;
 pub mod collapsed;
+mod compress;
+pub mod connection;
+pub mod directory;
 pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
-pub mod queue;
+pub mod pyroscope;
 mod read;
 pub mod svg;
+mod text;
 
 pub use format::{EncodeError, Format, UnknownFormat};
 pub use read::{ReadError, ReadLimits};

@@ -59,7 +59,7 @@ pub enum LossCause {
     PipelineBehind,
     /// Locations that were not symbolized because the symbolizer was behind.
     SymbolizerBehind,
-    /// Payloads dropped: the queue was full.
+    /// Payloads dropped: the queue in memory was full, and there was no spool or it took no more.
     QueueFull,
     /// Payloads dropped: the receiver refused them for good.
     ReceiverRefused,
@@ -83,11 +83,20 @@ pub enum LossCause {
     LinkMalformed,
     /// Trace and span ids that the store's index had no room for: found by reading the window.
     LinkIndexFull,
+    /// Payloads dropped as the oldest: the spool of their destination was full.
+    SpoolFull,
+    /// Payloads dropped: their destination did not take them for longer than any is kept.
+    SpoolExpired,
+    /// Payloads that could not be written to the spool when they should have been: they stay in memory, where a
+    /// crash loses them. What is dropped there counts as `queue_full` or `shutdown_undelivered` beside.
+    SpoolFailed,
+    /// Payloads of the spool that could not be read back, and files of spools that were set aside.
+    SpoolDamaged,
 }
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -126,6 +135,10 @@ impl LossCause {
         Self::LabelValues,
         Self::LinkMalformed,
         Self::LinkIndexFull,
+        Self::SpoolFull,
+        Self::SpoolExpired,
+        Self::SpoolFailed,
+        Self::SpoolDamaged,
     ];
 
     /// The cause with this name.
@@ -175,6 +188,10 @@ impl LossCause {
             Self::LabelValues => "label_values",
             Self::LinkMalformed => "link_malformed",
             Self::LinkIndexFull => "link_index_full",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolExpired => "spool_expired",
+            Self::SpoolFailed => "spool_failed",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
     /// Is a sample gone (rather than something about it missing)?

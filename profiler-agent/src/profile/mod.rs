@@ -6,6 +6,7 @@
 pub mod address;
 pub mod builder;
 pub mod context;
+pub mod delivery;
 pub mod distinct;
 #[cfg(test)]
 pub(crate) mod example;

@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Losses, UnixTime};
+use super::UnixTime;
+
+pub use super::delivery::{Attempts, BreakerState, DeliveryCounts, Latencies, Waiting};
 
 /// Names a window for ever: the same window has it in every destination and in every attempt, no other
 /// window has it, after a restart neither. Sorts by time of opening, as `UUIDv7` does (RFC 9562, section 5.7).
@@ -68,6 +70,18 @@ pub enum Coding {
     Zstd,
 }
 
+impl Coding {
+    /// As HTTP and gRPC name it; nothing where there is nothing to say.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
 /// An encoded profile on its way to a destination. It is encoded and compressed once, however often it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -117,19 +131,4 @@ pub enum Delivery {
 pub trait Destination: Send + Sync + 'static {
     /// One attempt to deliver. It ends by itself, within the destination's own timeout.
     fn send(&self, payload: Arc<Payload>) -> impl Future<Output = Delivery> + Send;
-}
-
-/// What a destination did so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeliveryCounts {
-    /// Payloads delivered.
-    pub delivered: u64,
-    /// Samples in them.
-    pub samples: u64,
-    /// Attempts that are to be repeated.
-    pub retries: u64,
-    /// Payloads waiting.
-    pub waiting: u64,
-    /// What was lost.
-    pub losses: Losses,
 }

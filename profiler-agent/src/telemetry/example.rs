@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use profiler_common::unwind::Outcome;
 
-use super::attempts::AttemptOutcome;
 use super::otlp::ExportCounts;
 use super::reading::{
     DestinationReading, ExecutableStacks, KernelReading, Reading, StoreReading, SymbolReading,
-    WaitingReading,
 };
-use crate::profile::LossCause;
+use crate::profile::delivery::{BreakerState, Waiting};
+use crate::profile::{Delivery, LossCause};
 
 pub(super) fn reading() -> Reading {
     let mut reading = Reading {
@@ -73,15 +72,34 @@ pub(super) fn reading() -> Reading {
     }
     let mut destination = DestinationReading {
         name: "otlp".to_owned(),
-        payloads: 127,
-        samples: 128,
-        waiting: WaitingReading { payloads: 129 },
+        oldest_age: Duration::from_millis(129_500),
         ..DestinationReading::default()
     };
-    destination.losses.add(LossCause::QueueFull, 130);
-    let attempts = &mut destination.attempts;
-    attempts.add(AttemptOutcome::Accepted, Duration::from_millis(7));
-    attempts.add(AttemptOutcome::Retry, Duration::from_secs(60));
+    let counts = &mut destination.counts;
+    counts.delivered = 127;
+    counts.samples = 128;
+    counts.waiting = 129;
+    counts.memory.bytes = 131;
+    counts.disk = Waiting {
+        payloads: 132,
+        bytes: 133,
+    };
+    counts.room = Some(136);
+    counts.appended = 134;
+    counts.removed = 135;
+    counts.breaker = BreakerState::Open;
+    counts.losses.add(LossCause::QueueFull, 130);
+    let retry = Delivery::Retry {
+        after: None,
+        message: String::new(),
+    };
+    for (delivery, took) in [
+        (Delivery::Accepted, Duration::from_millis(7)),
+        (retry, Duration::from_secs(60)),
+    ] {
+        counts.attempts.add(&delivery);
+        counts.latencies.add(took);
+    }
     reading.destinations.push(destination);
     reading
 }

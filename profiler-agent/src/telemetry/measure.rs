@@ -1,10 +1,10 @@
 //! A [`Reading`] as the values of metrics: what every way to hand them out begins with.
 
-use super::attempts::{AttemptOutcome, LatencyHistogram};
 use super::metric::Metric;
 use super::otlp::Signal;
 use super::reading::Reading;
 use crate::profile::LossCause;
+use crate::profile::delivery::{Attempts, BreakerState, Latencies};
 use profiler_common::unwind::Outcome;
 
 /// A value.
@@ -15,7 +15,7 @@ pub enum Value {
     /// A number.
     Amount(f64),
     /// A distribution.
-    Latency(LatencyHistogram),
+    Latency(Latencies),
 }
 
 /// One value of a metric.
@@ -126,7 +126,15 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         | Metric::DeliveryLosses
         | Metric::Attempts
         | Metric::AttemptSeconds
-        | Metric::Waiting => deliveries(metric, reading),
+        | Metric::Waiting
+        | Metric::WaitingMemory
+        | Metric::WaitingAge
+        | Metric::SpoolPayloads
+        | Metric::SpoolBytes
+        | Metric::SpoolRoom
+        | Metric::SpoolAppends
+        | Metric::SpoolRemovals
+        | Metric::BreakerOpen => deliveries(metric, reading),
     }
 }
 
@@ -147,6 +155,10 @@ const fn is_of_delivery(cause: LossCause) -> bool {
             | LossCause::ReceiverRefused
             | LossCause::ReceiverRejected
             | LossCause::ShutdownUndelivered
+            | LossCause::SpoolFull
+            | LossCause::SpoolExpired
+            | LossCause::SpoolFailed
+            | LossCause::SpoolDamaged
     )
 }
 
@@ -164,21 +176,46 @@ fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
     let mut points = Vec::new();
     for destination in &reading.destinations {
         let name = destination.name.as_str();
+        let counts = &destination.counts;
         let mut add = |value| points.push(point([name], value));
         match metric {
-            Metric::Delivered => add(Value::Count(destination.payloads)),
-            Metric::DeliveredSamples => add(Value::Count(destination.samples)),
-            Metric::Waiting => add(Value::Count(destination.waiting.payloads)),
-            Metric::AttemptSeconds => add(Value::Latency(destination.attempts.latency.clone())),
+            Metric::Delivered => add(Value::Count(counts.delivered)),
+            Metric::DeliveredSamples => add(Value::Count(counts.samples)),
+            Metric::Waiting => add(Value::Count(counts.waiting)),
+            Metric::WaitingMemory => add(Value::Count(counts.memory.bytes)),
+            Metric::WaitingAge => add(Value::Amount(destination.oldest_age.as_secs_f64())),
+            Metric::SpoolPayloads => add(Value::Count(counts.disk.payloads)),
+            Metric::SpoolBytes => add(Value::Count(counts.disk.bytes)),
+            Metric::SpoolRoom => {
+                if let Some(room) = counts.room {
+                    add(Value::Count(room));
+                }
+            }
+            Metric::SpoolAppends => add(Value::Count(counts.appended)),
+            Metric::SpoolRemovals => add(Value::Count(counts.removed)),
+            Metric::BreakerOpen => add(Value::Count(u64::from(
+                counts.breaker == BreakerState::Open,
+            ))),
+            Metric::AttemptSeconds => add(Value::Latency(counts.latencies)),
             Metric::Attempts => {
-                for outcome in AttemptOutcome::ALL {
-                    let count = destination.attempts.outcomes[outcome as usize];
-                    points.push(point([name, outcome.name()], Value::Count(count)));
+                let Attempts {
+                    accepted,
+                    partly_rejected,
+                    retry,
+                    refused,
+                } = counts.attempts;
+                for (outcome, count) in [
+                    ("accepted", accepted),
+                    ("partly_rejected", partly_rejected),
+                    ("retry", retry),
+                    ("refused", refused),
+                ] {
+                    points.push(point([name, outcome], Value::Count(count)));
                 }
             }
             _ => {
                 for cause in LossCause::ALL.into_iter().filter(|c| is_of_delivery(*c)) {
-                    let count = destination.losses.of(cause);
+                    let count = counts.losses.of(cause);
                     points.push(point([name, cause.name()], Value::Count(count)));
                 }
             }

@@ -6,7 +6,6 @@
 //! [`log`] writes lines, as many as [`limit`] lets each place write.
 //! [`trace`] makes the spans of windows, which threads publish to profilers; [`otlp`] exports metrics, traces and logs.
 
-pub mod attempts;
 pub mod endpoints;
 #[cfg(test)]
 mod example;

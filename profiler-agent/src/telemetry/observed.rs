@@ -1,4 +1,4 @@
-//! A destination whose attempts are counted, measured and traced.
+//! A destination whose attempts are measured and traced.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,29 +7,27 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 use tracing::Instrument as _;
 
-use super::attempts::{AttemptOutcome, Attempts, LATENCY_BOUNDS_MS};
 use super::metric::Metric;
 use super::{otlp, trace};
+use crate::profile::delivery::Latencies;
 use crate::profile::{Delivery, Destination, Payload};
 
-/// Observes the attempts of the destination that it holds.
+/// Makes a span of every attempt of the destination that it holds, and says how long it took.
 #[derive(Debug)]
 pub struct Observed<D> {
     destination: D,
     name: String,
-    attempts: Arc<Attempts>,
     seconds: Histogram<f64>,
     labels: [KeyValue; 1],
 }
 
 impl<D> Observed<D> {
-    /// Counts into `attempts` from now on. Signals must have been started before.
-    pub fn new(destination: D, name: &str, attempts: Arc<Attempts>) -> Self {
-        let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1000.0);
+    /// Observes from now on. Signals must have been started before.
+    pub fn new(destination: D, name: &str) -> Self {
+        let bounds = Latencies::BOUNDS.map(|bound| bound.as_secs_f64());
         Self {
             destination,
             name: name.to_owned(),
-            attempts,
             seconds: otlp::histogram(Metric::AttemptSeconds, bounds.to_vec()),
             labels: [KeyValue::new("destination", name.to_owned())],
         }
@@ -42,20 +40,15 @@ impl<D: Destination> Destination for Observed<D> {
         let start = Instant::now();
         let attempt = self.destination.send(payload).instrument(span.clone());
         let delivery = attempt.await;
-        let took = start.elapsed();
-        let outcome = outcome(&delivery);
-        span.record("outcome", outcome.name());
-        self.attempts.add(outcome, took);
-        self.seconds.record(took.as_secs_f64(), &self.labels);
+        let outcome = match &delivery {
+            Delivery::Accepted => "accepted",
+            Delivery::PartlyRejected { .. } => "partly_rejected",
+            Delivery::Retry { .. } => "retry",
+            Delivery::Refused { .. } => "refused",
+        };
+        span.record("outcome", outcome);
+        let took = start.elapsed().as_secs_f64();
+        self.seconds.record(took, &self.labels);
         delivery
-    }
-}
-
-const fn outcome(delivery: &Delivery) -> AttemptOutcome {
-    match delivery {
-        Delivery::Accepted => AttemptOutcome::Accepted,
-        Delivery::PartlyRejected { .. } => AttemptOutcome::PartlyRejected,
-        Delivery::Retry { .. } => AttemptOutcome::Retry,
-        Delivery::Refused { .. } => AttemptOutcome::Refused,
     }
 }

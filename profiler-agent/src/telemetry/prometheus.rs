@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::attempts::{LATENCY_BOUNDS_MS, LatencyHistogram};
 use super::measure::{Family, Point, Value};
 use super::metric::{Kind, Unit};
+use crate::profile::delivery::Latencies;
 
 /// Which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +99,11 @@ fn buckets(
     text: &mut String,
     name: &str,
     mut labels: Vec<(&str, &str)>,
-    histogram: &LatencyHistogram,
+    histogram: &Latencies,
 ) -> std::fmt::Result {
-    let bounds = LATENCY_BOUNDS_MS
+    let bounds = Latencies::BOUNDS
         .iter()
-        .map(|bound| format!("{:?}", *bound as f64 / 1000.0))
+        .map(|bound| format!("{:?}", bound.as_secs_f64()))
         .chain(["+Inf".to_owned()]);
     let mut cumulative = 0;
     for (bound, count) in bounds.zip(histogram.buckets) {

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::attempts::AttemptCounts;
 use super::otlp::{ExportCounts, Signal};
 use crate::profile::Losses;
+use crate::profile::delivery::DeliveryCounts;
 use crate::profile::window::OutcomeCounts;
 
 /// Everything that the agent tells of itself.
@@ -110,26 +110,13 @@ pub struct StoreReading {
     pub limit_bytes: u64,
 }
 
-/// One destination and its queue.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DestinationReading {
     /// Its name in the configuration.
     pub name: String,
-    /// Payloads that it took.
-    pub payloads: u64,
-    /// Samples in them.
-    pub samples: u64,
-    /// What waits for it.
-    pub waiting: WaitingReading,
-    /// Attempts to send.
-    pub attempts: AttemptCounts,
-    /// What was lost on the way.
-    pub losses: Losses,
-}
-
-/// What waits for a destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WaitingReading {
-    /// Payloads.
-    pub payloads: u64,
+    /// What it did so far and what waits for it.
+    pub counts: DeliveryCounts,
+    /// How long ago the oldest window that waits for it was closed; zero where none waits.
+    pub oldest_age: Duration,
 }

@@ -1,6 +1,6 @@
 //! A [`Reading`] as instruments that are asked at each export.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -11,50 +11,68 @@ use crate::telemetry::measure::{Value, points};
 use crate::telemetry::metric::{Kind, Metric, Unit};
 use crate::telemetry::reading::Reading;
 
-/// All instruments of an export take their values of one reading.
-struct Readings {
-    subject: Arc<dyn Subject>,
-    last: Mutex<Option<(Instant, Arc<Reading>)>>,
+/// Whose numbers are exported: nobody's before there is one. All instruments of an export take their values of one
+/// reading.
+#[derive(Clone, Default)]
+pub(super) struct Observed(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    subject: Option<Arc<dyn Subject>>,
+    last: Option<(Instant, Arc<Reading>)>,
 }
 
 /// Longer than an export asks, shorter than between two.
 const ONE_EXPORT: Duration = Duration::from_millis(500);
 
-impl Readings {
-    fn now(&self) -> Arc<Reading> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some((at, reading)) if at.elapsed() < ONE_EXPORT => Arc::clone(reading),
-            _ => {
-                let reading = Arc::new(self.subject.reading());
-                *last = Some((Instant::now(), Arc::clone(&reading)));
-                reading
-            }
+impl std::fmt::Debug for Observed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Observed").finish_non_exhaustive()
+    }
+}
+
+impl Observed {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, subject: Arc<dyn Subject>) {
+        *self.state() = State {
+            subject: Some(subject),
+            last: None,
+        };
+    }
+
+    fn now(&self) -> Option<Arc<Reading>> {
+        let mut state = self.state();
+        if let Some((at, reading)) = &state.last
+            && at.elapsed() < ONE_EXPORT
+        {
+            return Some(Arc::clone(reading));
         }
+        let reading = Arc::new(state.subject.as_ref()?.reading());
+        state.last = Some((Instant::now(), Arc::clone(&reading)));
+        Some(reading)
     }
 }
 
 /// Makes an instrument of every metric but histograms, which are recorded where they happen.
-pub(super) fn observe(meter: &Meter, subject: Arc<dyn Subject>) {
-    let readings = Arc::new(Readings {
-        subject,
-        last: Mutex::new(None),
-    });
+pub(super) fn observe(meter: &Meter, observed: &Observed) {
     for metric in Metric::ALL.iter().copied() {
-        let readings = Arc::clone(&readings);
+        let readings = observed.clone();
         let name = metric.otlp_name();
         let unit = metric.unit().ucum();
         let help = metric.help();
         let whole = {
-            let readings = Arc::clone(&readings);
+            let readings = readings.clone();
             move |instrument: &dyn AsyncInstrument<u64>| {
-                for (labels, value) in values(metric, &readings.now()) {
+                for (labels, value) in values(metric, readings.now().as_deref()) {
                     instrument.observe(value as u64, &labels);
                 }
             }
         };
         let real = move |instrument: &dyn AsyncInstrument<f64>| {
-            for (labels, value) in values(metric, &readings.now()) {
+            for (labels, value) in values(metric, readings.now().as_deref()) {
                 instrument.observe(value, &labels);
             }
         };
@@ -97,9 +115,11 @@ pub(super) fn observe(meter: &Meter, subject: Arc<dyn Subject>) {
 }
 
 /// The values of a metric with their labels.
-fn values(metric: Metric, reading: &Reading) -> Vec<(Vec<KeyValue>, f64)> {
-    points(metric, reading)
+fn values(metric: Metric, reading: Option<&Reading>) -> Vec<(Vec<KeyValue>, f64)> {
+    let points = reading.map(|reading| points(metric, reading));
+    points
         .into_iter()
+        .flatten()
         .filter_map(|point| {
             let value = match point.value {
                 Value::Count(count) => count as f64,

@@ -5,7 +5,6 @@
 //! threads of their own, a receiver that hangs holds up nobody. Failures are counted and told on standard error,
 //! never through the export that fails; what the export itself logs and traces is left out of it.
 
-mod channel;
 mod metrics;
 mod receiver;
 mod watched;
@@ -24,6 +23,7 @@ use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tonic::transport::Channel;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -34,6 +34,7 @@ pub(super) use metrics::histogram;
 pub use receiver::{Receiver, ReceiverError};
 pub use watched::{ExportCounts, Signal, exports};
 
+use self::metrics::Observed;
 use self::watched::Watched;
 use super::endpoints::Subject;
 use super::limit::Verdict;
@@ -85,24 +86,31 @@ pub enum SignalError {
 
 /// What exports the agent's own signals.
 #[derive(Debug, Default)]
-pub struct Signals {
+pub struct OwnSignals {
     metrics: Option<SdkMeterProvider>,
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
+    observed: Observed,
 }
 
-impl Signals {
-    /// Logs and exports from now on. Needs a runtime that goes on while signals are exported. `now` is a time in
-    /// nanoseconds. The first call of a process counts.
+impl OwnSignals {
+    /// Logs and exports from now on, over what `connect` makes of receivers. `now` is a time in nanoseconds. The first
+    /// call of a process counts.
     ///
     /// # Errors
     /// See [`SignalError`].
-    pub fn start(logs: &LogConfig, config: &OtlpConfig, now: u64) -> Result<Self, SignalError> {
+    pub fn start(
+        logs: &LogConfig,
+        config: &OtlpConfig,
+        connect: Connect<'_>,
+        now: u64,
+    ) -> Result<Self, SignalError> {
         let resource = resource(config);
         let signals = Self {
-            metrics: metric_provider(config, &resource)?,
-            traces: trace_provider(config, &resource)?,
-            logs: log_provider(config, &resource)?,
+            metrics: metric_provider(config, connect, &resource)?,
+            traces: trace_provider(config, connect, &resource)?,
+            logs: log_provider(config, connect, &resource)?,
+            observed: Observed::default(),
         };
         let subscriber = tracing_subscriber::registry()
             .with(log::lines(logs))
@@ -130,6 +138,7 @@ impl Signals {
         let _ = tracing::subscriber::set_global_default(subscriber);
         if let Some(provider) = &signals.metrics {
             opentelemetry::global::set_meter_provider(provider.clone());
+            metrics::observe(&opentelemetry::global::meter(OWN), &signals.observed);
         }
         if signals.traces.is_some()
             && let Err(error) = process_context::publish(&resource, now)
@@ -141,9 +150,7 @@ impl Signals {
 
     /// Exports the numbers of `subject` from now on.
     pub fn observe(&self, subject: Arc<dyn Subject>) {
-        if self.metrics.is_some() {
-            metrics::observe(&opentelemetry::global::meter(OWN), subject);
-        }
+        self.observed.set(subject);
     }
 
     /// Exports what is left, each signal for at most `within`. Blocks; not on the runtime's only thread.
@@ -175,6 +182,17 @@ fn resource(config: &OtlpConfig) -> Resource {
         .build()
 }
 
+/// Makes a channel to a receiver; what is wrong with it, otherwise.
+pub type Connect<'a> = &'a dyn Fn(&Receiver) -> Result<Channel, String>;
+
+fn open(connect: Connect<'_>, receiver: &Receiver, signal: Signal) -> Result<Channel, SignalError> {
+    connect(receiver).map_err(|problem| SignalError::Channel {
+        signal: signal.name(),
+        receiver: receiver.to_string(),
+        problem,
+    })
+}
+
 fn exporter_error(signal: Signal) -> impl Fn(ExporterBuildError) -> SignalError {
     move |source| SignalError::Exporter {
         signal: signal.name(),
@@ -184,6 +202,7 @@ fn exporter_error(signal: Signal) -> impl Fn(ExporterBuildError) -> SignalError 
 
 fn metric_provider(
     config: &OtlpConfig,
+    connect: Connect<'_>,
     resource: &Resource,
 ) -> Result<Option<SdkMeterProvider>, SignalError> {
     let Some(receiver) = &config.metrics else {
@@ -191,7 +210,7 @@ fn metric_provider(
     };
     let exporter = MetricExporter::builder()
         .with_tonic()
-        .with_channel(channel::open(receiver, Signal::Metrics)?)
+        .with_channel(open(connect, receiver, Signal::Metrics)?)
         .build()
         .map_err(exporter_error(Signal::Metrics))?;
     let reader = PeriodicReader::builder(Watched::new(exporter, Signal::Metrics))
@@ -206,6 +225,7 @@ fn metric_provider(
 
 fn trace_provider(
     config: &OtlpConfig,
+    connect: Connect<'_>,
     resource: &Resource,
 ) -> Result<Option<SdkTracerProvider>, SignalError> {
     let Some(receiver) = &config.traces else {
@@ -213,7 +233,7 @@ fn trace_provider(
     };
     let exporter = SpanExporter::builder()
         .with_tonic()
-        .with_channel(channel::open(receiver, Signal::Traces)?)
+        .with_channel(open(connect, receiver, Signal::Traces)?)
         .build()
         .map_err(exporter_error(Signal::Traces))?;
     let provider = SdkTracerProvider::builder()
@@ -226,6 +246,7 @@ fn trace_provider(
 
 fn log_provider(
     config: &OtlpConfig,
+    connect: Connect<'_>,
     resource: &Resource,
 ) -> Result<Option<SdkLoggerProvider>, SignalError> {
     let Some(receiver) = &config.logs else {
@@ -233,7 +254,7 @@ fn log_provider(
     };
     let exporter = LogExporter::builder()
         .with_tonic()
-        .with_channel(channel::open(receiver, Signal::Logs)?)
+        .with_channel(open(connect, receiver, Signal::Logs)?)
         .build()
         .map_err(exporter_error(Signal::Logs))?;
     let provider = SdkLoggerProvider::builder()

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use tonic::codegen::http::Uri;
+use http::Uri;
 
 /// The address of an OTLP receiver over gRPC: scheme (`http` or `https`), host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +39,10 @@ impl Receiver {
         Ok(Self(uri))
     }
 
-    pub(super) fn uri(&self) -> Uri {
+    /// The address.
+    #[must_use]
+    pub fn uri(&self) -> Uri {
         self.0.clone()
-    }
-
-    pub(super) fn is_secure(&self) -> bool {
-        self.0.scheme_str() == Some("https")
     }
 }
 

@@ -1,10 +1,16 @@
 //! Exporters whose failures are counted, and told on standard error when they begin and end.
+//!
+//! A panic in one counts as a failure: what a receiver answers is a stranger's, and the thread has to go on.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogBatch, LogExporter};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -70,6 +76,20 @@ pub fn exports() -> [ExportCounts; Signal::ALL.len()] {
     })
 }
 
+/// What the export comes to, if it does not panic.
+async fn caught(export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+    let mut export = pin!(export);
+    poll_fn(|context| {
+        // A future that panicked is not polled again, and what it shares are channels that stay usable.
+        let polled = catch_unwind(AssertUnwindSafe(|| export.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            let message = "it panicked".to_owned();
+            Poll::Ready(Err(OTelSdkError::InternalFailure(message)))
+        })
+    })
+    .await
+}
+
 /// An exporter that is watched.
 #[derive(Debug)]
 pub(super) struct Watched<E> {
@@ -105,7 +125,7 @@ impl<E> Watched<E> {
 
 impl<E: SpanExporter> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.seen(self.exporter.export(batch).await)
+        self.seen(caught(self.exporter.export(batch)).await)
     }
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.exporter.shutdown_with_timeout(timeout)
@@ -117,7 +137,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 
 impl<E: LogExporter> LogExporter for Watched<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.seen(self.exporter.export(batch).await)
+        self.seen(caught(self.exporter.export(batch)).await)
     }
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.exporter.shutdown_with_timeout(timeout)
@@ -129,7 +149,7 @@ impl<E: LogExporter> LogExporter for Watched<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.seen(self.exporter.export(metrics).await)
+        self.seen(caught(self.exporter.export(metrics)).await)
     }
     fn force_flush(&self) -> OTelSdkResult {
         self.exporter.force_flush()
@@ -139,5 +159,17 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     }
     fn temporality(&self) -> Temporality {
         self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        assert!(caught(async { Ok(()) }).await.is_ok());
+        let panics = caught(async { panic!("a stranger's answer") }).await;
+        assert!(panics.is_err_and(|error| error.to_string().contains("panicked")));
     }
 }

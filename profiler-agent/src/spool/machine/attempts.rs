@@ -1,0 +1,108 @@
+//! Which payloads are sent, and what their attempts' ends mean.
+
+use std::ops::Bound;
+
+use super::disk::Disk;
+use super::entry::{Entry, Place, Work};
+use super::event::{Action, Outcome, Record};
+use super::shutdown::Phase;
+use super::{State, Turn};
+use crate::profile::LossCause;
+
+impl State {
+    /// Attempts that are under way, and payloads that are read for one.
+    pub(super) fn busy(&self) -> usize {
+        self.sending.len() + self.loading
+    }
+}
+
+impl Turn<'_> {
+    /// Starts the attempts that may be started now, oldest first. What cannot be read now stands back for what is
+    /// in memory.
+    pub(super) fn attempt(&mut self) {
+        if !matches!(self.state.phase, Phase::Running | Phase::Flushing { .. }) {
+            return;
+        }
+        let allowed = self.state.retry.allowed(self.config, self.now);
+        let mut from = Bound::Unbounded;
+        while self.state.busy() < allowed {
+            let mut later = self.state.entries.range((from, Bound::Unbounded));
+            let Some((record, entry)) = later.find(|(_, entry)| entry.is_waiting()) else {
+                return;
+            };
+            let (record, entry) = (*record, *entry);
+            from = Bound::Excluded(record);
+            if self.is_to_be_written_first(&entry) {
+                continue;
+            }
+            if entry.held {
+                self.ask(Action::Send(record));
+                let work = Work::Sending { stale: false };
+                self.state.change(record, |entry| entry.work = work);
+            } else if matches!(self.state.disk, Disk::Ready { .. }) && self.fits(&entry) {
+                self.ask(Action::Load(record));
+                self.state.change(record, |entry| {
+                    entry.held = true;
+                    entry.work = Work::Loading;
+                });
+            }
+        }
+    }
+
+    fn is_to_be_written_first(&self, entry: &Entry) -> bool {
+        self.config.write_after.is_zero()
+            && entry.place != Place::Present
+            && matches!(self.state.disk, Disk::Ready { .. } | Disk::Opening)
+    }
+
+    /// Makes room in memory for a payload that is only on disk.
+    fn fits(&mut self, entry: &Entry) -> bool {
+        let full = |state: &State| {
+            state.held.bytes.saturating_add(entry.item.length) > self.config.memory
+                && state.held.payloads > 0
+        };
+        while full(self.state) {
+            // The last one's turn is the farthest away.
+            let Some(last) = self.state.spare.last().copied() else {
+                return false;
+            };
+            self.state.change(last, |entry| entry.held = false);
+            self.actions.push(Action::Forget(last));
+        }
+        true
+    }
+
+    /// An attempt ended.
+    pub(super) fn finished(&mut self, record: Record, outcome: Outcome, chance: f64) {
+        let Some(Work::Sending { stale }) = self.state.entries.get(&record).map(|entry| entry.work)
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Delivered | Outcome::Refused => {
+                // An attempt that began before the last failure does not say that it is over.
+                if !stale {
+                    self.state.retry.succeeded();
+                }
+                if outcome == Outcome::Refused {
+                    self.lose(record, LossCause::ReceiverRefused);
+                } else {
+                    self.finish(record);
+                }
+            }
+            Outcome::Retry { after } => {
+                self.state
+                    .change(record, |entry| entry.work = Work::Waiting);
+                if stale {
+                    return self.state.retry.wait(self.now, after);
+                }
+                let retry = &mut self.state.retry;
+                retry.failed(self.config, self.now, after, chance);
+                for other in self.state.sending.clone() {
+                    let work = Work::Sending { stale: true };
+                    self.state.change(other, |entry| entry.work = work);
+                }
+            }
+        }
+    }
+}

@@ -78,10 +78,10 @@ fn metrics_agree_with_what_others_count() {
     });
     let now = metrics(&daemon);
     assert_eq!(
-        now["profiler_delivery_payloads_total|destination=otlp"],
+        now["profiler_delivery_payloads_total|destination=otlp_grpc/environment"],
         0.0
     );
-    assert!(now["profiler_delivery_waiting_payloads|destination=otlp"] > 0.0);
+    assert!(now["profiler_delivery_waiting_payloads|destination=otlp_grpc/environment"] > 0.0);
     assert_eq!(now["profiler_ready"] + now["profiler_healthy"], 2.0);
     daemon.stop();
 }

@@ -262,6 +262,7 @@ impl Destinations {
         {
             handle.push(waiting);
         }
+        tracing::info!(exporter = name, "exporting profiles");
         self.tasks.insert(name, Task { stop, ended });
         Ok(())
     }

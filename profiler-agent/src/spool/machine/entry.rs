@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) work: Work,
     /// It was said that it could not be written.
     pub(super) unwritten: bool,
+    /// Attempts that failed; not counted beyond what makes it a suspect.
+    pub(super) failures: u32,
 }
 
 /// Where a payload is on disk.
@@ -137,6 +139,7 @@ impl State {
             place,
             work: Work::Waiting,
             unwritten: false,
+            failures: 0,
         });
     }
 
@@ -160,6 +163,7 @@ impl Turn<'_> {
         let Some(entry) = self.state.leave(record) else {
             return;
         };
+        self.state.resting.remove(&record);
         if entry.held {
             self.ask(Action::Forget(record));
         }

@@ -43,6 +43,15 @@ impl Daemon {
         )
     }
 
+    /// Starts it with this receiver of profiles and further variables of the environment.
+    #[must_use]
+    pub fn start_with(receiver: SocketAddr, variables: &[(&str, &str)]) -> Self {
+        let endpoint = format!("http://{receiver}");
+        let mut all = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+        all.extend(variables);
+        Self::launch(TempDir::new().expect("a temporary directory"), "", &all)
+    }
+
     /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own.
     #[must_use]
     pub fn with(more: &str) -> Self {

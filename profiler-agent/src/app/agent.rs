@@ -1,7 +1,6 @@
 //! The daemon: windows into the local store, its page, and to every exporter.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::sync::mpsc::sync_channel;
@@ -15,24 +14,28 @@ use tokio::sync::watch;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::destinations::{DestinationError, Destinations};
+use super::own_signals;
 use super::pipeline::{self, Outputs, Totals};
 use super::reading::{Reader, Sources};
 use super::reload::{destinations, reload};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
-use crate::config::{AgentConfig, ConfigError};
+use crate::config::{AgentConfig, ConfigError, VariableError};
 use crate::export::otlp;
 use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
 use crate::store::{Store, StoreError};
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 use crate::telemetry::endpoints;
+use crate::telemetry::otlp::{OwnSignals, SignalError};
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
+/// How long the agent's own signals may go on being sent at the end.
+const LAST_SIGNALS: Duration = Duration::from_millis(500);
 /// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -69,6 +72,12 @@ pub enum AgentError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The environment's settings for the agent's own signals.
+    #[error(transparent)]
+    OwnVariable(#[from] VariableError),
+    /// The agent's own signals.
+    #[error(transparent)]
+    OwnSignal(#[from] SignalError),
     /// A thread, a signal handler or the runtime.
     #[error("{what}: {source}")]
     System {
@@ -104,6 +113,10 @@ pub fn run(
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
+    let own = {
+        let _entered = runtime.enter();
+        own_signals::start(settings)?
+    };
     let result = runtime.block_on(async {
         let mut signals = Signals::new().map_err(system("handling signals"))?;
         let mut config = settings.config.clone();
@@ -115,9 +128,17 @@ pub fn run(
                 started.set(true);
                 ready(address);
             };
-            match serve(config.clone(), settings, &mut signals, &ready).await {
+            match serve(config.clone(), settings, &mut signals, &own, &ready).await {
                 Ok(End::Stopped) => return Ok(()),
-                Ok(End::Restart(fresh)) => before = Some(std::mem::replace(&mut config, *fresh)),
+                Ok(End::Restart(fresh)) => {
+                    let (old, new) = (&config.telemetry, &fresh.telemetry);
+                    if old.logs != new.logs || old.otlp != new.otlp {
+                        tracing::warn!(
+                            "telemetry.logs and telemetry.otlp are changed by a restart of the process alone"
+                        );
+                    }
+                    before = Some(std::mem::replace(&mut config, *fresh));
+                }
                 Err(error) => match before.take() {
                     Some(old) if !started.get() => {
                         tracing::error!("the old configuration stays in effect: {error}");
@@ -128,6 +149,13 @@ pub fn run(
             }
         }
     });
+    if !own.are_off() {
+        // The exporters' threads need the runtime that this one runs. What hangs ends with the process.
+        runtime.block_on(async {
+            let stopped = tokio::task::spawn_blocking(move || own.stop(LAST_SIGNALS));
+            drop(tokio::time::timeout(LAST_SIGNALS, stopped).await);
+        });
+    }
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
 }
@@ -160,6 +188,7 @@ async fn serve(
     config: AgentConfig,
     settings: &Settings<'_>,
     signals: &mut Signals,
+    own: &OwnSignals,
     ready: &impl Fn(std::net::SocketAddr),
 ) -> Result<End, AgentError> {
     let endpoint = config.page.endpoint;
@@ -195,8 +224,6 @@ async fn serve(
         store: Arc::clone(&store),
         outlets: destinations.outlets(),
         totals: Arc::clone(&totals),
-        // Every hasher of the standard library has keys of its own.
-        run: RandomState::new().hash_one(()),
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
@@ -217,6 +244,7 @@ async fn serve(
         outlets: destinations.outlets(),
         window: config.sampling.window.0,
     }));
+    own.observe(Arc::clone(&reader) as _);
     let status = Status::new(
         config.sampling.window.0,
         Arc::clone(&collector.gauges),

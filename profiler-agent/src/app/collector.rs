@@ -16,7 +16,7 @@ use super::wake::Wake;
 use crate::collect::sideband::SidebandError;
 use crate::collect::{CollectError, Selection};
 use crate::correlate;
-use crate::profile::{LocatedFrame, SamplePeriod, Window};
+use crate::profile::{ClockPair, LocatedFrame, SamplePeriod, Window, WindowUuid};
 
 /// What the collector is to do.
 #[derive(Clone, Debug)]
@@ -99,10 +99,23 @@ pub struct Collector {
     pub gauges: Arc<CollectorGauges>,
 }
 
+/// A window that was closed, on its way.
+#[derive(Debug)]
+pub struct ClosedWindow {
+    /// The window.
+    pub window: Window,
+    /// Both clocks when it was closed.
+    pub clocks: ClockPair,
+    /// Its name for ever.
+    pub name: WindowUuid,
+    /// Its span.
+    pub span: tracing::Span,
+}
+
 /// Where windows go.
 pub struct WindowSink {
     /// Closed windows.
-    pub windows: SyncSender<Window>,
+    pub windows: SyncSender<ClosedWindow>,
     /// Locations that were seen for the first time in the open window.
     pub new_locations: Box<dyn FnMut(Vec<LocatedFrame>) + Send>,
 }

@@ -15,6 +15,7 @@ use crate::export::{directory, otlp, pyroscope};
 use crate::profile::delivery::DeliveryCounts;
 use crate::profile::{Delivery, Destination, Payload, Profile, WindowUuid};
 use crate::spool;
+use crate::telemetry::observed::Observed;
 
 /// How long a destination may go on sending when it is to end.
 const FLUSH: Duration = Duration::from_millis(1200);
@@ -122,7 +123,8 @@ impl Outlets {
             .map(|(name, outlet)| (name.clone(), outlet.encoder.clone()))
             .collect();
         for (name, encoder) in encoders {
-            let payloads = encoder.encode(profile, window);
+            let encode = tracing::trace_span!("encode", destination = name);
+            let payloads = encode.in_scope(|| encoder.encode(profile, window));
             match self.lock().get_mut(&name).map(|outlet| &mut outlet.queue) {
                 Some(Queue::Running(handle)) => handle.push(payloads),
                 Some(Queue::Changing(waiting)) => waiting.extend(payloads),
@@ -237,15 +239,20 @@ impl Destinations {
             encoder,
             client,
         } = prepared;
-        let (handle, driver) =
-            spool::start(&name, queue, directory.as_deref(), client).map_err(|source| {
-                self.outlets.lock().remove(&name);
-                DestinationError::Spool {
-                    name: name.clone(),
-                    directory: directory.unwrap_or_default().display().to_string(),
-                    source,
-                }
-            })?;
+        let (handle, driver) = spool::start(
+            &name,
+            queue,
+            directory.as_deref(),
+            Observed::new(client, &name),
+        )
+        .map_err(|source| {
+            self.outlets.lock().remove(&name);
+            DestinationError::Spool {
+                name: name.clone(),
+                directory: directory.unwrap_or_default().display().to_string(),
+                source,
+            }
+        })?;
         let (stop, stopped) = oneshot::channel();
         // A sender that is gone means the same.
         let stopped = async move { drop(stopped.await) };

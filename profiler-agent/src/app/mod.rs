@@ -19,6 +19,7 @@ pub mod collector;
 mod demand;
 pub mod destinations;
 mod launch;
+mod own_signals;
 pub mod pipeline;
 mod reading;
 pub mod record;

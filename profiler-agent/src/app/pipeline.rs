@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock;
+use super::collector::ClosedWindow;
 use super::destinations::Outlets;
 use crate::export::pprof;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{
-    BootTime, LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid,
+    BootTime, LossCause, Losses, Profile, WindowLinks, WindowSummary, WindowUuid,
 };
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
@@ -38,23 +39,28 @@ pub(super) struct Outputs {
     pub(super) store: Arc<Store>,
     pub(super) outlets: Outlets,
     pub(super) totals: Arc<Mutex<Totals>>,
-    /// The random number of this run of the agent.
-    pub(super) run: u64,
 }
 
 /// Runs until there are no more windows.
 pub(super) fn spawn(
-    windows: Receiver<Window>,
+    windows: Receiver<ClosedWindow>,
     symbolizer: SymbolizerHandle,
     outputs: Outputs,
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name("pipeline".to_owned()).spawn(move || {
         // The losses of the store itself are known too late for their own window.
         let mut late = Losses::default();
-        for mut window in windows {
+        for closed in windows {
+            let ClosedWindow {
+                mut window,
+                clocks,
+                name,
+                span,
+            } = closed;
+            let _entered = span.enter();
             window.losses.merge(&late.take());
             let named = symbolizer
-                .resolve(window, clock::pair())
+                .resolve(window, clocks)
                 .and_then(crate::symbolize::PendingProfile::wait);
             let Ok(profile) = named else {
                 tracing::error!("the symbolizer thread ended unexpectedly");
@@ -62,7 +68,7 @@ pub(super) fn spawn(
             };
             outputs.count(&profile);
             outputs.keep(&profile, &mut late);
-            outputs.export(&profile);
+            outputs.export(&profile, name);
             give_memory_back();
         }
     })
@@ -83,6 +89,7 @@ impl Outputs {
     }
 
     fn keep(&self, profile: &Profile, late: &mut Losses) {
+        let _entered = tracing::trace_span!("store").entered();
         let summary = WindowSummary::of(profile);
         let links = WindowLinks::of(profile);
         late.add(LossCause::LinkIndexFull, links.left_out);
@@ -99,10 +106,9 @@ impl Outputs {
         }
     }
 
-    fn export(&self, profile: &Profile) {
+    fn export(&self, profile: &Profile, name: WindowUuid) {
         if !profile.samples.is_empty() {
-            let window = WindowUuid::new(profile.start, self.run);
-            self.outlets.deliver(profile, window);
+            self.outlets.deliver(profile, name);
         }
     }
 }

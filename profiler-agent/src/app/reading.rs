@@ -17,7 +17,7 @@ use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
 use crate::telemetry::log;
 use crate::telemetry::reading::{DestinationReading, KernelReading, StoreReading, SymbolReading};
-use crate::telemetry::{NotReady, Reading, Subject};
+use crate::telemetry::{NotReady, Reading, Subject, otlp};
 
 /// Where the numbers come from.
 pub(super) struct Sources {
@@ -126,6 +126,7 @@ impl Subject for Reader {
             destinations: destinations(&sources.outlets),
             cpu: clock::own_cpu(),
             resident_bytes: resident_bytes().unwrap_or(0),
+            exports: otlp::exports(),
             suppressed_lines: log::suppressed(),
         }
     }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::clock;
-use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
+use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError, WindowSink};
 use super::launch::Launched;
 use crate::collect::Selection;
 use crate::correlate;
-use crate::profile::{Profile, SamplePeriod, Window, merge};
+use crate::profile::{Profile, SamplePeriod, merge};
 use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
 
 /// What to record.
@@ -218,11 +218,11 @@ fn has_ended(pid: u32) -> bool {
 type Naming = JoinHandle<Result<Profile, RecordError>>;
 
 /// Names windows as they come, and merges them when there are no more.
-fn spawn_naming(incoming: Receiver<Window>, handle: SymbolizerHandle) -> io::Result<Naming> {
+fn spawn_naming(incoming: Receiver<ClosedWindow>, handle: SymbolizerHandle) -> io::Result<Naming> {
     Builder::new().name("naming".to_owned()).spawn(move || {
         let mut profiles: Vec<Profile> = Vec::new();
-        for window in incoming {
-            profiles.push(handle.resolve(window, clock::pair())?.wait()?);
+        for ClosedWindow { window, clocks, .. } in incoming {
+            profiles.push(handle.resolve(window, clocks)?.wait()?);
             if profiles.len() == MERGE_AT {
                 profiles = vec![merge::merge(&profiles)];
             }

@@ -5,6 +5,7 @@
 //! the mappings that it is looked up in are those that were valid then. A window whose time is
 //! over is closed and handed on; the thread never waits for the stages behind it.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -15,8 +16,10 @@ use std::time::Duration;
 
 use profiler_common::layout::SampleFlags;
 
-use super::clock::boot_now;
-use super::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
+use super::clock::{self, boot_now};
+use super::collector::{
+    ClosedWindow, CollectorConfig, CollectorError, CollectorGauges, WindowSink,
+};
 use super::demand::Demand;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
@@ -28,8 +31,10 @@ use crate::collect::{Kernel, LoadOptions, Selection, traces};
 use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
 use crate::profile::{
-    BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample,
+    BootTime, LossCause, Losses, MappingKind, ProcessEvent, ProcessEventKind, RawSample, Window,
+    WindowUuid,
 };
+use crate::telemetry::trace;
 
 /// Time between two readings of the rings.
 const TURN: Duration = Duration::from_millis(200);
@@ -78,6 +83,8 @@ pub(super) struct Running {
     held: Vec<RawSample>,
     losses: Losses,
     everything: bool,
+    /// The random number of this run.
+    run: u64,
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
@@ -161,6 +168,8 @@ impl Running {
             held: Vec::new(),
             losses: Losses::default(),
             everything: config.selection == Selection::All,
+            // Every hasher of the standard library has keys of its own.
+            run: RandomState::new().hash_one(()),
         };
         running.prepare(&config.selected)?;
         Ok(running)
@@ -435,6 +444,33 @@ impl Running {
 
     /// Closes the window at `end` and hands it on.
     fn close(&mut self, end: BootTime) -> Result<(), CollectorError> {
+        let clocks = clock::pair();
+        let name = WindowUuid::new(clocks.unix(self.aggregator.start()), self.run);
+        let span = trace::window(name);
+        let entered = span.enter();
+        let window = tracing::trace_span!("close").in_scope(|| self.close_window(end))?;
+        drop(entered);
+        self.gauges
+            .last_close
+            .store(boot_now().0, Ordering::Relaxed);
+        let closed = ClosedWindow {
+            window,
+            clocks,
+            name,
+            span,
+        };
+        if let Err(TrySendError::Full(ClosedWindow { window, .. })) =
+            self.sink.windows.try_send(closed)
+        {
+            // Counted in the next window that finds room.
+            self.losses.merge(&window.losses);
+            self.losses
+                .add(LossCause::PipelineBehind, window.sample_count());
+        }
+        Ok(())
+    }
+
+    fn close_window(&mut self, end: BootTime) -> Result<Window, CollectorError> {
         let mut losses = self.losses.take();
         losses.merge(&self.kernel.counters.new_losses()?);
         losses.merge(&self.kernel.publisher.take_losses());
@@ -444,17 +480,7 @@ impl Running {
         losses.merge(&self.runtimes.take_losses());
         losses.merge(&self.resources.take_losses());
         losses.merge(&self.correlator.take_losses());
-        let window = self.aggregator.close(end, losses);
-        self.gauges
-            .last_close
-            .store(boot_now().0, Ordering::Relaxed);
-        if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {
-            // Counted in the next window that finds room.
-            self.losses.merge(&window.losses);
-            self.losses
-                .add(LossCause::PipelineBehind, window.sample_count());
-        }
-        Ok(())
+        Ok(self.aggregator.close(end, losses))
     }
 
     /// Stops sampling, reads what is left, closes the last window.

@@ -8,7 +8,6 @@ use clap::Args;
 use super::exit::{self, fail};
 use crate::app::agent::{self, AgentError, Settings};
 use crate::config::AgentConfig;
-use crate::telemetry::log;
 
 /// The command line of `agent`.
 #[derive(Args)]
@@ -31,7 +30,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
-    log::start(&config.telemetry.logs.config());
     let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
     let settings = Settings {
         config,
@@ -47,7 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 const fn code_of(error: &AgentError) -> u8 {
     match error {
         AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
-        AgentError::Export(_) => exit::USAGE,
+        AgentError::Export(_) | AgentError::OwnVariable(_) | AgentError::OwnSignal(_) => {
+            exit::USAGE
+        }
         _ => exit::FAILED,
     }
 }

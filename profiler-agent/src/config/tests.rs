@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::correlate::{self, KeyPattern};
+use crate::telemetry::log::{LogFormat, LogLevel};
+use crate::telemetry::otlp::Receiver;
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -41,7 +43,8 @@ fn every_key_is_read() {
                 host_names: [profiler.example]\n  trace_url: \
                 \"https://ui.example/trace/{trace_id}?span={span_id}\"\nspool:\n  directory: /c\n  \
                 max_size: 1GiB\n  max_age: 2d\n  write_after: 0s\n  sync: 30s\n\
-                telemetry:\n  endpoint: 127.0.0.1:1235\n  logs: {level: warn, format: json}\n";
+                telemetry:\n  endpoint: 127.0.0.1:1235\n  logs: {level: warn, format: json}\n  \
+                otlp: {endpoint: 'http://otel:4317', metrics: false, traces: true, logs: true, interval: 10s}\n";
     let config = parse(text).unwrap();
     assert_eq!(config.sampling.frequency, 49);
     assert_eq!(config.sampling.window.0, Duration::from_secs(15));
@@ -64,6 +67,13 @@ fn every_key_is_read() {
     );
     let endpoint = config.telemetry.endpoint.0;
     assert_eq!(endpoint.map(|endpoint| endpoint.port()), Some(1235));
+    let logs = config.telemetry.logs.config();
+    assert_eq!((logs.level, logs.format), (LogLevel::Warn, LogFormat::Json));
+    let otlp = config.telemetry.otlp.config(|_| None, Vec::new()).unwrap();
+    assert_eq!(otlp.metrics, None);
+    assert_eq!(otlp.traces, Receiver::parse("http://otel:4317").ok());
+    assert_eq!(otlp.logs, otlp.traces);
+    assert_eq!(otlp.interval, Duration::from_secs(10));
     assert_eq!(config.spool.directory, Path::new("/c"));
     assert_eq!(config.spool.max_size.0, 1 << 30);
     assert_eq!(config.spool.max_age.0, Duration::from_secs(2 * 86_400));

@@ -90,6 +90,11 @@ impl AgentConfig {
             "spool.write_after",
             "0s to 60s",
         );
+        found.unless(
+            (seconds(1)..=seconds(3600)).contains(&self.telemetry.otlp.interval.0),
+            "telemetry.otlp.interval",
+            "1s to 1h",
+        );
         if let Sync::Every(span) = self.spool.sync {
             found.unless(
                 (Duration::from_millis(100)..=seconds(600)).contains(&span.0),

@@ -18,6 +18,8 @@ pub struct DeliveryCounts {
     pub memory: Waiting,
     /// What the spool's file holds; delivered payloads too until their removal is done.
     pub disk: Waiting,
+    /// Bytes that payloads may take there; none without a spool.
+    pub room: Option<u64>,
     /// When the window of the oldest payload that waits was closed.
     pub oldest: Option<UnixTime>,
     /// Attempts by how they ended.

@@ -273,6 +273,7 @@ impl Core {
             waiting: self.state.waiting(),
             memory: self.state.in_memory(),
             disk: self.state.on_disk(),
+            room: self.state.room(),
             oldest: self.state.oldest(),
             breaker: self.state.breaker(&self.config),
             ..self.counts.clone()

@@ -15,7 +15,15 @@ const WINDOW_QUEUE: usize = 2;
 
 enum Request {
     Prefetch(Vec<LocatedFrame>),
-    Resolve(Box<Window>, ClockPair, SyncSender<Profile>),
+    Resolve(Box<Resolve>),
+}
+
+struct Resolve {
+    window: Window,
+    clocks: ClockPair,
+    reply: SyncSender<Profile>,
+    /// The span that asked.
+    span: tracing::Span,
 }
 
 /// Asks a symbolizer thread; the thread ends when the last handle is dropped.
@@ -112,7 +120,16 @@ fn serve(
     for request in requests {
         match request {
             Request::Prefetch(frames) => symbolizer.prefetch(&frames),
-            Request::Resolve(window, clocks, reply) => {
+            Request::Resolve(resolve) => {
+                let Resolve {
+                    window,
+                    clocks,
+                    reply,
+                    span,
+                } = *resolve;
+                let locations = window.locations.len();
+                let span = tracing::trace_span!(parent: &span, "symbolize", locations);
+                let _entered = span.enter();
                 let mut profile = symbolizer.resolve(&window, &clocks);
                 profile.losses.add(
                     LossCause::SymbolizerBehind,
@@ -159,7 +176,12 @@ impl SymbolizerHandle {
     ) -> Result<PendingProfile, SymbolizerGone> {
         let (reply, profile) = sync_channel(1);
         self.requests
-            .send(Request::Resolve(Box::new(window), clocks, reply))
+            .send(Request::Resolve(Box::new(Resolve {
+                window,
+                clocks,
+                reply,
+                span: tracing::Span::current(),
+            })))
             .map_err(|_| SymbolizerGone)?;
         Ok(PendingProfile(profile))
     }

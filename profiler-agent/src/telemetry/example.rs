@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use profiler_common::unwind::Outcome;
 
+use super::otlp::ExportCounts;
 use super::reading::{
     DestinationReading, ExecutableStacks, KernelReading, Reading, StoreReading, SymbolReading,
 };
@@ -44,6 +45,10 @@ pub(super) fn reading() -> Reading {
         },
         cpu: Duration::from_millis(1190),
         resident_bytes: 120,
+        exports: [131, 133, 135].map(|delivered| ExportCounts {
+            delivered,
+            failed: delivered + 1,
+        }),
         suppressed_lines: 121,
         ..Reading::default()
     };
@@ -79,6 +84,7 @@ pub(super) fn reading() -> Reading {
         payloads: 132,
         bytes: 133,
     };
+    counts.room = Some(136);
     counts.appended = 134;
     counts.removed = 135;
     counts.breaker = BreakerState::Open;

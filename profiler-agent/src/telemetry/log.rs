@@ -9,11 +9,13 @@ mod limited;
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub(super) use limited::Limited;
 pub use limited::suppressed;
 
 /// The variable that chooses what is logged, such as `debug` or `profiler_agent::process=debug`.
@@ -50,16 +52,15 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// Its name in filters.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
+    /// What lets through lines of this level.
+    pub(super) const fn filter(self) -> LevelFilter {
         match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
+            Self::Off => LevelFilter::OFF,
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
         }
     }
 }
@@ -87,17 +88,21 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let wanted = std::env::var(VARIABLE).ok();
-    let wanted = wanted.filter(|filter| EnvFilter::try_new(filter).is_ok());
-    let filter = wanted.as_deref().unwrap_or(config.level.name());
+    let filter = wanted
+        .and_then(|filter| EnvFilter::try_new(filter).ok())
+        .unwrap_or_else(|| EnvFilter::default().add_directive(config.level.filter().into()));
     lines_to(config, std::io::stderr, filter)
 }
 
-fn lines_to<S, W>(config: &LogConfig, writer: W, filter: &str) -> Box<dyn Layer<S> + Send + Sync>
+fn lines_to<S, W>(
+    config: &LogConfig,
+    writer: W,
+    filter: EnvFilter,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::new(filter);
     let json = match config.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -111,13 +116,6 @@ where
         let layer = layer.event_format(format::Text::default());
         layer.with_filter(filter).boxed()
     }
-}
-
-/// Logs as `config` says from now on. The first call of a process counts.
-pub fn start(config: &LogConfig) {
-    // A second call, in a test, leaves the first one's logger.
-    let _ =
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines(config)));
 }
 
 #[cfg(test)]
@@ -152,7 +150,11 @@ mod tests {
     fn written(format: LogFormat, work: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
         let level = LogLevel::Info;
-        let layer = lines_to(&LogConfig { level, format }, lines.clone(), "info");
+        let layer = lines_to(
+            &LogConfig { level, format },
+            lines.clone(),
+            EnvFilter::new("info"),
+        );
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let bytes = lines.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
@@ -163,12 +165,13 @@ mod tests {
     fn a_line_is_text_or_an_object() {
         let work = || {
             tracing::debug!("not this one");
-            tracing::info!(count = 3, path = "a \"b\"\nc", took = ?std::time::Duration::ZERO, "done");
+            let message = "a field";
+            tracing::info!(count = 3, message, path = "a \"b\"\nc", took = ?std::time::Duration::ZERO, "done");
         };
         let text = written(LogFormat::Text, work);
         assert_eq!(text.len(), 1, "{text:?}");
         assert!(
-            text[0].contains("INFO done count=3 path=\"a \\\"b\\\"\\nc\" took=0ns"),
+            text[0].contains("INFO done count=3 a field path=\"a \\\"b\\\"\\nc\" took=0ns"),
             "{text:?}"
         );
         let json = written(LogFormat::Json, work);
@@ -176,6 +179,7 @@ mod tests {
         let line: Value = serde_json::from_str(&json[0]).unwrap();
         assert_eq!(line["message"], "done");
         assert_eq!(line["level"], "INFO");
+        assert_eq!(line["detail"], "a field");
         assert_eq!(line["count"], 3);
         assert_eq!(line["path"], "a \"b\"\nc");
         assert!(

@@ -1,6 +1,7 @@
 //! A [`Reading`] as the values of metrics: what every way to hand them out begins with.
 
 use super::metric::Metric;
+use super::otlp::Signal;
 use super::reading::Reading;
 use crate::profile::LossCause;
 use crate::profile::delivery::{Attempts, BreakerState, Latencies};
@@ -108,6 +109,17 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::StoreLimit => count(reading.store.limit_bytes),
         Metric::Cpu => amount(reading.cpu.as_secs_f64()),
         Metric::Resident => count(reading.resident_bytes),
+        Metric::Exports => Signal::ALL
+            .into_iter()
+            .zip(reading.exports)
+            .flat_map(|(signal, counts)| {
+                let name = signal.name();
+                [
+                    point([name, "delivered"], Value::Count(counts.delivered)),
+                    point([name, "failed"], Value::Count(counts.failed)),
+                ]
+            })
+            .collect(),
         Metric::SuppressedLines => count(reading.suppressed_lines),
         Metric::Delivered
         | Metric::DeliveredSamples
@@ -119,6 +131,7 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         | Metric::WaitingAge
         | Metric::SpoolPayloads
         | Metric::SpoolBytes
+        | Metric::SpoolRoom
         | Metric::SpoolAppends
         | Metric::SpoolRemovals
         | Metric::BreakerOpen => deliveries(metric, reading),
@@ -173,6 +186,11 @@ fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
             Metric::WaitingAge => add(Value::Amount(destination.oldest_age.as_secs_f64())),
             Metric::SpoolPayloads => add(Value::Count(counts.disk.payloads)),
             Metric::SpoolBytes => add(Value::Count(counts.disk.bytes)),
+            Metric::SpoolRoom => {
+                if let Some(room) = counts.room {
+                    add(Value::Count(room));
+                }
+            }
             Metric::SpoolAppends => add(Value::Count(counts.appended)),
             Metric::SpoolRemovals => add(Value::Count(counts.removed)),
             Metric::BreakerOpen => add(Value::Count(u64::from(

@@ -136,11 +136,13 @@ metrics! {
     WaitingAge "profiler_delivery_waiting_age_seconds" Gauge Seconds ["destination"] "Time since the oldest window that waits was closed."
     SpoolPayloads "profiler_spool_payloads" Gauge None ["destination"] "Payloads on disk."
     SpoolBytes "profiler_spool_bytes" Gauge Bytes ["destination"] "Bytes that they take."
+    SpoolRoom "profiler_spool_room_bytes" Gauge Bytes ["destination"] "Bytes that they may take; the oldest are dropped beyond."
     SpoolAppends "profiler_spool_appends_total" Counter None ["destination"] "Payloads written to disk."
     SpoolRemovals "profiler_spool_removals_total" Counter None ["destination"] "Payloads removed from disk."
     BreakerOpen "profiler_delivery_breaker_open" Gauge None ["destination"] "1 while the destination fails and is tried now and then only."
     Cpu "profiler_cpu_seconds_total" Counter Seconds [] "CPU time of the agent's threads."
     Resident "profiler_resident_memory_bytes" Gauge Bytes [] "Resident memory of the agent."
+    Exports "profiler_telemetry_exports_total" Counter None ["signal", "outcome"] "Requests with the agent's own signals over OTLP, by how they ended."
     SuppressedLines "profiler_log_lines_suppressed_total" Counter None [] "Log lines left out because their place wrote too many."
 }
 

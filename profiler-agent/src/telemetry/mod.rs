@@ -4,6 +4,7 @@
 //! told of them, [`measure`] takes the values, [`prometheus`] writes them. [`health`] decides from ages whether
 //! the agent does its work. [`endpoints`] answers `/metrics`, `/healthz` and `/readyz`.
 //! [`log`] writes lines, as many as [`limit`] lets each place write.
+//! [`trace`] makes the spans of windows, which threads publish to profilers; [`otlp`] exports metrics, traces and logs.
 
 pub mod endpoints;
 #[cfg(test)]
@@ -15,8 +16,13 @@ pub mod log;
 pub mod measure;
 pub mod memory;
 pub mod metric;
+pub mod observed;
+pub mod otlp;
+mod process_context;
 pub mod prometheus;
 pub mod reading;
+mod thread_context;
+pub mod trace;
 
 pub use endpoints::{NotReady, Subject};
 pub use reading::Reading;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::otlp::{ExportCounts, Signal};
 use crate::profile::Losses;
 use crate::profile::delivery::DeliveryCounts;
 use crate::profile::window::OutcomeCounts;
@@ -53,6 +54,8 @@ pub struct Reading {
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
+    /// Requests with the agent's own signals, in the order of [`Signal::ALL`].
+    pub exports: [ExportCounts; Signal::ALL.len()],
     /// Log lines that were left out.
     pub suppressed_lines: u64,
 }

@@ -34,7 +34,11 @@ const STAGES: &[&str] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("aya", &["collect"]),
     ("aya_obj", &["collect"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
     ("opentelemetry_proto", &["export"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
     ("axum", &["page", "telemetry"]),
     ("redb", &["store", "spool"]),
     ("anyhow", &["cli"]),

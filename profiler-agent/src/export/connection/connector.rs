@@ -19,7 +19,7 @@ use super::stream::Stream;
 
 /// Makes TCP connections, and TLS on them where there is something to show and to trust.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub struct Connector {
     tcp: HttpConnector,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }

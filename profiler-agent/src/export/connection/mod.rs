@@ -29,9 +29,11 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 
 pub(super) use body::Body;
+pub use connector::Connector;
 pub use error::ClientError;
 pub use header::{HeaderSource, Secret};
 pub(super) use retry_after::retry_after;
+pub use transport::connector;
 pub(super) use transport::{Answer, Failure, Http, Transport};
 
 /// How to reach a receiver.

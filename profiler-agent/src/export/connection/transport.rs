@@ -233,11 +233,19 @@ fn read_tls(connection: &Connection, http: Http) -> Result<Option<Arc<ClientConf
     tls::client_config(&connection.tls, protocols).map(|config| Some(Arc::new(config)))
 }
 
-fn client(
+/// What makes connections for HTTP/2, for a client that is not of this stage. Certificates are read once.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn connector(connection: &Connection) -> Result<Connector, ClientError> {
+    check(&connection.endpoint)?;
+    connecting(connection, read_tls(connection, Http::Two)?)
+}
+
+fn connecting(
     connection: &Connection,
-    http: Http,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Client<Connector, Body>, ClientError> {
+) -> Result<Connector, ClientError> {
     let endpoint = &connection.endpoint;
     let host = endpoint.host().unwrap_or("");
     // An IPv6 address has brackets in an address of HTTP only.
@@ -254,6 +262,15 @@ fn client(
             Some((config, name))
         }
     };
+    Ok(Connector::new(connection.timeout, tls))
+}
+
+fn client(
+    connection: &Connection,
+    http: Http,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Client<Connector, Body>, ClientError> {
+    let connector = connecting(connection, tls)?;
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -261,7 +278,7 @@ fn client(
         .http2_only(http == Http::Two)
         .http1_max_buf_size(MAX_HEADERS)
         .http2_max_header_list_size(MAX_HEADERS as u32)
-        .build(Connector::new(connection.timeout, tls));
+        .build(connector);
     Ok(client)
 }
 

@@ -37,6 +37,14 @@ impl Disk {
             Self::None | Self::Opening | Self::Ready { .. } => None,
         }
     }
+
+    /// Bytes that payloads may take in it, where that is known.
+    pub(super) const fn room(self) -> Option<u64> {
+        match self {
+            Self::Ready { room } | Self::Failing { room, .. } => Some(room),
+            Self::None | Self::Closed { .. } | Self::Opening => None,
+        }
+    }
 }
 
 impl State {

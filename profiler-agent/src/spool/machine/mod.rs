@@ -131,6 +131,11 @@ impl State {
     pub fn on_disk(&self) -> Waiting {
         self.used
     }
+    /// Bytes that payloads may take on disk, where that is known.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        self.disk.room()
+    }
     /// When the oldest one's window was closed.
     #[must_use]
     pub fn oldest(&self) -> Option<UnixTime> {

@@ -11,7 +11,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::limited::Limited;
+use crate::profile::hexadecimal::text_of;
 use crate::telemetry::limit::Verdict;
+use crate::telemetry::thread_context;
 
 /// For a person: time, level, message, fields.
 pub(super) struct Text {
@@ -53,7 +55,8 @@ where
     }
 }
 
-/// For a machine: an object a line, with the fields of the event beside `time`, `level`, `target` and `message`.
+/// For a machine: an object a line, with the fields of the event beside `time`, `level`, `target` and `message`,
+/// and the span that it happened in.
 #[derive(Default)]
 pub(super) struct Json {
     limited: Limited,
@@ -85,6 +88,10 @@ where
         if suppressed > 0 {
             add("suppressed", suppressed.into());
         }
+        if let Some(link) = thread_context::current() {
+            add("trace_id", text_of(&link.trace_id).into());
+            add("span_id", text_of(&link.span_id).into());
+        }
         writeln!(writer, "{}", Value::Object(line))
     }
 }
@@ -93,8 +100,13 @@ where
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    /// An event may have a field called `message` beside its message, which comes first.
     fn add(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
+        let name = match field.name() {
+            "message" if self.0.contains_key("message") => "detail",
+            name => name,
+        };
+        self.0.insert(name.to_owned(), value.into());
     }
 }
 

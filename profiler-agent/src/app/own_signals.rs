@@ -1,0 +1,75 @@
+//! The agent's own signals: who it is in them, and how their receivers are reached.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::agent::{AgentError, Settings};
+use super::clock;
+use crate::export::connection::{self, Connection, TlsFiles};
+use crate::export::otlp;
+use crate::telemetry::otlp::{OwnSignals, Receiver};
+
+/// Longest time for a request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Logs and exports from now on. Within the runtime that connections are to be made in.
+pub(super) fn start(settings: &Settings<'_>) -> Result<OwnSignals, AgentError> {
+    let telemetry = &settings.config.telemetry;
+    let config = telemetry.otlp.config(settings.environment, resource())?;
+    let connect = |receiver: &Receiver| channel(receiver, settings.environment);
+    let now = clock::boot_now().0;
+    Ok(OwnSignals::start(
+        &telemetry.logs.config(),
+        &config,
+        &connect,
+        now,
+    )?)
+}
+
+/// Who the agent is.
+fn resource() -> Vec<(String, String)> {
+    let host = otlp::Host::read();
+    // Every hasher of the standard library has keys of its own.
+    let run = RandomState::new().hash_one(());
+    [
+        ("service.name", Some("profiler-agent".to_owned())),
+        (
+            "service.version",
+            Some(env!("CARGO_PKG_VERSION").to_owned()),
+        ),
+        ("service.instance.id", Some(format!("{run:016x}"))),
+        ("host.id", host.id),
+        ("host.name", host.name),
+        ("host.arch", host.arch.map(str::to_owned)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
+}
+
+/// Connects when there is something to send, and again when a connection breaks: as the exporters of profiles do,
+/// with the certificates that the variables of all signals name.
+fn channel(
+    receiver: &Receiver,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Channel, String> {
+    let file = |name: &str| {
+        let path = environment(&format!("OTEL_EXPORTER_OTLP_{name}"))?;
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    };
+    let connection = Connection {
+        timeout: TIMEOUT,
+        tls: TlsFiles {
+            ca: file("CERTIFICATE"),
+            identity: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
+            server_name: None,
+        },
+        ..Connection::new(receiver.uri())
+    };
+    let connector = connection::connector(&connection).map_err(|error| error.to_string())?;
+    let endpoint = Endpoint::from(receiver.uri()).timeout(TIMEOUT);
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}

@@ -11,10 +11,10 @@ use profiler_agent::aggregate::{Aggregator, Config, Limits};
 use profiler_agent::correlate::{self, Correlator};
 use profiler_agent::export::{otlp, pprof};
 use profiler_agent::profile::{
-    BootTime, BuildId, ClockPair, Executable, ExecutableId, FileOffset, FrameType, Function,
-    LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping, Process,
-    ProcessKey, Profile, ProfileBuilder, RawContext, RawLabel, SampleKey, SamplePeriod, Thread,
-    ThreadName, UnixTime, Window, WindowUuid, merge,
+    BootTime, BuildId, ClockPair, Coding, Executable, ExecutableId, FileOffset, FrameType,
+    Function, LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping,
+    Process, ProcessKey, Profile, ProfileBuilder, RawContext, RawLabel, SampleKey, SamplePeriod,
+    Thread, ThreadName, UnixTime, Window, WindowUuid, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -246,13 +246,6 @@ fn bytes(what: &str, bytes: usize, compressed: usize, samples: u64) {
     println!("{what:<34} {raw:>9.1} bytes/sample {gzip:>9.1} compressed");
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut stream = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    stream.write_all(bytes).expect("memory takes all");
-    stream.finish().expect("memory takes all")
-}
-
 fn aggregate(samples: &[LocatedSample]) -> Window {
     let config = Config {
         period: SamplePeriod::from_hertz(99),
@@ -267,16 +260,19 @@ fn aggregate(samples: &[LocatedSample]) -> Window {
 
 fn encoded(profile: &Profile, name: &str) {
     let samples = profile.sample_count();
-    let options = otlp::Options::default();
-    let request = measure(&format!("{name}: encode OTLP"), samples, || {
-        otlp::encode(profile, WindowUuid::new(profile.start, 1), &options)
-    });
-    let length = request.iter().map(|payload| payload.bytes.len()).sum();
-    let compressed = request
-        .iter()
-        .map(|payload| gzip(&payload.bytes).len())
-        .sum();
-    bytes(&format!("{name}: OTLP"), length, compressed, samples);
+    for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+        let name = format!("{name}: OTLP {}", coding.name().unwrap_or("plain"));
+        let options = otlp::Options {
+            coding,
+            ..otlp::Options::default()
+        };
+        let payloads = measure(&name, samples, || {
+            otlp::encode(profile, WindowUuid::new(profile.start, 1), &options)
+        });
+        let raw = payloads.iter().map(|payload| payload.raw_length as usize);
+        let length = payloads.iter().map(|payload| payload.bytes.len()).sum();
+        bytes(&name, raw.sum(), length, samples);
+    }
     let file = measure(&format!("{name}: encode pprof"), samples, || {
         pprof::encode(profile).expect("memory takes all")
     });

@@ -196,6 +196,7 @@ fn main() {
         limits: Limits::VIEWER,
         status: Box::new(move || live.then(|| status(started))),
         host_names: Vec::new(),
+        further: Default::default(),
         trace_url: Some("https://traces.example/trace/{trace_id}".to_owned()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

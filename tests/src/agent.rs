@@ -75,6 +75,18 @@ pub fn command(arguments: &[&str]) -> Command {
 /// When the agent fails or samples are missing.
 #[must_use]
 pub fn record_process(pid: u32, seconds: f64) -> Recording {
+    record_share(pid, seconds, 0.95)
+}
+
+/// Records one process until it has used some seconds of CPU time: at least `share` of the samples that the
+/// time is worth are there. In a virtual machine that has yet to be given its pages, timers come late while they
+/// are touched first, and what a timer missed is no sample.
+///
+/// # Panics
+///
+/// When the agent fails or samples are missing.
+#[must_use]
+pub fn record_share(pid: u32, seconds: f64, share: f64) -> Recording {
     let directory = TempDir::new().expect("a temporary directory");
     let file = directory.path().join("profile.pb.gz");
     let mut command = command(&["record", "-d", "600", "-F", &FREQUENCY.to_string()]);
@@ -86,7 +98,7 @@ pub fn record_process(pid: u32, seconds: f64) -> Recording {
     until("the workload works", || cpu_seconds(pid) >= start + seconds);
     kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
     let recording = end(&command, agent, &file);
-    let least = seconds * f64::from(FREQUENCY) * 0.95;
+    let least = seconds * f64::from(FREQUENCY) * share;
     let count = recording.profile.count();
     assert!(
         count as f64 >= least,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -23,7 +23,8 @@ const STOP: Duration = Duration::from_secs(5);
 pub struct Daemon {
     child: Child,
     page: SocketAddr,
-    _directory: TempDir,
+    telemetry: SocketAddr,
+    directory: TempDir,
 }
 
 impl Daemon {
@@ -34,28 +35,73 @@ impl Daemon {
     /// When it cannot be started; the other methods, when it does not do as it should.
     #[must_use]
     pub fn start(receiver: SocketAddr) -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
+        let endpoint = format!("http://{receiver}");
+        Self::launch(
+            TempDir::new().expect("a temporary directory"),
+            "",
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)],
+        )
+    }
+
+    /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own.
+    #[must_use]
+    pub fn with(more: &str) -> Self {
+        Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
+    }
+
+    fn launch(directory: TempDir, more: &str, environment: &[(&str, &str)]) -> Self {
         let page = free_address();
+        let telemetry = free_address();
         let file = directory.path().join("agent.yaml");
-        let path = directory.path().display();
-        let config = format!(
-            "sampling: {{frequency: {}, window: 1s}}\nstore: {{directory: {path}/store}}\n\
-             tables: {{cache_directory: {path}/tables}}\npage: {{endpoint: \"{page}\"}}\n",
-            agent::FREQUENCY
-        );
-        fs::write(&file, config).expect("a configuration");
+        let text_of_file = configuration(&directory, page, telemetry, more);
+        fs::write(&file, text_of_file).expect("a configuration");
         let child = agent::command(&["agent", "--config", text(&file)])
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .expect("the agent starts");
         let daemon = Self {
             child,
             page,
-            _directory: directory,
+            telemetry,
+            directory,
         };
         until("the page answers", || TcpStream::connect(page).is_ok());
         daemon
+    }
+
+    /// Its own directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes other keys into its configuration and has it read them.
+    pub fn configure(&self, more: &str) {
+        let file = self.directory.path().join("agent.yaml");
+        fs::write(
+            &file,
+            configuration(&self.directory, self.page, self.telemetry, more),
+        )
+        .expect("a configuration");
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the agent runs");
+    }
+
+    /// Kills it as nothing else does, and starts another one over what it left.
+    #[must_use]
+    pub fn kill_and_start(mut self, more: &str) -> Self {
+        self.child.kill().expect("the agent runs");
+        self.child.wait().expect("the agent ends");
+        let directory = TempDir::new().expect("a temporary directory");
+        let directory = std::mem::replace(&mut self.directory, directory);
+        Self::launch(directory, more, &[])
     }
 
     /// An answer of the query API.
@@ -65,6 +111,14 @@ impl Daemon {
         serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// An answer of the query API; none while the page is not there.
+    #[must_use]
+    pub fn try_ask(&self, path: &str) -> Option<Value> {
+        let answer = try_ask(self.page, path, "").ok()?;
+        let body = (answer.status == 200).then_some(answer.body)?;
+        serde_json::from_slice(&body).ok()
+    }
+
     /// Saves what the store has for a query of `/api/flamegraph`, as pprof.
     pub fn save(&self, query: &str, file: &Path) {
         let body = self.get(&format!("/api/flamegraph?format=pprof&{query}"));
@@ -72,23 +126,22 @@ impl Daemon {
     }
 
     fn get(&self, path: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.page).expect("the page answers");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.page
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
-        let body = answer.split_off(head.expect("a head and a body") + 4);
-        let head = String::from_utf8_lossy(&answer);
-        assert!(
-            head.starts_with("HTTP/1.1 200"),
-            "{path}: {head}{}",
-            String::from_utf8_lossy(&body)
-        );
-        body
+        let answer = ask(self.page, path, "");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, 200, "{path}: {}{text}", answer.head);
+        answer.body
+    }
+
+    /// What the page's address answers to a path.
+    #[must_use]
+    pub fn page(&self, path: &str) -> Answer {
+        ask(self.page, path, "")
+    }
+
+    /// What the address of metrics and probes answers to a path; `headers` are lines of the request.
+    #[must_use]
+    pub fn telemetry(&self, path: &str, headers: &str) -> Answer {
+        ask(self.telemetry, path, headers)
     }
 
     /// Samples by the window's start in ms, as the store has them.
@@ -124,6 +177,68 @@ impl Drop for Daemon {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
     }
+}
+
+fn configuration(
+    directory: &TempDir,
+    page: SocketAddr,
+    telemetry: SocketAddr,
+    more: &str,
+) -> String {
+    let path = directory.path().display().to_string();
+    let frequency = agent::FREQUENCY;
+    let own = [
+        (
+            "sampling",
+            format!("{{frequency: {frequency}, window: 1s}}"),
+        ),
+        ("store", format!("{{directory: {path}/store}}")),
+        ("tables", format!("{{cache_directory: {path}/tables}}")),
+        ("spool", format!("{{directory: {path}/spool}}")),
+        ("page", format!("{{endpoint: \"{page}\"}}")),
+        ("telemetry", format!("{{endpoint: \"{telemetry}\"}}")),
+    ];
+    let mut text = more.replace("DIRECTORY", &path);
+    for (key, value) in own {
+        if !more.contains(&format!("{key}:")) {
+            text.push_str(&format!("{key}: {value}\n"));
+        }
+    }
+    text
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+fn ask(address: SocketAddr, path: &str, headers: &str) -> Answer {
+    try_ask(address, path, headers).expect("an answer")
+}
+
+fn try_ask(address: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let cut = || io::Error::other("a part of an answer");
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    let body = answer.split_off(end.ok_or_else(cut)? + 4);
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok(Answer {
+        status: status.ok_or_else(cut)?,
+        head,
+        body,
+    })
 }
 
 /// An address on loopback that nobody listens on.

@@ -1,7 +1,8 @@
 //! Harness of the suites: builds programs whose truth is known ([`build`], [`bulk`]), runs them
 //! ([`workload`]), profiles them with the real agent ([`agent`]), reads what it saved with
 //! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
-//! runs the agent as a daemon, [`peer`] the programs of others that it works with; [`measure`] tells
+//! runs the agent as a daemon, [`receiver`] keeps what it sends, [`authority`] signs certificates, [`peer`] are the
+//! programs of others that it works with; [`measure`] tells
 //! what either costs. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
 //! and has them say what their runtime knows.
 //!
@@ -9,6 +10,7 @@
 //! the fix where they have not.
 
 pub mod agent;
+pub mod authority;
 pub mod build;
 pub mod bulk;
 pub mod claim;
@@ -20,6 +22,7 @@ pub mod measure;
 pub mod peer;
 pub mod pprof;
 pub mod python;
+pub mod receiver;
 pub mod workload;
 
 use std::path::{Path, PathBuf};

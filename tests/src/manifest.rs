@@ -1,4 +1,4 @@
-//! `deploy/daemonset.yaml`, read by an independent YAML parser.
+//! What is deployed (`deploy/`), read by an independent YAML parser.
 
 use std::process::Command;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use crate::agent::run;
 use crate::workspace;
 
-/// The manifest.
+/// A file below `deploy/`: its documents.
 ///
 /// # Panics
 ///
 /// When it is no YAML, or the parser is not there.
 #[must_use]
-pub fn daemonset() -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+pub fn documents(file: &str) -> Vec<Value> {
+    let script = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(open(sys.argv[1]))), sys.stdout)";
     let mut command = Command::new("/usr/bin/python3");
     command
         .args(["-c", script])
-        .arg(workspace().join("deploy/daemonset.yaml"));
+        .arg(workspace().join("deploy").join(file));
     let output = run(&mut command);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -26,6 +26,36 @@ pub fn daemonset() -> Value {
         "{errors} (`cargo xtask test` installs python3-yaml)"
     );
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn of_kind(kind: &str) -> Value {
+    let mut found = documents("daemonset.yaml")
+        .into_iter()
+        .filter(|document| document["kind"] == kind);
+    let one = found.next().expect(kind);
+    assert!(found.next().is_none(), "more than one {kind}");
+    one
+}
+
+/// The manifest.
+///
+/// # Panics
+///
+/// When there is none, or more.
+#[must_use]
+pub fn daemonset() -> Value {
+    of_kind("DaemonSet")
+}
+
+/// The agent's configuration that is deployed with it.
+///
+/// # Panics
+///
+/// When there is none, or more.
+#[must_use]
+pub fn configuration() -> String {
+    let text = of_kind("ConfigMap")["data"]["agent.yaml"].clone();
+    text.as_str().expect("agent.yaml").to_owned()
 }
 
 /// The manifest's only container.

@@ -394,3 +394,42 @@ fn a_process_that_ends_ends_its_recording() {
     );
     assert_eq!(output.status.success(), Path::new(&file).exists());
 }
+
+#[test]
+fn a_configuration_is_checked_whole_and_shown_without_secrets() {
+    let directory = directory();
+    let file = directory.path().join("agent.yaml");
+    let check = |text_of_file: &str, more: &[&str]| {
+        fs::write(&file, text_of_file).expect("a file");
+        let mut command = agent::command(&["check", "--config", text(&file)]);
+        command.args(more).env("TOKEN", "hunter2");
+        agent::run(&mut command)
+    };
+    let wrong = check(
+        "sampling:\n  frequencyy: 99\nexporters:\n  otlp_grpc: {endpoint: '', timeout: 1ms}\n",
+        &[],
+    );
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = log(&wrong);
+    for line in [
+        "agent.yaml: line 2, column 3: sampling: there is no key `frequencyy`; did you mean `frequency`?",
+        "exporters.otlp_grpc.endpoint: it is missing: write HOST:4317",
+        "exporters.otlp_grpc.timeout: 100ms to 10m",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let right = "exporters:\n  otlp_grpc:\n    endpoint: collector:4317\n    headers: {authorization: '${env:TOKEN}'}\n";
+    let checked = check(right, &[]);
+    assert!(checked.status.success(), "{}", log(&checked));
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("right; exporters: otlp_grpc"));
+    let printed = check(right, &["--print"]);
+    let shown = String::from_utf8_lossy(&printed.stdout);
+    for line in [
+        "frequency: 99",
+        "authorization: \"****\"",
+        "window: \"10s\"",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

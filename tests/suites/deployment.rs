@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use profiler_agent::config::AgentConfig;
 use profiler_tests::agent::{executable, run};
-use profiler_tests::manifest::{capabilities, container, daemonset};
+use profiler_tests::manifest::{capabilities, configuration, container, daemonset};
 use profiler_tests::workspace;
 use serde_json::Value;
 
@@ -100,4 +101,51 @@ fn the_arguments_are_a_command_of_the_agent() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(container["resources"]["limits"]["memory"].is_string());
+}
+
+#[test]
+fn probes_and_scrapes_reach_what_the_configuration_listens_on() {
+    let manifest = daemonset();
+    let container = container(&manifest);
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("agent.yaml");
+    fs::write(&file, configuration()).expect("a file");
+    let config = AgentConfig::read(&file, &|_| None).expect("a configuration of the agent");
+    let endpoint = config.telemetry.endpoint.0.expect("an endpoint");
+    assert!(
+        endpoint.ip().is_unspecified(),
+        "the kubelet asks the pod's address"
+    );
+
+    let port = &container["ports"][0];
+    assert_eq!(port["containerPort"], endpoint.port());
+    for (probe, path) in [
+        ("startupProbe", "/readyz"),
+        ("livenessProbe", "/healthz"),
+        ("readinessProbe", "/readyz"),
+    ] {
+        assert_eq!(container[probe]["httpGet"]["path"], path);
+        assert_eq!(container[probe]["httpGet"]["port"], port["name"]);
+    }
+    let annotations = &manifest["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(
+        annotations["prometheus.io/port"],
+        endpoint.port().to_string()
+    );
+    assert_eq!(annotations["prometheus.io/path"], "/metrics");
+
+    let read = container["args"].as_array().expect("arguments").last();
+    let mounted = container["volumeMounts"].as_array().expect("mounts").iter();
+    let mounted = mounted
+        .filter(|mount| mount["name"] == "config")
+        .map(|mount| {
+            format!(
+                "{}/agent.yaml",
+                mount["mountPath"].as_str().expect("a path")
+            )
+        });
+    assert_eq!(
+        mounted.collect::<Vec<_>>(),
+        [read.and_then(Value::as_str).expect("a path")]
+    );
 }

@@ -5,25 +5,37 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-const PROTO: &str = "proto/profile.proto";
-const GENERATED: &str = "profiler-agent/src/export/pprof/generated.rs";
-const HEADER: &str =
-    "//! Messages of pprof's `profile.proto`. Written by `cargo xtask generate`: do not edit.\n\n";
+/// A file of messages, the types made of it, and what the types are.
+const GENERATED: [(&str, &str, &str); 2] = [
+    (
+        "proto/profile.proto",
+        "profiler-agent/src/export/pprof/generated.rs",
+        "Messages of pprof's `profile.proto`",
+    ),
+    (
+        "proto/push.proto",
+        "profiler-agent/src/export/pyroscope/generated.rs",
+        "Messages of Pyroscope's push API (`proto/push.proto`)",
+    ),
+];
 
-/// Writes `profiler-agent/src/export/pprof/generated.rs` from `proto/profile.proto`. Paths are
-/// relative to the workspace, wherever it is called from.
+/// Writes the types from `proto/`. Paths are relative to the workspace, wherever it is called from.
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask lies in the workspace")?;
-    let generated = generate(root)?;
-    let path = root.join(GENERATED);
-    fs::write(&path, generated).with_context(|| format!("write {}", path.display()))
+    for (proto, path, what) in GENERATED {
+        let code = generate(root, proto)?;
+        let path = root.join(path);
+        let text = format!("//! {what}. Written by `cargo xtask generate`: do not edit.\n\n{code}");
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
 }
 
-fn generate(root: &Path) -> Result<String> {
-    let descriptors = protox::compile([root.join(PROTO)], [root.join("proto")])
-        .with_context(|| format!("compile {PROTO}"))?;
+fn generate(root: &Path, proto: &str) -> Result<String> {
+    let descriptors = protox::compile([root.join(proto)], [root.join("proto")])
+        .with_context(|| format!("compile {proto}"))?;
     let request: Vec<_> = descriptors
         .file
         .into_iter()
@@ -37,7 +49,6 @@ fn generate(root: &Path) -> Result<String> {
     let modules = prost_build::Config::new()
         .generate(request)
         .context("generate Rust types")?;
-    ensure!(modules.len() == 1, "{PROTO} holds one package");
-    let code = modules.into_values().next().context("one module")?;
-    Ok(format!("{HEADER}{code}"))
+    ensure!(modules.len() == 1, "{proto} holds one package");
+    modules.into_values().next().context("one module")
 }

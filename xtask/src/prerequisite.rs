@@ -39,6 +39,12 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3*/ensurepip", "python3-venv"),
     need("/usr/lib/python3/dist-packages/yaml", "python3-yaml"),
+    // What the agent says of itself, and the rules that watch it.
+    need("promtool", "prometheus"),
+    need(
+        "/usr/lib/python3/dist-packages/prometheus_client",
+        "python3-prometheus-client",
+    ),
     // Fetches the Go toolchains whose programs the line table is read of.
     need("pip", "python3-pip"),
     need("node", "nodejs"),
@@ -52,6 +58,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("/usr/bin/busybox", "busybox-static"),
     need("bpftool", "bpftool"),
     need("openssl", "openssl"),
+    need("zstd", "zstd"),
     // The eBPF side and the check for aarch64 rebuild the standard library.
     need("/usr/bin/rustc", "rustc-web"),
     need("/usr/bin/cargo", "cargo-web"),

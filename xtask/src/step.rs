@@ -67,6 +67,13 @@ impl Steps {
             .extend(tests.into_iter().map(|test| format!("{name}: {test}")));
     }
 
+    /// Adds what ran beside these steps.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.tally.passed += other.tally.passed;
+        self.tally.failed += other.tally.failed;
+        self.failures.extend(other.failures);
+    }
+
     /// Prints what failed, then the closing line; an error if anything failed or nothing ran.
     pub(crate) fn close(self) -> Result<()> {
         for failure in &self.failures {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::step::{self, Steps};
@@ -45,63 +46,22 @@ enum Step {
 }
 
 /// Runs the steps; an error if one of them failed.
+///
+/// What compiles for somebody else than the tests (the kernel, aarch64, the release) does so beside what checks
+/// and tests; the suites need the machine for themselves.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let wanted = |step| options.only.is_empty() || options.only.contains(&step);
     let mut steps = Steps::default();
     steps.check("prerequisites", prerequisite::ensure);
-    if wanted(Step::Format) {
-        steps.check("format", || {
-            step::run(cargo().args(["fmt", "--all", "--check"]))?;
-            // A workspace of its own.
-            let targets = "profiler-agent/fuzz/Cargo.toml";
-            step::run(cargo().args(["fmt", "--manifest-path", targets, "--check"]))
-        });
+    let (checks, builds) = thread::scope(|scope| {
+        let builds = scope.spawn(|| options.builds());
+        (options.checks(), builds.join())
+    });
+    steps.join(checks);
+    match builds {
+        Ok(builds) => steps.join(builds),
+        Err(_) => steps.check("builds", || bail!("panicked")),
     }
-    if wanted(Step::Tidy) {
-        steps.check("tidy", tidy::run);
-    }
-    if wanted(Step::Lint) {
-        steps.check("lint", || {
-            let arguments = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--",
-                "-Dwarnings",
-            ];
-            step::run(cargo().args(arguments))
-        });
-        steps.check("fuzz targets", fuzz::check);
-    }
-    if wanted(Step::Ebpf) {
-        steps.check("eBPF objects", || build_ebpf::run(true));
-    }
-    if wanted(Step::Unit) {
-        let arguments = [
-            "--workspace",
-            "--exclude",
-            "profiler-tests",
-            "--locked",
-            "--no-fail-fast",
-        ];
-        steps.tests("unit tests", cargo().arg("test").args(arguments));
-    }
-    if wanted(Step::Aarch64) {
-        steps.check("aarch64", || step::run(&mut check_aarch64()));
-    }
-    if wanted(Step::Suites) || options.with_peers {
-        let mut agent = cargo();
-        agent.args([
-            "build",
-            "--release",
-            "--package",
-            "profiler-agent",
-            "--locked",
-        ]);
-        steps.check("release build", || step::run(&mut agent));
-    }
-    if wanted(Step::Suites) {
+    if options.wants(Step::Suites) {
         let mut all = suites(&[]);
         if options.full {
             all.env("PROFILER_GO_MATRIX", "full");
@@ -112,6 +72,81 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         steps.tests("peers", &mut suites(&["--ignored"]));
     }
     steps.close()
+}
+
+impl Options {
+    fn wants(&self, step: Step) -> bool {
+        self.only.is_empty() || self.only.contains(&step)
+    }
+
+    fn checks(&self) -> Steps {
+        let mut steps = Steps::default();
+        if self.wants(Step::Format) {
+            steps.check("format", || {
+                step::run(cargo().args(["fmt", "--all", "--check"]))?;
+                // A workspace of its own.
+                let targets = "profiler-agent/fuzz/Cargo.toml";
+                step::run(cargo().args(["fmt", "--manifest-path", targets, "--check"]))
+            });
+        }
+        if self.wants(Step::Tidy) {
+            steps.check("tidy", tidy::run);
+        }
+        if self.wants(Step::Lint) {
+            let arguments = [
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--",
+                "-Dwarnings",
+            ];
+            steps.check("lint", || step::run(cargo().args(arguments)));
+            steps.check("fuzz targets", fuzz::check);
+        }
+        if self.wants(Step::Unit) {
+            let arguments = [
+                "--workspace",
+                "--exclude",
+                "profiler-tests",
+                "--locked",
+                "--no-fail-fast",
+            ];
+            steps.tests("unit tests", cargo().arg("test").args(arguments));
+        }
+        if self.wants(Step::Suites) {
+            let arguments = [
+                "test",
+                "--package",
+                "profiler-tests",
+                "--locked",
+                "--no-run",
+            ];
+            steps.check("build of the suites", || step::run(cargo().args(arguments)));
+        }
+        steps
+    }
+
+    fn builds(&self) -> Steps {
+        let mut steps = Steps::default();
+        if self.wants(Step::Ebpf) {
+            steps.check("eBPF objects", || build_ebpf::run(true));
+        }
+        if self.wants(Step::Suites) || self.with_peers {
+            let arguments = [
+                "build",
+                "--release",
+                "--package",
+                "profiler-agent",
+                "--locked",
+            ];
+            steps.check("release build", || step::run(cargo().args(arguments)));
+        }
+        if self.wants(Step::Aarch64) {
+            steps.check("aarch64", || step::run(&mut check_aarch64()));
+        }
+        steps
+    }
 }
 
 /// The suites, one test at a time: each profiles programs whose share of the processor it knows.
@@ -161,13 +196,14 @@ fn check_aarch64() -> Command {
             .current_dir(workspace())
             .env("RUSTC", "/usr/bin/rustc")
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", workspace().join("target/aarch64"))
             .env_remove("RUSTUP_TOOLCHAIN")
             .env_remove("CARGO");
         command
     };
     command
         .args(arguments)
+        // Not to wait for what is built for this machine.
+        .env("CARGO_TARGET_DIR", workspace().join("target/aarch64"))
         .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",

@@ -1,5 +1,6 @@
-//! The daemon: windows into the local store, its page, and OTLP export where an endpoint is set.
+//! The daemon: windows into the local store, its page, and to every exporter.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
@@ -8,27 +9,28 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
+use super::destinations::{DestinationError, Destinations};
 use super::pipeline::{self, Outputs, Totals};
+use super::reading::{Reader, Sources};
+use super::reload::{destinations, reload};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
-use crate::config::AgentConfig;
-use crate::export::otlp::{self, Client};
+use crate::config::{AgentConfig, ConfigError};
+use crate::export::otlp;
 use crate::page::{LiveSource, Page};
 use crate::profile::SamplePeriod;
-use crate::spool;
 use crate::store::{Store, StoreError};
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
+use crate::telemetry::endpoints;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
-/// How long the exporter may go on sending after the signal.
-const FLUSH: Duration = Duration::from_secs(2);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
 /// How long everything else may take after that.
@@ -46,14 +48,22 @@ pub enum AgentError {
     /// The environment's export settings.
     #[error(transparent)]
     Export(#[from] otlp::ConfigError),
-    /// The exporter.
-    #[error("OTLP export: {0}")]
-    Client(#[from] otlp::ClientError),
+    /// An exporter.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
     )]
     Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The address of the agent's own metrics and probes.
+    #[error("{address} of `telemetry.endpoint` cannot be listened on: {source}")]
+    ListenTelemetry {
         /// The address.
         address: std::net::SocketAddr,
         /// What the kernel said.
@@ -73,31 +83,85 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
 }
 
+/// A configuration and where it comes from.
+pub struct Settings<'a> {
+    /// The configuration.
+    pub config: AgentConfig,
+    /// Reads it again, for SIGHUP; nothing where it is the embedded default.
+    pub reread: &'a dyn Fn() -> Option<Result<AgentConfig, ConfigError>>,
+    /// The environment's variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
 /// Runs until SIGTERM or SIGINT. `ready` is told the page's address.
 pub fn run(
-    config: &AgentConfig,
-    environment: impl Fn(&str) -> Option<String>,
-    ready: impl FnOnce(std::net::SocketAddr),
+    settings: &Settings<'_>,
+    ready: impl Fn(std::net::SocketAddr),
 ) -> Result<(), AgentError> {
-    let export = otlp::Config::from_environment(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
-    let result = runtime.block_on(serve(config, export, ready));
+    let result = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(system("handling signals"))?;
+        let mut config = settings.config.clone();
+        let mut before = None;
+        // What is not changed while it runs is changed by starting everything but the process again.
+        loop {
+            let started = Cell::new(false);
+            let ready = |address| {
+                started.set(true);
+                ready(address);
+            };
+            match serve(config.clone(), settings, &mut signals, &ready).await {
+                Ok(End::Stopped) => return Ok(()),
+                Ok(End::Restart(fresh)) => before = Some(std::mem::replace(&mut config, *fresh)),
+                Err(error) => match before.take() {
+                    Some(old) if !started.get() => {
+                        tracing::error!("the old configuration stays in effect: {error}");
+                        config = old;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    });
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
 }
 
+/// Why [`serve`] ended.
+enum End {
+    /// A signal asked for it.
+    Stopped,
+    /// It is to go on with this.
+    Restart(Box<AgentConfig>),
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 async fn serve(
-    config: &AgentConfig,
-    export: Option<otlp::Config>,
-    ready: impl FnOnce(std::net::SocketAddr),
-) -> Result<(), AgentError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("handling SIGTERM"))?;
+    config: AgentConfig,
+    settings: &Settings<'_>,
+    signals: &mut Signals,
+    ready: &impl Fn(std::net::SocketAddr),
+) -> Result<End, AgentError> {
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -108,6 +172,13 @@ async fn serve(
     let address = listener
         .local_addr()
         .map_err(system("the page's address"))?;
+    let own_listener = match config.telemetry.endpoint.0 {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|source| AgentError::ListenTelemetry { address, source })?)
+        }
+    };
     let limits = crate::store::Limits {
         max_bytes: config.store.max_size.0,
         max_age: config.store.max_age.0,
@@ -116,18 +187,13 @@ async fn serve(
     let totals = Arc::new(Mutex::new(Totals::default()));
     let (stopping, stopped) = watch::channel(false);
 
-    let exporter = match export {
-        Some(export) => Some(exporter(export, stopped.clone())?),
-        None => None,
-    };
+    let mut destinations = Destinations::start(destinations(&config, settings.environment)?)?;
     let (symbolizer, handle) =
         SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
     let outputs = Outputs {
         store: Arc::clone(&store),
-        export: exporter
-            .as_ref()
-            .map(|exporter| (exporter.queue.clone(), exporter.options.clone())),
+        outlets: destinations.outlets(),
         totals: Arc::clone(&totals),
         // Every hasher of the standard library has keys of its own.
         run: RandomState::new().hash_one(()),
@@ -135,19 +201,28 @@ async fn serve(
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
     let hurry = handle.hurry();
+    let symbols = handle.usage();
     let collector = Collector::start(
-        collector_config(config),
+        collector_config(&config),
         WindowSink {
             windows,
             new_locations: Box::new(move |frames| handle.prefetch(frames)),
         },
     )?;
+    let reader = Arc::new(Reader::new(Sources {
+        gauges: Arc::clone(&collector.gauges),
+        totals: Arc::clone(&totals),
+        symbols,
+        store: (Arc::clone(&store), limits.max_bytes),
+        outlets: destinations.outlets(),
+        window: config.sampling.window.0,
+    }));
     let status = Status::new(
         config.sampling.window.0,
         Arc::clone(&collector.gauges),
         Arc::clone(&totals),
         (Arc::clone(&store), limits.max_bytes),
-        exporter.as_ref().map(|exporter| exporter.queue.clone()),
+        destinations.outlets(),
     );
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
@@ -156,19 +231,31 @@ async fn serve(
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
+        further: endpoints::routes(Arc::clone(&reader) as _),
     };
-    let page = tokio::spawn(page.serve(listener, until_stopped(stopped)));
+    let page = tokio::spawn(page.serve(listener, until_stopped(stopped.clone())));
+    if let Some(listener) = own_listener {
+        let subject = Arc::clone(&reader) as _;
+        tokio::spawn(endpoints::serve(listener, subject, until_stopped(stopped)));
+    }
     ready(address);
 
+    let mut config = config;
     let mut watch_over = tokio::time::interval(Duration::from_secs(1));
-    loop {
+    let end = loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = watch_over.tick() => if collector.ended() { break },
+            _ = signals.interrupt.recv() => break End::Stopped,
+            _ = signals.terminate.recv() => break End::Stopped,
+            _ = signals.hangup.recv() => {
+                if let Some(fresh) = reload(&mut config, settings, &mut destinations).await {
+                    break End::Restart(Box::new(fresh));
+                }
+            }
+            _ = watch_over.tick() => if collector.ended() { break End::Stopped },
         }
-    }
+    };
     let stop_started = Instant::now();
+    reader.stop();
     tracing::info!("stopping");
     let collected = tokio::task::spawn_blocking(move || {
         let stopped = collector.stop();
@@ -186,15 +273,13 @@ async fn serve(
     };
     // A receiver of this channel is gone when its task is done: nothing to tell it.
     let _ = stopping.send(true);
-    if let Some(exporter) = exporter {
-        let _ = tokio::time::timeout(FLUSH + Duration::from_millis(200), exporter.task).await;
-        let counts = exporter.queue.counts();
-        tracing::info!(delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
+    for (exporter, counts) in destinations.stop().await {
+        tracing::info!(exporter, delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
     }
     let _ = tokio::time::timeout(Duration::from_millis(300), page).await;
     tracing::info!(took = ?stop_started.elapsed(), "stopped");
     match collected {
-        Ok(Ok((Ok(()), true))) => Ok(()),
+        Ok(Ok((Ok(()), true))) => Ok(end),
         Ok(Ok((Err(error), _))) => Err(error.into()),
         Ok(Ok((Ok(()), false)) | Err(_)) => {
             Err(system("a thread panicked")(io::ErrorKind::Other.into()))
@@ -219,32 +304,6 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
         }),
         correlation: config.labels.correlation(),
     }
-}
-
-struct Exporter {
-    queue: spool::Handle,
-    options: otlp::Options,
-    task: tokio::task::JoinHandle<()>,
-}
-
-/// Starts to deliver to the endpoint that the environment names.
-fn exporter(config: otlp::Config, stopped: watch::Receiver<bool>) -> Result<Exporter, AgentError> {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let name = config.endpoint.to_string();
-    tracing::info!(endpoint = %name, "exporting OTLP profiles");
-    let options = config.options(otlp::Host::read());
-    let client = Client::new(config)?;
-    let config = spool::Config::default();
-    let started = spool::start(&name, config, None, client);
-    let (queue, driver) = started.map_err(system("starting the exporter"))?;
-    let task = tokio::spawn(driver.run(until_stopped(stopped), FLUSH));
-    Ok(Exporter {
-        queue,
-        options,
-        task,
-    })
 }
 
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {

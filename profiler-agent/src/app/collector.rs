@@ -80,6 +80,10 @@ pub struct CollectorGauges {
     pub tables_outstanding: AtomicU64,
     /// Boot-clock nanoseconds of the last turn.
     pub last_turn: AtomicU64,
+    /// Boot-clock nanoseconds of when the last window was closed, or sampling began.
+    pub last_close: AtomicU64,
+    /// Bytes of the rings.
+    pub ring_bytes: AtomicU64,
     /// Times that the sampling program ran, where the kernel counts.
     pub runs: AtomicU64,
     /// Nanoseconds that took.

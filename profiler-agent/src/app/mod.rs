@@ -6,17 +6,23 @@
 //! - `turns`, `demand`: what that thread does, and which tables it asks for; `runtimes`: what it tells the
 //!   kernel side of language runtimes.
 //! - [`record`]: a recording, from start to profile; `launch` starts its command.
-//! - [`agent`]: the daemon; `pipeline` is its thread behind the collector.
+//! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
+//!   changes them.
+//! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
+mod bpf_memory;
 pub mod clock;
 mod codec;
 pub mod collector;
 mod demand;
+pub mod destinations;
 mod launch;
 pub mod pipeline;
+mod reading;
 pub mod record;
+mod reload;
 pub mod report;
 mod resources;
 mod runtimes;

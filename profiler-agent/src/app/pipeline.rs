@@ -1,4 +1,4 @@
-//! The thread behind the collector: windows to profiles, to the store and to the exporter.
+//! The thread behind the collector: windows to profiles, to the store and to the destinations.
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock;
-use crate::export::{otlp, pprof};
+use super::destinations::Outlets;
+use crate::export::pprof;
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid};
-use crate::spool;
+use crate::profile::{
+    BootTime, LossCause, Losses, Profile, Window, WindowLinks, WindowSummary, WindowUuid,
+};
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
+use crate::telemetry::executables::Executables;
 
 /// Totals of all windows so far.
 #[derive(Clone, Debug, Default)]
@@ -20,14 +23,20 @@ pub struct Totals {
     pub samples: u64,
     /// How stacks ended.
     pub outcomes: OutcomeCounts,
+    /// How they ended by executable.
+    pub executables: Executables,
     /// What was lost.
     pub losses: Losses,
+    /// Windows.
+    pub windows: u64,
+    /// When the last one was named.
+    pub last: BootTime,
 }
 
 /// Where profiles go.
 pub(super) struct Outputs {
     pub(super) store: Arc<Store>,
-    pub(super) export: Option<(spool::Handle, otlp::Options)>,
+    pub(super) outlets: Outlets,
     pub(super) totals: Arc<Mutex<Totals>>,
     /// The random number of this run of the agent.
     pub(super) run: u64,
@@ -66,7 +75,11 @@ impl Outputs {
         for counts in &profile.outcomes {
             totals.outcomes.merge(counts);
         }
+        let processes = profile.processes.iter().map(AsRef::as_ref);
+        totals.executables.add(processes.zip(&profile.outcomes));
         totals.losses.merge(&profile.losses);
+        totals.windows += 1;
+        totals.last = clock::boot_now();
     }
 
     fn keep(&self, profile: &Profile, late: &mut Losses) {
@@ -87,14 +100,10 @@ impl Outputs {
     }
 
     fn export(&self, profile: &Profile) {
-        let Some((queue, options)) = &self.export else {
-            return;
-        };
-        if profile.samples.is_empty() {
-            return;
+        if !profile.samples.is_empty() {
+            let window = WindowUuid::new(profile.start, self.run);
+            self.outlets.deliver(profile, window);
         }
-        let window = WindowUuid::new(profile.start, self.run);
-        queue.push(otlp::encode(profile, window, options));
     }
 }
 

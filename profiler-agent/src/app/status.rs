@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::clock;
 use super::collector::CollectorGauges;
+use super::destinations::Outlets;
 use super::pipeline::Totals;
 use crate::page::{AgentStatus, StoreStatus};
 use crate::profile::{BootTime, UnixTime};
-use crate::spool;
 use crate::store::Store;
 
 /// Gathers the numbers when it is asked.
@@ -21,7 +21,7 @@ pub(super) struct Status {
     totals: Arc<Mutex<Totals>>,
     store: Arc<Store>,
     store_limit: u64,
-    exporter: Option<spool::Handle>,
+    outlets: Outlets,
     cpus: u32,
     /// When CPU time was looked at last, and what it was.
     looked: Mutex<(BootTime, Duration, Option<f64>)>,
@@ -36,7 +36,7 @@ impl Status {
         gauges: Arc<CollectorGauges>,
         totals: Arc<Mutex<Totals>>,
         (store, store_limit): (Arc<Store>, u64),
-        exporter: Option<spool::Handle>,
+        outlets: Outlets,
     ) -> Self {
         let clocks = clock::pair();
         Self {
@@ -47,7 +47,7 @@ impl Status {
             totals,
             store,
             store_limit,
-            exporter,
+            outlets,
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u32),
             looked: Mutex::new((clocks.boot, clock::own_cpu(), None)),
         }
@@ -62,8 +62,8 @@ impl Status {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut losses = totals.losses.clone();
-        if let Some(exporter) = &self.exporter {
-            losses.merge(&exporter.counts().losses);
+        for (_, counts) in self.outlets.counts() {
+            losses.merge(&counts.losses);
         }
         let running = now.since(self.started_boot);
         let into_window = running.as_secs_f64() % self.window.as_secs_f64();
@@ -120,7 +120,7 @@ impl Status {
 }
 
 /// Resident memory of this process, from `/proc/self/statm`.
-fn resident_bytes() -> Option<u64> {
+pub(super) fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)

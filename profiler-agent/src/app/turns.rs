@@ -193,6 +193,7 @@ impl Running {
         let now = boot_now();
         // The window begins when sampling does.
         drop(self.aggregator.close(now, Losses::default()));
+        self.gauges.last_close.store(now.0, Ordering::Relaxed);
         self.window_end = now.plus(self.window);
         self.next_turn = now.plus(FIRST_TURNS);
         self.next_second = now.plus(SECOND);
@@ -444,6 +445,9 @@ impl Running {
         losses.merge(&self.resources.take_losses());
         losses.merge(&self.correlator.take_losses());
         let window = self.aggregator.close(end, losses);
+        self.gauges
+            .last_close
+            .store(boot_now().0, Ordering::Relaxed);
         if let Err(TrySendError::Full(window)) = self.sink.windows.try_send(window) {
             // Counted in the next window that finds room.
             self.losses.merge(&window.losses);
@@ -473,6 +477,7 @@ impl Running {
         set(&gauges.table_bytes, self.kernel.publisher.table_bytes());
         set(&gauges.tables_outstanding, self.demand.outstanding() as u64);
         set(&gauges.last_turn, now.0);
+        set(&gauges.ring_bytes, self.kernel.rings.bytes());
         if let Some((runs, nanoseconds)) = self.kernel.sample_cost() {
             set(&gauges.runs, runs);
             set(&gauges.run_nanoseconds, nanoseconds);

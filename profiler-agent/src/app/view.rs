@@ -61,6 +61,7 @@ pub fn run(
         status: Box::new(|| None),
         host_names: Vec::new(),
         trace_url: None,
+        further: Default::default(),
     };
     let failed = |what: String| move |source| ViewError::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()

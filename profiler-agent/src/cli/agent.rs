@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::{self, fail};
-use crate::app::agent::{self, AgentError};
+use crate::app::agent::{self, AgentError, Settings};
 use crate::config::AgentConfig;
 use crate::telemetry::log;
 
@@ -20,15 +20,25 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    log::to_terminal("info");
     crate::telemetry::memory::keep_small();
-    let config = match arguments.config.as_deref().map(AgentConfig::read) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let read = || {
+        let path = arguments.config.as_deref()?;
+        Some(AgentConfig::read(path, &environment))
+    };
+    let config = match read() {
         None => AgentConfig::default(),
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
+    log::start(&config.telemetry.logs.config());
     let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
-    match agent::run(&config, |name| std::env::var(name).ok(), ready) {
+    let settings = Settings {
+        config,
+        reread: &read,
+        environment: &environment,
+    };
+    match agent::run(&settings, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(code_of(&error), &error),
     }

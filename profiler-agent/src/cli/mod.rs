@@ -1,6 +1,7 @@
 //! The commands, one file each, and what their exit codes mean.
 
 mod agent;
+mod check;
 mod duration;
 mod exit;
 mod record;
@@ -31,6 +32,8 @@ enum Command {
     ///
     /// With OTEL_EXPORTER_OTLP_ENDPOINT set it also exports every window as OTLP profiles.
     Agent(agent::Arguments),
+    /// Says what is wrong with a configuration file, with line and column, or that it is right.
+    Check(check::Arguments),
     /// Shows saved profiles on the page.
     View(view::Arguments),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Record(arguments) => record::run(&arguments),
         Command::Agent(arguments) => agent::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
     }
 }

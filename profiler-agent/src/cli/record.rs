@@ -46,7 +46,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    log::to_terminal("warn");
+    log::to_terminal(log::LogLevel::Warn);
     let format = match &arguments.format {
         Some(name) => Format::from_name(name),
         None => Format::from_path(&arguments.output),

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    log::to_terminal("warn");
+    log::to_terminal(log::LogLevel::Warn);
     let ready = |address| eprintln!("the page is on http://{address}/ (Ctrl-C ends it)");
     match view::run(&arguments.files, arguments.listen, ready) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,11 @@
 //! What is kept of the labels that programs give themselves.
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::correlate::{self, KeyPattern, Keys};
 
 /// Labels of the code itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Labels {
     /// Keys that are kept.
@@ -30,6 +30,12 @@ impl<'de> Deserialize<'de> for Pattern {
                 "`{text}` is no key: write one whole, or its beginning and `*`"
             ))
         })
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

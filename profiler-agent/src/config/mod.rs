@@ -1,25 +1,44 @@
 //! What the user asked for, validated.
 //!
-//! The file is YAML; every key has a default, an unknown key is refused with its line and column.
-//! Durations and sizes carry their unit: `10s`, `512MiB`.
+//! The file is YAML; every key has a default, an unknown key is refused with its line and column and with what
+//! may have been meant. Durations and sizes carry their unit: `10s`, `512MiB`; `${env:NAME}` is what the environment
+//! says. A file is validated as a whole: every section and exporter says what is wrong with it.
 
+mod destination;
+pub mod exporter;
 mod labels;
+mod problem;
 mod quantity;
+mod sections;
+mod show;
+mod telemetry;
+mod text;
 mod trace_url;
+mod validate;
+mod yaml;
 
-use std::net::SocketAddr;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+pub use destination::{Destination, Kind};
+pub use exporter::Exporter;
 pub use labels::Labels;
-use quantity::{Bytes, Span};
+pub use problem::{Place, Problem};
+pub use sections::{Page, Sampling, Spool, Store, Sync, Tables};
+pub use telemetry::Telemetry;
 pub use trace_url::TraceUrl;
+use yaml::{Node, Value};
+
+/// Bytes of a configuration file.
+const MAX_LENGTH: u64 = 1 << 20;
 
 /// The agent's configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AgentConfig {
     /// How samples are taken.
     pub sampling: Sampling,
@@ -31,93 +50,28 @@ pub struct AgentConfig {
     pub store: Store,
     /// The page.
     pub page: Page,
+    /// What the agent says about itself.
+    pub telemetry: Telemetry,
+    /// What waits on disk for exporters.
+    pub spool: Spool,
+    /// Where profiles go, by name.
+    pub exporters: BTreeMap<String, Exporter>,
 }
 
-/// How samples are taken.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sampling {
-    /// Samples a second on each CPU: 1 to 10,000.
-    pub frequency: u32,
-    /// Length of a window: 1 s to 10 min.
-    pub window: Span,
-}
+/// The keys of a file, in the order of the documentation.
+const KEYS: [&str; 8] = [
+    "sampling",
+    "tables",
+    "labels",
+    "store",
+    "page",
+    "telemetry",
+    "spool",
+    "exporters",
+];
 
-/// Unwind tables.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tables {
-    /// Bytes of them in the kernel.
-    pub max_size: Bytes,
-    /// Where they are kept between runs; nowhere when empty.
-    pub cache_directory: PathBuf,
-    /// Bytes that the cache may hold.
-    pub cache_max_size: Bytes,
-}
-
-/// The local store.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Store {
-    /// Where it is.
-    pub directory: PathBuf,
-    /// Length of its file.
-    pub max_size: Bytes,
-    /// Age of its oldest window.
-    pub max_age: Span,
-}
-
-/// The page.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Page {
-    /// Address and port.
-    pub endpoint: SocketAddr,
-    /// Names besides loopback's under which the page may be asked for.
-    pub host_names: Vec<String>,
-    /// Where traces are looked at.
-    pub trace_url: TraceUrl,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self {
-            frequency: 99,
-            window: Span(Duration::from_secs(10)),
-        }
-    }
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self {
-            max_size: Bytes(48 << 20),
-            cache_directory: "/var/cache/profiler-agent".into(),
-            cache_max_size: Bytes(256 << 20),
-        }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        let limits = crate::store::Limits::default();
-        Self {
-            directory: "/var/lib/profiler-agent".into(),
-            max_size: Bytes(limits.max_bytes),
-            max_age: Span(limits.max_age),
-        }
-    }
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self {
-            endpoint: SocketAddr::from(([127, 0, 0, 1], 4099)),
-            host_names: Vec::new(),
-            trace_url: TraceUrl::default(),
-        }
-    }
-}
+/// The kinds of exporters.
+const KINDS: [&str; 4] = ["otlp_grpc", "otlp_http", "pyroscope", "file"];
 
 /// A configuration that cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -131,177 +85,177 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("{path}: {problem}")]
-    Malformed {
+    #[error("{}", lines(path, problems))]
+    Wrong {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with line and column.
-        problem: String,
+        /// What is wrong, in the file's order; never empty.
+        problems: Vec<Problem>,
     },
-    /// A value is out of its range.
-    #[error("{key}: {fix}")]
-    Range {
-        /// The key.
-        key: &'static str,
-        /// What it may be.
-        fix: &'static str,
-    },
+}
+
+fn lines(path: &Path, problems: &[Problem]) -> String {
+    let path = path.display();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{path}: {problem}"))
+        .collect();
+    lines.join("\n")
 }
 
 impl AgentConfig {
-    /// Reads and validates a file.
+    /// Reads and validates a file; `environment` has what `${env:NAME}` stands for.
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+    pub fn read(
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
-        Self::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
+        };
+        let length = std::fs::metadata(path).map_err(unreadable)?.len();
+        if length > MAX_LENGTH {
+            return Err(unreadable(std::io::Error::other("it is longer than 1 MiB")));
         }
-        let config: Self =
-            serde_saphyr::from_str(text).map_err(|error| ConfigError::Malformed {
-                path: path.to_owned(),
-                problem: error.to_string(),
-            })?;
-        config.validate()?;
-        Ok(config)
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, environment).map_err(|problems| ConfigError::Wrong {
+            path: path.to_owned(),
+            problems,
+        })
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
-        let in_range = |holds: bool, key, fix| {
-            if holds {
-                Ok(())
-            } else {
-                Err(ConfigError::Range { key, fix })
+    /// The configuration that a file's text says.
+    ///
+    /// # Errors
+    /// All that is wrong, in the file's order.
+    pub fn parse(
+        text: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Problem>> {
+        let root = Node::parse(text, environment).map_err(|problem| vec![problem])?;
+        let mut config = Self::default();
+        let mut problems = Vec::new();
+        match &root.value {
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    if let Err(problem) = config.section(&key.text, value, &mut problems) {
+                        problems.push(problem.within(&key.text, key.place));
+                    }
+                }
+            }
+            _ if root.is_null() => {}
+            _ => problems.push(Problem::at(
+                root.place,
+                "keys with values are expected: write `key: value`, one a line",
+            )),
+        }
+        // Of a section that was not read there is nothing to say but that.
+        let read = |path: &[String]| {
+            !problems
+                .iter()
+                .any(|problem| path.starts_with(&problem.path))
+        };
+        let values: Vec<Problem> = config
+            .problems()
+            .into_iter()
+            .filter(|problem| read(&problem.path))
+            .map(|mut problem| {
+                problem.place = Some(root.place_of(&problem.path));
+                problem
+            })
+            .collect();
+        problems.extend(values);
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        problems.sort_by_key(|problem| problem.place);
+        Err(problems)
+    }
+
+    fn section(
+        &mut self,
+        key: &str,
+        value: &Node,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Problem> {
+        fn fill<'a, T: Deserialize<'a>>(place: &mut T, value: &'a Node) -> Result<(), Problem> {
+            *place = yaml::read(value).map_err(|mut problem| {
+                problem.place.get_or_insert(value.place);
+                problem
+            })?;
+            Ok(())
+        }
+        match key {
+            "sampling" => fill(&mut self.sampling, value),
+            "tables" => fill(&mut self.tables, value),
+            "labels" => fill(&mut self.labels, value),
+            "store" => fill(&mut self.store, value),
+            "page" => fill(&mut self.page, value),
+            "telemetry" => fill(&mut self.telemetry, value),
+            "spool" => fill(&mut self.spool, value),
+            "exporters" => self.exporters(value, problems),
+            _ => Err(unknown("there is no key", key, &KEYS)),
+        }
+    }
+
+    fn exporters(&mut self, value: &Node, problems: &mut Vec<Problem>) -> Result<(), Problem> {
+        let entries = match &value.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ if value.is_null() => &[],
+            _ => {
+                return Err(Problem::at(
+                    value.place,
+                    "exporters have names: write `otlp_grpc:` with its keys below it",
+                ));
             }
         };
-        let window = self.sampling.window.0;
-        in_range(
-            (1..=10_000).contains(&self.sampling.frequency),
-            "sampling.frequency",
-            "1 to 10000 samples a second",
-        )?;
-        in_range(
-            (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&window),
-            "sampling.window",
-            "1s to 10m",
-        )?;
-        in_range(
-            (1..=Labels::MOST_VALUES).contains(&self.labels.max_values),
-            "labels.max_values",
-            "1 to 10000",
-        )?;
-        in_range(
-            self.tables.max_size.0 >= 1 << 20,
-            "tables.max_size",
-            "at least 1MiB",
-        )?;
-        in_range(
-            self.store.max_size.0 >= crate::store::Limits::MIN_BYTES,
-            "store.max_size",
-            "at least 8MiB",
-        )?;
-        in_range(
-            self.store.max_age.0 >= window,
-            "store.max_age",
-            "at least one window",
-        )
+        for (name, written) in entries {
+            match exporter(&name.text, written) {
+                Ok(exporter) => {
+                    self.exporters.insert(name.text.clone(), exporter);
+                }
+                Err(problem) => {
+                    problems.push(
+                        problem
+                            .within(&name.text, name.place)
+                            .within("exporters", name.place),
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::correlate::{self, KeyPattern};
-
-    fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
-        AgentConfig::parse(text, Path::new("agent.yaml"))
+/// `KIND` or `KIND/NAME`, as the collector names components.
+fn exporter(name: &str, written: &Node) -> Result<Exporter, Problem> {
+    let (kind, own) = match name.split_once('/') {
+        Some((kind, own)) => (kind, Some(own)),
+        None => (name, None),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if own.is_some_and(|own| own.is_empty() || own.len() > 64 || !own.chars().all(is_plain)) {
+        return Err(Problem::new(
+            "what follows the `/` is letters, digits, `_`, `-` and `.`",
+        ));
     }
-
-    #[test]
-    fn an_empty_file_is_the_default() {
-        assert_eq!(parse("").unwrap(), AgentConfig::default());
-        assert_eq!(
-            AgentConfig::default().labels.correlation(),
-            correlate::Config::default()
-        );
-        assert_eq!(
-            parse("# nothing\nsampling: {}\n").unwrap(),
-            AgentConfig::default()
-        );
+    match kind {
+        "otlp_grpc" => yaml::read(written).map(Exporter::OtlpGrpc),
+        "otlp_http" => yaml::read(written).map(Exporter::OtlpHttp),
+        "pyroscope" => yaml::read(written).map(Exporter::Pyroscope),
+        "file" => yaml::read(written).map(Exporter::File),
+        "otlp" => Err(Problem::new("write `otlp_grpc` or `otlp_http`")),
+        "otlphttp" => Err(Problem::new("write `otlp_http`")),
+        _ => Err(unknown("there is no exporter", kind, &KINDS)),
     }
+}
 
-    #[test]
-    fn every_key_is_read() {
-        let text = "sampling:\n  frequency: 199\n  window: 15s\ntables:\n  max_size: 8MiB\n  \
-                    cache_directory: /a\n  cache_max_size: 1GiB\nlabels:\n  \
-                    include: [http.*, user]\n  exclude: [http.path]\n  max_values: 10\n  \
-                    goroutine_ids: true\nstore:\n  directory: /b\n  \
-                    max_size: 64MiB\n  max_age: 2h\npage:\n  endpoint: 127.0.0.1:1234\n  \
-                    host_names: [profiler.example]\n  trace_url: \
-                    \"https://ui.example/trace/{trace_id}?span={span_id}\"\n";
-        let config = parse(text).unwrap();
-        assert_eq!(config.sampling.frequency, 199);
-        assert_eq!(config.sampling.window.0, Duration::from_secs(15));
-        assert_eq!(config.tables.max_size.0, 8 << 20);
-        assert_eq!(config.tables.cache_directory, Path::new("/a"));
-        assert_eq!(config.tables.cache_max_size.0, 1 << 30);
-        let labels = config.labels.correlation();
-        let pattern = |text| KeyPattern::parse(text).unwrap();
-        assert_eq!(labels.keys.include, [pattern("http.*"), pattern("user")]);
-        assert_eq!(labels.keys.exclude, [pattern("http.path")]);
-        assert_eq!((labels.max_values, labels.goroutine_ids), (10, true));
-        assert_eq!(config.store.directory, Path::new("/b"));
-        assert_eq!(config.store.max_size.0, 64 << 20);
-        assert_eq!(config.store.max_age.0, Duration::from_secs(7200));
-        assert_eq!(config.page.endpoint.port(), 1234);
-        assert_eq!(config.page.host_names, ["profiler.example"]);
-        assert_eq!(
-            config.page.trace_url.0.as_deref(),
-            Some("https://ui.example/trace/{trace_id}?span={span_id}")
-        );
-    }
-
-    #[test]
-    fn the_readme_shows_the_defaults() {
-        let readme = include_str!("../../../README.md");
-        let (_, rest) = readme.split_once("```yaml\n").unwrap();
-        let (yaml, _) = rest.split_once("```").unwrap();
-        assert_eq!(parse(yaml).unwrap(), AgentConfig::default());
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let unknown = parse("sampling:\n  frequencyy: 99\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            unknown.contains("frequencyy") && unknown.contains("line 2"),
-            "{unknown}"
-        );
-        assert!(
-            unknown.contains("expected one of frequency"),
-            "what is expected: {unknown}"
-        );
-        let unit = parse("sampling:\n  window: 10\n").unwrap_err().to_string();
-        assert!(unit.contains("10s"), "{unit}");
-        for (text, key) in [
-            ("sampling: {frequency: 0}", "sampling.frequency"),
-            ("sampling: {window: 1h}", "sampling.window"),
-            ("tables: {max_size: 1KiB}", "tables.max_size"),
-            ("labels: {max_values: 0}", "labels.max_values"),
-            ("labels: {include: ['*.user']}", "*.user"),
-            ("store: {max_size: 1MiB}", "store.max_size"),
-            ("store: {max_age: 1s}", "store.max_age"),
-        ] {
-            assert!(parse(text).unwrap_err().to_string().contains(key), "{text}");
-        }
-    }
+fn unknown(what: &str, written: &str, known: &[&str]) -> Problem {
+    Problem::new(match problem::meant(written, known) {
+        Some(name) => format!("{what} `{written}`; did you mean `{name}`?"),
+        None => format!("{what} `{written}`; there are {}", known.join(", ")),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A duration: `500ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,17 +12,19 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
+const MILLISECONDS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+const BYTES: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let units = [
-            ("ms", 1),
-            ("s", 1000),
-            ("m", 60_000),
-            ("h", 3_600_000),
-            ("d", 86_400_000),
-        ];
         let text = String::deserialize(deserializer)?;
-        product(&text, &units)
+        product(&text, &MILLISECONDS)
             .map(|milliseconds| Self(Duration::from_millis(milliseconds)))
             .ok_or_else(|| {
                 de::Error::custom(format!(
@@ -34,12 +36,31 @@ impl<'de> Deserialize<'de> for Span {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
         let text = String::deserialize(deserializer)?;
-        product(&text, &units).map(Self).ok_or_else(|| {
+        product(&text, &BYTES).map(Self).ok_or_else(|| {
             de::Error::custom(format!("`{text}` is no size: write 64KiB, 512MiB or 1GiB"))
         })
     }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        serializer.serialize_str(&quotient(milliseconds, &MILLISECONDS))
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&quotient(self.0, &BYTES))
+    }
+}
+
+/// The number in the largest unit that it is a multiple of; in the smallest, rounded up, else.
+fn quotient(number: u64, units: &[(&str, u64)]) -> String {
+    let whole = |(_, factor): &&(&str, u64)| number > 0 && number.is_multiple_of(*factor);
+    let (name, factor) = units.iter().rev().find(whole).unwrap_or(&units[0]);
+    format!("{}{name}", number.div_ceil(*factor))
 }
 
 /// The number times its unit; `None` without a known unit, or when it does not fit.
@@ -48,4 +69,32 @@ fn product(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(unit_at);
     let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (milliseconds, text) in [
+            (0, "0ms"),
+            (500, "500ms"),
+            (1500, "1500ms"),
+            (10_000, "10s"),
+            (60_000, "1m"),
+            (86_400_000, "1d"),
+        ] {
+            assert_eq!(quotient(milliseconds, &MILLISECONDS), text);
+            assert_eq!(product(text, &MILLISECONDS), Some(milliseconds));
+        }
+        for (bytes, text) in [
+            (4 << 20, "4MiB"),
+            (1 << 30, "1GiB"),
+            (1536 << 10, "1536KiB"),
+        ] {
+            assert_eq!(quotient(bytes, &BYTES), text);
+            assert_eq!(product(text, &BYTES), Some(bytes));
+        }
+    }
 }

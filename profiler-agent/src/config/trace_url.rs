@@ -1,6 +1,6 @@
 //! The address of a trace in another user interface.
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An http or https address with `{trace_id}` or `{span_id}` in it; the empty text stands for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,12 @@ impl<'de> Deserialize<'de> for TraceUrl {
                 "`{text}` {problem}: write an address like https://ui.example/trace/{{trace_id}}"
             ))),
         }
+    }
+}
+
+impl Serialize for TraceUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_deref().unwrap_or_default())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which keys of labels are wanted.
 
+use std::fmt;
+
 /// A key, or with a trailing `*` all keys that begin with what stands before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPattern {
@@ -28,6 +30,13 @@ impl KeyPattern {
         } else {
             *key == *self.text
         }
+    }
+}
+
+impl fmt::Display for KeyPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)?;
+        formatter.write_str(if self.any_ending { "*" } else { "" })
     }
 }
 

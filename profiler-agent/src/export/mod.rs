@@ -3,13 +3,19 @@
 //! encode (pure: [`Profile`] to bytes) -> `Payload` -> (stage `spool`) -> send -> `Delivery`.
 //! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
 
+mod calendar;
 pub mod collapsed;
+mod compress;
+pub mod connection;
+pub mod directory;
 pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
+pub mod pyroscope;
 mod read;
 pub mod svg;
+mod text;
 
 pub use format::{EncodeError, Format, UnknownFormat};
 pub use read::{ReadError, ReadLimits};

@@ -91,6 +91,8 @@ pub struct Page {
     pub host_names: Vec<String>,
     /// Where a person looks at traces: an http or https address with `{trace_id}` or `{span_id}` in it.
     pub trace_url: Option<String>,
+    /// Further paths under the page's address, guarded as its own are.
+    pub further: Router,
 }
 
 impl Page {
@@ -134,11 +136,12 @@ impl Page {
             .route("/api/diff", get(api::diff))
             .route("/api/labels", get(api::labels))
             .route("/api/trace", get(api::trace))
+            .with_state(shared)
+            .merge(self.further)
             .fallback(async || {
                 let message = "There is nothing here: / is the page, /api/ the queries.\n";
                 (axum::http::StatusCode::NOT_FOUND, message).into_response()
             })
             .layer(axum::middleware::from_fn_with_state(hosts, guard::guard))
-            .with_state(shared)
     }
 }

@@ -70,6 +70,18 @@ pub enum Coding {
     Zstd,
 }
 
+impl Coding {
+    /// As HTTP and gRPC name it; nothing where there is nothing to say.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
 /// An encoded profile on its way to a destination. It is encoded and compressed once, however often it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {

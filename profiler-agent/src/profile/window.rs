@@ -35,7 +35,7 @@ pub struct WindowSample {
 }
 
 /// How the stacks of one executable's processes ended.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutcomeCounts {
     counts: [u64; Outcome::ALL.len()],
 }

@@ -42,4 +42,6 @@ pub use config::SymbolizeConfig;
 pub use elf::MappedFile;
 pub use jit::perf_map;
 pub use symbolizer::{Symbolizer, SymbolizerUsage};
-pub use thread::{Hurry, PendingProfile, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
+pub use thread::{
+    Hurry, PendingProfile, SharedUsage, SymbolizerGone, SymbolizerHandle, SymbolizerThread,
+};

@@ -30,6 +30,8 @@ pub struct Symbolizer {
     /// Set: the agent is stopping, no file is read any more.
     hurry: Arc<AtomicBool>,
     losses: Losses,
+    hits: u64,
+    misses: u64,
 }
 
 /// The new locations of a window, by where their names come from.
@@ -39,9 +41,13 @@ struct Misses {
     files: HashMap<ExecutableId, Vec<FileOffset>>,
 }
 
-/// What is known of the memory usage of a [`Symbolizer`].
+/// What a [`Symbolizer`] holds, and how often that helped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SymbolizerUsage {
+    /// Locations of windows whose names were kept from before.
+    pub hits: u64,
+    /// Locations of windows whose names were not.
+    pub misses: u64,
     /// Locations whose names are kept.
     pub locations: usize,
     /// Bytes of kept names.
@@ -68,6 +74,8 @@ impl Symbolizer {
             perf_maps: PerfMaps::new(config.perf_map_bytes),
             hurry,
             losses: Losses::default(),
+            hits: 0,
+            misses: 0,
         }
     }
 
@@ -91,6 +99,9 @@ impl Symbolizer {
             .iter()
             .map(|key| self.cache.get(key))
             .collect();
+        let missed = frames.iter().filter(|found| found.is_none()).count() as u64;
+        self.misses += missed;
+        self.hits += frames.len() as u64 - missed;
 
         let mut misses = Misses::default();
         for (key, _) in window
@@ -131,6 +142,8 @@ impl Symbolizer {
     #[must_use]
     pub fn usage(&self) -> SymbolizerUsage {
         SymbolizerUsage {
+            hits: self.hits,
+            misses: self.misses,
             locations: self.cache.len(),
             name_bytes: self.cache.bytes() + self.names.strings.bytes(),
             index_bytes: self.elf.bytes(),

@@ -1,13 +1,13 @@
 //! The symbolizer on a thread of its own, off the sampling path.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::config::SymbolizeConfig;
-use super::symbolizer::Symbolizer;
+use super::symbolizer::{Symbolizer, SymbolizerUsage};
 use crate::profile::{ClockPair, LocatedFrame, LossCause, Profile, Window};
 
 /// Windows that may wait.
@@ -24,6 +24,23 @@ pub struct SymbolizerHandle {
     requests: SyncSender<Request>,
     dropped: Arc<AtomicU64>,
     hurry: Arc<AtomicBool>,
+    usage: SharedUsage,
+}
+
+/// What a symbolizer's thread held after its last window; it does not keep the thread from ending.
+#[derive(Clone, Debug, Default)]
+pub struct SharedUsage(Arc<Mutex<SymbolizerUsage>>);
+
+impl SharedUsage {
+    /// The numbers.
+    #[must_use]
+    pub fn read(&self) -> SymbolizerUsage {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, usage: SymbolizerUsage) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    }
 }
 
 /// Makes a symbolizer's thread hurry.
@@ -65,11 +82,13 @@ impl SymbolizerThread {
             requests: sender,
             dropped: Arc::clone(&dropped),
             hurry: Arc::default(),
+            usage: SharedUsage::default(),
         };
         let hurry = Arc::clone(&handle.hurry);
+        let usage = handle.usage.clone();
         let thread = Builder::new()
             .name("symbolizer".to_owned())
-            .spawn(move || serve(&config, &requests, &dropped, hurry))?;
+            .spawn(move || serve(&config, &requests, &dropped, hurry, &usage))?;
         Ok((Self { thread }, handle))
     }
 
@@ -87,6 +106,7 @@ fn serve(
     requests: &Receiver<Request>,
     dropped: &AtomicU64,
     hurry: Arc<AtomicBool>,
+    usage: &SharedUsage,
 ) {
     let mut symbolizer = Symbolizer::with_hurry(config, hurry);
     for request in requests {
@@ -98,6 +118,7 @@ fn serve(
                     LossCause::SymbolizerBehind,
                     dropped.swap(0, Ordering::Relaxed),
                 );
+                usage.write(symbolizer.usage());
                 // Nobody waits for it any more: the agent is stopping.
                 drop(reply.send(profile));
             }
@@ -119,6 +140,12 @@ impl SymbolizerHandle {
     #[must_use]
     pub fn hurry(&self) -> Hurry {
         Hurry(Arc::clone(&self.hurry))
+    }
+
+    /// Where the thread tells what it holds.
+    #[must_use]
+    pub fn usage(&self) -> SharedUsage {
+        self.usage.clone()
     }
 
     /// Hands a window over; waits only while the queue is full.

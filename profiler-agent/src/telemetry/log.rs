@@ -1,18 +1,207 @@
-//! Log lines on stderr.
+//! Log lines on standard error: text for a person, JSON for a machine.
+//!
+//! A place in the code that writes too many lines is limited (see [`limit`](super::limit)); the line that it may
+//! write then says how many were left out. No line has a secret: what holds one has no `Debug` that shows it.
 
-use tracing_subscriber::EnvFilter;
+mod format;
+mod limited;
+
+use std::io::IsTerminal as _;
+
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
+
+pub use limited::suppressed;
 
 /// The variable that chooses what is logged, such as `debug` or `profiler_agent::process=debug`.
 pub const VARIABLE: &str = "PROFILER_LOG";
 
-/// Logs to stderr from now on: what [`VARIABLE`] says, else `level` and above. The first call counts.
-pub fn to_terminal(level: &str) {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
-    let logger = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .finish();
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text where standard error is a terminal, else JSON.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// The least severe lines that are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// None.
+    Off,
+    /// What failed.
+    Error,
+    /// And what is less than it should be.
+    Warn,
+    /// And what happens now and then.
+    #[default]
+    Info,
+    /// And what helps to find a fault.
+    Debug,
+    /// And what happens all the time.
+    Trace,
+}
+
+impl LogLevel {
+    /// Its name in filters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What is logged where [`VARIABLE`] does not say.
+    pub level: LogLevel,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// Logs text to standard error from now on, for a command that a person runs. The first call of a process counts.
+pub fn to_terminal(level: LogLevel) {
+    let format = LogFormat::Text;
+    let logger = tracing_subscriber::registry().with(lines(&LogConfig { level, format }));
     // A second call, in a test, leaves the first one's logger.
     let _ = tracing::subscriber::set_global_default(logger);
+}
+
+/// Writes lines to standard error.
+pub(super) fn lines<S>(config: &LogConfig) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let wanted = std::env::var(VARIABLE).ok();
+    let wanted = wanted.filter(|filter| EnvFilter::try_new(filter).is_ok());
+    let filter = wanted.as_deref().unwrap_or(config.level.name());
+    lines_to(config, std::io::stderr, filter)
+}
+
+fn lines_to<S, W>(config: &LogConfig, writer: W, filter: &str) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::new(filter);
+    let json = match config.format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    if json {
+        let layer = layer.event_format(format::Json::default());
+        layer.with_filter(filter).boxed()
+    } else {
+        let layer = layer.event_format(format::Text::default());
+        layer.with_filter(filter).boxed()
+    }
+}
+
+/// Logs as `config` says from now on. The first call of a process counts.
+pub fn start(config: &LogConfig) {
+    // A second call, in a test, leaves the first one's logger.
+    let _ =
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines(config)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// The lines that `work` writes in a format.
+    fn written(format: LogFormat, work: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        let level = LogLevel::Info;
+        let layer = lines_to(&LogConfig { level, format }, lines.clone(), "info");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_is_text_or_an_object() {
+        let work = || {
+            tracing::debug!("not this one");
+            tracing::info!(count = 3, path = "a \"b\"\nc", took = ?std::time::Duration::ZERO, "done");
+        };
+        let text = written(LogFormat::Text, work);
+        assert_eq!(text.len(), 1, "{text:?}");
+        assert!(
+            text[0].contains("INFO done count=3 path=\"a \\\"b\\\"\\nc\" took=0ns"),
+            "{text:?}"
+        );
+        let json = written(LogFormat::Json, work);
+        assert_eq!(json.len(), 1, "{json:?}");
+        let line: Value = serde_json::from_str(&json[0]).unwrap();
+        assert_eq!(line["message"], "done");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["count"], 3);
+        assert_eq!(line["path"], "a \"b\"\nc");
+        assert!(
+            line["time"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z'))
+        );
+        assert!(
+            line["target"]
+                .as_str()
+                .is_some_and(|target| target.starts_with("profiler_agent"))
+        );
+    }
+
+    #[test]
+    fn a_place_that_writes_too_much_is_cut_and_others_are_not() {
+        let before = suppressed();
+        let lines = written(LogFormat::Json, || {
+            for number in 0..1000 {
+                tracing::warn!(number, "again");
+                tracing::debug!("nobody wants this, nor counts it");
+            }
+            tracing::warn!("something else");
+        });
+        assert_eq!(lines.len(), 11);
+        assert!(lines[10].contains("something else"));
+        assert_eq!(suppressed() - before, 990);
+    }
 }

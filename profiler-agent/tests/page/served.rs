@@ -88,6 +88,7 @@ impl Served {
                 })
             }),
             host_names: Vec::new(),
+            further: Default::default(),
             trace_url: Some(TRACE_URL.to_owned()),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::build;
 use super::received::Received;
 use crate::agent::until;
+use crate::authority::Authority;
 use crate::build::text;
 use crate::daemon::free_address;
 
@@ -23,8 +24,21 @@ const PROFILES: &str = "--feature-gates=service.profilesSupport";
 pub enum Exporter {
     /// Into a file, to be read.
     File,
+    /// To another receiver, over gRPC: it answers when that one has answered, and keeps nothing.
+    Forward(SocketAddr),
     /// Nowhere.
     Nop,
+}
+
+/// How a collector is set up, beside where its gRPC receiver listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Where it sends profiles.
+    pub exporter: Exporter,
+    /// Shows who it is and asks who calls, by certificates of this authority.
+    pub tls: Option<&'a Authority>,
+    /// Does it take profiles? Else traces only.
+    pub profiles: bool,
 }
 
 /// A running collector with ports on loopback and files of its own; killed when dropped.
@@ -32,6 +46,7 @@ pub enum Exporter {
 pub struct Collector {
     child: Child,
     grpc: SocketAddr,
+    http: SocketAddr,
     directory: TempDir,
     reading: Mutex<Reading>,
 }
@@ -51,10 +66,25 @@ impl Collector {
     /// When it does not build or start.
     #[must_use]
     pub fn start(grpc: SocketAddr, exporter: Exporter) -> Self {
+        let setup = Setup {
+            exporter,
+            tls: None,
+            profiles: true,
+        };
+        Self::set_up(grpc, setup)
+    }
+
+    /// The same, in another way.
+    ///
+    /// # Panics
+    ///
+    /// When it does not build or start.
+    #[must_use]
+    pub fn set_up(grpc: SocketAddr, setup: Setup<'_>) -> Self {
         let program = build::collector();
         let directory = TempDir::new().expect("a temporary directory");
         let http = free_address();
-        let config = configuration(grpc, http, exporter, &directory);
+        let config = configuration(grpc, http, setup, &directory);
         let config_file = directory.path().join("collector.yaml");
         fs::write(&config_file, config).expect("a configuration");
         let child = Command::new(program)
@@ -66,6 +96,7 @@ impl Collector {
         let mut collector = Self {
             child,
             grpc,
+            http,
             directory,
             reading: Mutex::default(),
         };
@@ -83,6 +114,12 @@ impl Collector {
     #[must_use]
     pub fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// The address of its HTTP receiver.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// What it has written to its file so far. Asking again while this is held waits for ever.
@@ -139,19 +176,37 @@ fn profiles(directory: &TempDir) -> PathBuf {
 fn configuration(
     grpc: SocketAddr,
     http: SocketAddr,
-    exporter: Exporter,
+    setup: Setup<'_>,
     directory: &TempDir,
 ) -> String {
-    let (name, settings) = match exporter {
+    let (name, settings) = match setup.exporter {
         Exporter::File => ("file", format!("path: {}", text(&profiles(directory)))),
+        Exporter::Forward(receiver) => (
+            "otlp_grpc",
+            format!(
+                "endpoint: \"{receiver}\", tls: {{insecure: true}}, sending_queue: {{enabled: false}}, \
+                 retry_on_failure: {{enabled: false}}"
+            ),
+        ),
         Exporter::Nop => ("nop", String::new()),
     };
-    let protocols = format!("{{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}");
+    let tls = setup.tls.map_or_else(String::new, |authority| {
+        let file = |name| authority.path(name).display().to_string();
+        format!(
+            ", tls: {{cert_file: {}, key_file: {}, client_ca_file: {}}}",
+            file("server.pem"),
+            file("server.key"),
+            file("ca.pem")
+        )
+    });
+    let listen = |address| format!("{{endpoint: \"{address}\"{tls}}}");
+    let protocols = format!("{{grpc: {}, http: {}}}", listen(grpc), listen(http));
+    let signal = if setup.profiles { "profiles" } else { "traces" };
     format!(
         "receivers: {{otlp: {{protocols: {protocols}}}}}\n\
          exporters: {{{name}: {{{settings}}}}}\n\
          service:\n\
          \x20 telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}\n\
-         \x20 pipelines: {{profiles: {{receivers: [otlp], exporters: [{name}]}}}}\n"
+         \x20 pipelines: {{{signal}: {{receivers: [otlp], exporters: [{name}]}}}}\n"
     )
 }

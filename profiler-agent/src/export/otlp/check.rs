@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfil
 use opentelemetry_proto::tonic::profiles::v1development::{Profile, ProfilesDictionary};
 
 /// Panics with what is wrong.
-pub(super) fn check(request: &ExportProfilesServiceRequest) {
+pub(in crate::export) fn check(request: &ExportProfilesServiceRequest) {
     let dictionary = request.dictionary.as_ref().expect("a dictionary");
     let mut references = References::new(dictionary);
     for resource_profiles in &request.resource_profiles {

@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::profiles::v1development as proto;
 
 use super::{BUILD_ID_GNU, BUILD_ID_HTLHASH, FRAME_TYPE};
+use crate::export::read::made_up_name;
 use crate::profile::distinct::Distinct;
 use crate::profile::{Link, Location, LocationIndex, Profile, StackIndex};
 
@@ -122,12 +123,30 @@ impl<'a> Dictionary<'a> {
             line: i64::from(line.line),
             column: i64::from(line.column),
         });
-        let lines = lines.collect();
+        let mut lines: Vec<_> = lines.collect();
+        if lines.is_empty() {
+            lines.push(self.made_up_line(location));
+        }
         LocationEntry {
             mapping_index,
             address: location.address,
             lines,
             attribute_indices: vec![self.text_attribute(FRAME_TYPE, location.frame_type.name())],
+        }
+    }
+
+    /// Receivers leave a location without lines out of their flame graphs.
+    fn made_up_line(&mut self, location: &Location) -> proto::Line {
+        let mapping = location.mapping.map(|index| index.0 as usize);
+        let file = mapping.map(|index| &*self.profile.mappings[index].file);
+        let name = self.string(&made_up_name(file, location.address));
+        proto::Line {
+            function_index: self.functions.intern(proto::Function {
+                name_strindex: name,
+                system_name_strindex: name,
+                ..Default::default()
+            }) as i32,
+            ..Default::default()
         }
     }
 

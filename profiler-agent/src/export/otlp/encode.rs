@@ -12,12 +12,13 @@ use super::dictionary::Dictionary;
 use super::options::{Options, Shape};
 use super::resource::{Group, groups, resource};
 use super::{GOROUTINE_ID, LABEL_PREFIX, PROCESS_PID, THREAD_ID, THREAD_NAME};
+use crate::export::compress::compressed;
 use crate::profile::{
     Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex,
     WindowUuid,
 };
 
-/// The profile as requests below `options.max_bytes`, not compressed; none where it has no samples.
+/// The profile as requests below `options.max_bytes`; none where it has no samples.
 #[must_use]
 pub fn encode(profile: &Profile, window: WindowUuid, options: &Options) -> Vec<Payload> {
     let encoder = Encoder::new(profile, window, options);
@@ -33,7 +34,7 @@ pub fn encode(profile: &Profile, window: WindowUuid, options: &Options) -> Vec<P
 #[must_use]
 pub fn encode_one(profile: &Profile, options: &Options) -> Payload {
     let encoder = Encoder::new(profile, WindowUuid::new(profile.start, 0), options);
-    encoder.payload(&encoder.parts(), 0)
+    encoder.compress(encoder.payload(&encoder.parts(), 0))
 }
 
 /// Some occurrences of one of the profile's samples.
@@ -93,13 +94,12 @@ impl<'a> Encoder<'a> {
     fn encode_below_limit(&self, mut parts: Vec<Part>, payloads: &mut Vec<Payload>) {
         let payload = self.payload(&parts, payloads.len() as u32);
         if payload.bytes.len() <= self.options.max_bytes {
-            payloads.push(payload);
-            return;
+            return payloads.push(self.compress(payload));
         }
         let second = match parts.as_mut_slice() {
             [part] => match self.split_occurrences(part) {
                 Some(rest) => vec![rest],
-                None => return payloads.push(payload),
+                None => return payloads.push(self.compress(payload)),
             },
             _ => parts.split_off(parts.len() / 2),
         };
@@ -122,6 +122,16 @@ impl<'a> Encoder<'a> {
         })
     }
 
+    fn compress(&self, payload: Payload) -> Payload {
+        let coding = self.options.coding;
+        Payload {
+            coding,
+            bytes: compressed(payload.bytes, coding),
+            ..payload
+        }
+    }
+
+    /// Not compressed.
     fn payload(&self, parts: &[Part], number: u32) -> Payload {
         let bytes = self.request(parts, number).encode_to_vec();
         Payload {

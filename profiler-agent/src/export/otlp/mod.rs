@@ -11,27 +11,32 @@
 //! `string_value`): receivers of before 1.10 read no indices there.
 
 #[cfg(test)]
-mod check;
+pub(super) mod check;
 mod config;
 mod decode;
 mod dictionary;
 mod encode;
+mod environment;
 mod facts;
+mod grpc;
+mod http;
 mod options;
 mod outcome;
 mod pairs;
 mod resource;
 mod send;
+mod status;
 mod tables;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, Protocol};
 pub use decode::decode;
 pub use encode::{encode, encode_one};
+pub use environment::{ConfigError, FromEnvironment};
 pub use options::{Grouping, Host, Options, Shape};
-pub use send::{Client, ClientError};
+pub use send::Client;
 
 const SERVICE_NAME: &str = "service.name";
 const CONTAINER_ID: &str = "container.id";

@@ -1,5 +1,7 @@
 //! What a request looks like.
 
+use crate::profile::Coding;
+
 /// How a sample's occurrences are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -73,10 +75,13 @@ pub struct Options {
     pub host: Host,
     /// Largest request in bytes (not compressed); a single sample that is larger is sent as it is.
     pub max_bytes: usize,
+    /// How requests are compressed.
+    pub coding: Coding,
 }
 
 impl Default for Options {
-    /// For a receiver: timestamps, containers, no threads, 4 MiB (the collector's own limit).
+    /// For a receiver: timestamps, containers, no threads, 4 MiB (the limit of a collector's gRPC), gzip (the one
+    /// compression that every receiver must know).
     fn default() -> Self {
         Self {
             shape: Shape::Timestamps,
@@ -87,12 +92,13 @@ impl Default for Options {
             resource: Vec::new(),
             host: Host::default(),
             max_bytes: 4 << 20,
+            coding: Coding::Gzip,
         }
     }
 }
 
 impl Options {
-    /// For a file: everything that the profile holds, in one request.
+    /// For a file: everything that the profile holds, in one request, not compressed.
     #[must_use]
     pub fn file(host: Host) -> Self {
         Self {
@@ -101,6 +107,7 @@ impl Options {
             goroutines: true,
             host,
             max_bytes: usize::MAX,
+            coding: Coding::Identity,
             ..Self::default()
         }
     }

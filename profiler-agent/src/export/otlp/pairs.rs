@@ -20,7 +20,7 @@ pub(super) fn pairs(list: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-fn percent_decoded(text: &str) -> Result<String, String> {
+pub(super) fn percent_decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

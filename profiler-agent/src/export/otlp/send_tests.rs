@@ -1,13 +1,9 @@
 //! The client against a gRPC server in this process.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_server::{
     ProfilesService, ProfilesServiceServer,
 };
@@ -15,19 +11,20 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesPartialSuccess, ExportProfilesServiceRequest, ExportProfilesServiceResponse,
 };
 use prost::Message;
-use tokio::io::DuplexStream;
+use rustls::NamedGroup;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-use super::{Client, Config, endpoint};
-use crate::export::otlp::{Options, encode, encode_one};
+use super::{Client, Config};
+use crate::export::connection::authority::{Authority, Front, FrontOptions};
+use crate::export::otlp::check::check;
+use crate::export::otlp::{Options, encode_one};
 use crate::profile::example::example;
-use crate::profile::{Delivery, Destination, Payload, UnixTime, WindowUuid};
+use crate::profile::{Coding, Delivery, Destination, Payload};
 
 /// Stores what came; rejects one profile of each request that says so in its metadata.
 #[derive(Clone, Default)]
@@ -58,7 +55,9 @@ impl ProfilesService for Store {
 
 impl Store {
     fn service(&self) -> ProfilesServiceServer<Self> {
-        ProfilesServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip)
+        ProfilesServiceServer::new(self.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
     }
     fn only_request(&self) -> (MetadataMap, ExportProfilesServiceRequest) {
         let mut requests = self.requests.lock().unwrap();
@@ -86,7 +85,7 @@ fn config(variables: &[(&str, &str)]) -> Config {
             .find(|(variable, _)| name.strip_prefix("OTEL_EXPORTER_OTLP_") == Some(variable))?;
         Some((*value).to_owned())
     };
-    Config::from_environment(read).unwrap().unwrap()
+    Config::from_environment(read).unwrap().unwrap().config
 }
 
 async fn send(variables: &[(&str, &str)], payload: &Payload) -> Delivery {
@@ -94,12 +93,24 @@ async fn send(variables: &[(&str, &str)], payload: &Payload) -> Delivery {
     client.send(Arc::new(payload.clone())).await
 }
 
-fn payload() -> Payload {
-    encode_one(&example(), &Options::default())
+fn coded(coding: Coding) -> Payload {
+    let options = Options {
+        coding,
+        ..Options::default()
+    };
+    encode_one(&example(), &options)
 }
 
-fn message(payload: &Payload) -> ExportProfilesServiceRequest {
-    ExportProfilesServiceRequest::decode(payload.bytes.as_slice()).unwrap()
+fn payload() -> Payload {
+    coded(Coding::Gzip)
+}
+
+/// What [`payload`] holds.
+fn message() -> ExportProfilesServiceRequest {
+    let plain = coded(Coding::Identity);
+    let request = ExportProfilesServiceRequest::decode(plain.bytes.as_slice()).unwrap();
+    check(&request);
+    request
 }
 
 #[tokio::test]
@@ -110,7 +121,7 @@ async fn what_arrives_is_what_was_encoded() {
     let delivery = send(&[("ENDPOINT", &url), headers], &payload()).await;
     assert_eq!(delivery, Delivery::Accepted);
     let (metadata, request) = store.only_request();
-    assert_eq!(request, message(&payload()));
+    assert_eq!(request, message());
     assert_eq!(metadata.get("grpc-encoding").unwrap(), "gzip");
     assert_eq!(metadata.get("authorization").unwrap(), "Basic eA==");
     assert_eq!(metadata.get("x-scope-orgid").unwrap(), "tenant");
@@ -118,15 +129,23 @@ async fn what_arrives_is_what_was_encoded() {
     assert!(agent.starts_with("profiler-agent/"), "{agent}");
 }
 
+/// As tonic and its own decompressors read it.
 #[tokio::test]
-async fn compression_can_be_off() {
-    let store = Store::default();
-    let url = format!("http://{}", serve(&store).await);
-    let delivery = send(&[("ENDPOINT", &url), ("COMPRESSION", "none")], &payload()).await;
-    assert_eq!(delivery, Delivery::Accepted);
-    let (metadata, request) = store.only_request();
-    assert_eq!(request, message(&payload()));
-    assert!(metadata.get("grpc-encoding").is_none());
+async fn each_coding_arrives() {
+    for (coding, name) in [
+        (Coding::Identity, None),
+        (Coding::Gzip, Some("gzip")),
+        (Coding::Zstd, Some("zstd")),
+    ] {
+        let store = Store::default();
+        let url = format!("http://{}", serve(&store).await);
+        let delivery = send(&[("ENDPOINT", &url)], &coded(coding)).await;
+        assert_eq!(delivery, Delivery::Accepted, "{coding:?}");
+        let (metadata, request) = store.only_request();
+        assert_eq!(request, message());
+        let encoding = metadata.get("grpc-encoding");
+        assert_eq!(encoding.map(|name| name.to_str().unwrap()), name);
+    }
 }
 
 #[tokio::test]
@@ -191,49 +210,21 @@ async fn a_receiver_that_does_not_answer_is_tried_again() {
     assert!(matches!(delivery, Delivery::Retry { .. }), "{delivery:?}");
 }
 
-fn openssl(directory: &Path, arguments: &str) {
-    let status = Command::new("openssl")
-        .args(arguments.split(' '))
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    assert!(status.status.success(), "{status:?}");
-}
+const FRONT: FrontOptions = FrontOptions {
+    wants_client: true,
+    protocol: b"h2",
+    version: &rustls::version::TLS13,
+};
 
 #[tokio::test]
 async fn tls_by_a_certificate_of_ones_own_and_both_ways() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("san"), "subjectAltName=IP:127.0.0.1").unwrap();
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(
-        directory.path(),
-        &format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
-    );
-    for name in ["server", "client"] {
-        let request = format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}");
-        openssl(directory.path(), &request);
-        openssl(
-            directory.path(),
-            &format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
-                 -out {name}.pem -days 2 -extfile san"
-            ),
-        );
-    }
-    let read = |name: &str| std::fs::read(path(name)).unwrap();
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(read("server.pem"), read("server.key")))
-        .client_ca_root(Certificate::from_pem(read("ca.pem")));
+    let authority = Authority::new();
     let store = Store::default();
-    let (address, incoming) = listen().await;
-    let mut server = Server::builder().tls_config(tls).unwrap();
-    let server = server.add_service(store.service());
-    tokio::spawn(server.serve_with_incoming(incoming));
-
-    let file = |name: &str| path(name).to_str().unwrap().to_owned();
+    let front = Front::start(&authority, serve(&store).await, FRONT).await;
+    authority.issue("client");
+    let file = |name: &str| authority.path(name).to_str().unwrap().to_owned();
     let (ca, certificate, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
-    let url = format!("https://{address}");
+    let url = format!("https://{}", front.address);
     let all = [
         ("ENDPOINT", url.as_str()),
         ("CERTIFICATE", &ca),
@@ -241,81 +232,25 @@ async fn tls_by_a_certificate_of_ones_own_and_both_ways() {
         ("CLIENT_KEY", &key),
     ];
     assert_eq!(send(&all, &payload()).await, Delivery::Accepted);
-    assert_eq!(store.only_request().1, message(&payload()));
+    assert_eq!(store.only_request().1, message());
+    let [seen] = front.seen().try_into().unwrap();
+    assert_eq!(seen.group, Some(NamedGroup::X25519MLKEM768));
     // A receiver whose certificate nobody vouches for gets nothing.
     let without = send(&all[..1], &payload()).await;
     assert!(matches!(without, Delivery::Retry { .. }), "{without:?}");
     // Nor does one that wants to know who we are.
     let anonymous = send(&all[..2], &payload()).await;
-    assert!(!matches!(anonymous, Delivery::Accepted), "{anonymous:?}");
+    assert!(matches!(anonymous, Delivery::Retry { .. }), "{anonymous:?}");
     assert!(store.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_missing_certificate_file_is_named() {
     let missing = ("CERTIFICATE", "/nowhere/ca.pem");
-    let error = Client::new(config(&[("ENDPOINT", "https://localhost:1"), missing])).unwrap_err();
+    let config = config(&[("ENDPOINT", "https://localhost:1"), missing]);
+    let error = Client::new(config).err().unwrap();
     assert!(
         error.to_string().starts_with("read /nowhere/ca.pem: "),
         "{error}"
     );
-}
-
-/// A receiver that starts 30 s after the first window: in paused time, over streams in memory.
-#[tokio::test(start_paused = true)]
-async fn nothing_is_lost_when_the_receiver_starts_late() {
-    let (connections, accepted) = mpsc::unbounded_channel::<DuplexStream>();
-    let start = tokio::time::Instant::now();
-    let connector = tower::service_fn(move |_| {
-        let connections = connections.clone();
-        async move {
-            if start.elapsed() < Duration::from_secs(30) {
-                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
-            }
-            let (ours, theirs) = tokio::io::duplex(1 << 16);
-            connections.send(theirs).map_err(io::Error::other)?;
-            Ok(TokioIo::new(ours))
-        }
-    });
-    let store = Store::default();
-    let incoming = futures(accepted);
-    let server = Server::builder().add_service(store.service());
-    tokio::spawn(server.serve_with_incoming(incoming));
-
-    let config = config(&[("ENDPOINT", "http://late:4317")]);
-    let channel = endpoint(&config)
-        .unwrap()
-        .connect_with_connector_lazy(connector);
-    let client = Client::over(channel, config);
-    let mut sent = Vec::new();
-    let mut retries = 0;
-    for window in 0..6 {
-        let mut profile = example();
-        profile.start = UnixTime(profile.start.0 + window);
-        let window = WindowUuid::new(profile.start, 1);
-        for payload in encode(&profile, window, &Options::default()) {
-            sent.push(message(&payload));
-            let payload = Arc::new(payload);
-            while let Delivery::Retry { .. } = client.send(Arc::clone(&payload)).await {
-                retries += 1;
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(10)).await;
-    }
-    assert!(retries >= 2, "{retries}");
-    let requests = store.requests.lock().unwrap();
-    let received: Vec<_> = requests
-        .iter()
-        .map(|(_, request)| request.clone())
-        .collect();
-    assert_eq!(received, sent);
-}
-
-/// The streams that a channel brings, as a server takes them.
-fn futures(
-    accepted: mpsc::UnboundedReceiver<DuplexStream>,
-) -> impl tokio_stream::Stream<Item = io::Result<DuplexStream>> {
-    use tokio_stream::StreamExt;
-    tokio_stream::wrappers::UnboundedReceiverStream::new(accepted).map(Ok)
 }

@@ -13,10 +13,14 @@ use super::check::check;
 use super::{Grouping, Host, Options, Shape, decode, encode, encode_one};
 use crate::export::ReadLimits;
 use crate::profile::example::{any_profile, example};
-use crate::profile::{AttributeValue, Profile, ResourceAttribute, WindowUuid};
+use crate::profile::{AttributeValue, Coding, Profile, ResourceAttribute, WindowUuid};
 
 fn request(profile: &Profile, options: &Options) -> ExportProfilesServiceRequest {
-    let payload = encode_one(profile, options);
+    let plain = Options {
+        coding: Coding::Identity,
+        ..options.clone()
+    };
+    let payload = encode_one(profile, &plain);
     ExportProfilesServiceRequest::decode(payload.bytes.as_slice()).unwrap()
 }
 
@@ -321,6 +325,52 @@ fn a_link_of_a_span_alone_has_a_trace_id_of_zeros() {
     assert_eq!(links[1].span_id, [0x2b; 8]);
 }
 
+/// What Pyroscope makes of a request: see its OTLP ingestion. Locations without lines vanish, samples with values
+/// and timestamps are refused, each sample attribute makes a series.
+#[test]
+fn pyroscopes_traps_are_avoided() {
+    let mut profile = example();
+    let nameless = profile.locations.len() / 2;
+    profile.locations[nameless].lines = [].into();
+    for shape in [Shape::Timestamps, Shape::Values] {
+        let options = Options {
+            shape,
+            ..Options::default()
+        };
+        let request = request(&profile, &options);
+        check(&request);
+        for resource in resources(&request) {
+            assert!(!resource["service.name"].is_empty());
+        }
+        let dictionary = request.dictionary.as_ref().unwrap();
+        assert!(!dictionary.mapping_table.is_empty());
+        for location in &dictionary.location_table[1..] {
+            assert!(!location.lines.is_empty());
+            for line in &location.lines {
+                let function = &dictionary.function_table[line.function_index as usize];
+                let name = &dictionary.string_table[function.name_strindex as usize];
+                assert!(!name.is_empty());
+            }
+        }
+        let scopes = request
+            .resource_profiles
+            .iter()
+            .flat_map(|r| &r.scope_profiles);
+        for profile in scopes.flat_map(|scope| &scope.profiles) {
+            assert!(profile.period > 0);
+            for sample in &profile.samples {
+                let (values, times) = (sample.values.len(), sample.timestamps_unix_nano.len());
+                assert!(values == 1 && times == 0 || values == 0 && times > 0);
+            }
+        }
+        let keys = dictionary.attribute_table[1..].iter();
+        for key in keys.map(|a| &dictionary.string_table[a.key_strindex as usize]) {
+            let series = ["thread", "process.pid", "goroutine", "trace", "span"];
+            assert!(!series.iter().any(|start| key.starts_with(start)), "{key}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn requests_follow_the_rules_and_hold_every_sample(
@@ -350,7 +400,7 @@ proptest! {
 
     #[test]
     fn requests_stay_below_the_limit(profile in any_profile(1_000_000, true), max in 500usize..3_000) {
-        let options = Options { max_bytes: max, ..Options::default() };
+        let options = Options { max_bytes: max, coding: Coding::Identity, ..Options::default() };
         let payloads = encode(&profile, WindowUuid::new(profile.start, 1), &options);
         let mut sum = BTreeMap::new();
         let mut ids = BTreeSet::new();

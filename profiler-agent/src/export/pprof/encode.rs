@@ -13,10 +13,11 @@ use super::{
     LABEL_OFFSET, LABEL_PID, LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID,
     LOSSES_COMMENT, OURS, OUTCOMES_COMMENT, OWN_PREFIX,
 };
+use crate::export::compress::compressed as gzip;
 use crate::profile::distinct::Distinct;
 use crate::profile::hexadecimal::text_of;
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{Label, LabelSet, Link, Location, Profile, Thread};
+use crate::profile::{Coding, Label, LabelSet, Link, Location, Profile, Thread};
 
 /// The profile as a gzip stream of a pprof message.
 ///
@@ -32,6 +33,13 @@ pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
 /// Those of compression into memory.
 pub fn encode_with_times(profile: &Profile) -> std::io::Result<Vec<u8>> {
     compressed(&message(profile, true))
+}
+
+/// The same as [`encode`], with its length before compression.
+pub(in crate::export) fn encode_measured(profile: &Profile) -> (Vec<u8>, usize) {
+    let message = message(profile, false).encode_to_vec();
+    let length = message.len();
+    (gzip(message, Coding::Gzip), length)
 }
 
 fn compressed(message: &proto::Profile) -> std::io::Result<Vec<u8>> {

@@ -31,6 +31,7 @@ mod tables;
 mod tests;
 
 pub use decode::decode;
+pub(super) use encode::encode_measured;
 pub use encode::{encode, encode_with_times};
 
 const LABEL_PID: &str = "pid";
@@ -45,7 +46,8 @@ const LABEL_GOROUTINE: &str = "goid";
 const LABEL_OFFSET: &str = "sample_offset";
 /// Stands before a key of a program's own label that would be taken for one of ours.
 const OWN_PREFIX: &str = "label.";
-const OURS: [&str; 10] = [
+/// The labels that mean what the table says.
+pub(super) const OURS: [&str; 10] = [
     LABEL_PID,
     LABEL_TID,
     LABEL_COMM,

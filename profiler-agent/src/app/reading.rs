@@ -1,0 +1,162 @@
+//! Gathers the agent's own numbers when somebody asks for them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::bpf_memory::BpfMemory;
+use super::clock;
+use super::collector::CollectorGauges;
+use super::destinations::Outlets;
+use super::pipeline::Totals;
+use super::status::resident_bytes;
+use crate::profile::BootTime;
+use crate::profile::delivery::DeliveryCounts;
+use crate::store::Store;
+use crate::symbolize::SharedUsage;
+use crate::telemetry::health::{self, Ages, Unhealthy};
+use crate::telemetry::log;
+use crate::telemetry::reading::{DestinationReading, KernelReading, StoreReading, SymbolReading};
+use crate::telemetry::{NotReady, Reading, Subject};
+
+/// Where the numbers come from.
+pub(super) struct Sources {
+    pub(super) gauges: Arc<CollectorGauges>,
+    pub(super) totals: Arc<Mutex<Totals>>,
+    pub(super) symbols: SharedUsage,
+    /// With the length that its file may have.
+    pub(super) store: (Arc<Store>, u64),
+    pub(super) outlets: Outlets,
+    /// Length of a window.
+    pub(super) window: Duration,
+}
+
+/// See the module.
+pub(super) struct Reader {
+    sources: Sources,
+    bpf: BpfMemory,
+    stopping: AtomicBool,
+    /// Since 1970.
+    started: Duration,
+    started_boot: BootTime,
+}
+
+impl Reader {
+    /// For an agent that samples from now on.
+    pub(super) fn new(sources: Sources) -> Self {
+        let clocks = clock::pair();
+        Self {
+            sources,
+            bpf: BpfMemory::default(),
+            stopping: AtomicBool::new(false),
+            started: Duration::from_nanos(clocks.unix.0),
+            started_boot: clocks.boot,
+        }
+    }
+
+    /// From now on it is not ready.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn totals(&self) -> Totals {
+        let totals = &self.sources.totals;
+        totals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn ages(&self, named: BootTime) -> Ages {
+        let now = clock::boot_now();
+        let gauges = &self.sources.gauges;
+        let age = |last: u64| now.since(BootTime(last).max(self.started_boot));
+        Ages {
+            rings_read: age(gauges.last_turn.load(Ordering::Relaxed)),
+            window_closed: age(gauges.last_close.load(Ordering::Relaxed)),
+            window_named: age(named.0),
+        }
+    }
+}
+
+impl Subject for Reader {
+    fn reading(&self) -> Reading {
+        let sources = &self.sources;
+        let totals = self.totals();
+        let ages = self.ages(totals.last);
+        let gauges = &sources.gauges;
+        let of = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
+        let usage = sources.symbols.read();
+        let size = sources.store.0.size();
+        let runs = of(&gauges.runs);
+        Reading {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            ready: self.readiness().is_ok(),
+            healthy: health::judge(ages, sources.window).is_ok(),
+            samples: of(&gauges.samples),
+            processes: of(&gauges.processes),
+            cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u64),
+            windows: totals.windows,
+            rings_read_age: ages.rings_read,
+            window_close_age: ages.window_closed,
+            losses: totals.losses,
+            outcomes: totals.outcomes,
+            executables: totals.executables.counts(),
+            symbols: SymbolReading {
+                hits: usage.hits,
+                misses: usage.misses,
+                locations: usage.locations as u64,
+                name_bytes: usage.name_bytes as u64,
+                index_bytes: usage.index_bytes as u64,
+            },
+            table_bytes: of(&gauges.table_bytes),
+            tables_pending: of(&gauges.tables_outstanding),
+            kernel: KernelReading {
+                bpf_bytes: self.bpf.bytes(),
+                ring_bytes: of(&gauges.ring_bytes),
+                runs: (runs > 0).then(|| (runs, Duration::from_nanos(of(&gauges.run_nanoseconds)))),
+            },
+            store: StoreReading {
+                windows: size.windows,
+                used_bytes: size.used_bytes,
+                file_bytes: size.file_bytes,
+                limit_bytes: sources.store.1,
+            },
+            destinations: destinations(&sources.outlets),
+            cpu: clock::own_cpu(),
+            resident_bytes: resident_bytes().unwrap_or(0),
+            suppressed_lines: log::suppressed(),
+        }
+    }
+
+    fn health(&self) -> Result<(), Unhealthy> {
+        let named = self
+            .sources
+            .totals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last;
+        health::judge(self.ages(named), self.sources.window)
+    }
+
+    fn readiness(&self) -> Result<(), NotReady> {
+        if self.stopping.load(Ordering::Relaxed) {
+            Err(NotReady::Stopping)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn destinations(outlets: &Outlets) -> Vec<DestinationReading> {
+    let now = clock::pair().unix;
+    let read = |(name, counts): (String, DeliveryCounts)| DestinationReading {
+        name,
+        oldest_age: counts
+            .oldest
+            .map_or(Duration::ZERO, |oldest| now.since(oldest)),
+        counts,
+    };
+    outlets.counts().into_iter().map(read).collect()
+}

@@ -1,0 +1,126 @@
+//! `/metrics`, `/healthz` and `/readyz`.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | the agent's own metrics, as Prometheus text or, where it is asked for, OpenMetrics |
+//! | `/healthz` | 200 while the agent does its work, else 503 and what is overdue |
+//! | `/readyz` | 200 while programs are attached and it is not stopping, else 503 and why |
+//!
+//! They are on the page's listener, and alone on one of their own that a kubelet and Prometheus reach.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::health::Unhealthy;
+use super::measure::families;
+use super::prometheus::{Exposition, render};
+use super::reading::Reading;
+
+/// Why the agent is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// It does not sample yet.
+    Starting,
+    /// It does not sample any more.
+    Stopping,
+}
+
+impl NotReady {
+    /// In words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Starting => "the programs are not attached yet",
+            Self::Stopping => "the agent is stopping",
+        }
+    }
+}
+
+/// What the endpoints tell of.
+pub trait Subject: Send + Sync + 'static {
+    /// Its numbers; may take a moment, is called where blocking is right.
+    fn reading(&self) -> Reading;
+    /// Does it do its work? At once.
+    ///
+    /// # Errors
+    /// What is overdue.
+    fn health(&self) -> Result<(), Unhealthy>;
+    /// Are programs attached? At once.
+    ///
+    /// # Errors
+    /// Why not.
+    fn readiness(&self) -> Result<(), NotReady>;
+}
+
+/// The three paths over `subject`.
+pub fn routes(subject: Arc<dyn Subject>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(subject)
+}
+
+/// Answers the three paths and nothing else on `listener` until `shutdown` completes.
+///
+/// # Errors
+/// Those of the listener.
+pub async fn serve(
+    listener: TcpListener,
+    subject: Arc<dyn Subject>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, routes(subject))
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+async fn metrics(State(subject): State<Arc<dyn Subject>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
+    let exposition = Exposition::accepted(accept.unwrap_or_default());
+    let text =
+        tokio::task::spawn_blocking(move || render(&families(&subject.reading()), exposition));
+    match text.await {
+        Ok(text) => answer(StatusCode::OK, exposition.media_type(), text),
+        // The agent is stopping, or the reading panicked.
+        Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+async fn healthz(State(subject): State<Arc<dyn Subject>>) -> Response {
+    match subject.health() {
+        Ok(()) => plain(StatusCode::OK, "healthy"),
+        Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, &reason.to_string()),
+    }
+}
+
+async fn readyz(State(subject): State<Arc<dyn Subject>>) -> Response {
+    match subject.readiness() {
+        Ok(()) => plain(StatusCode::OK, "ready"),
+        Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, reason.reason()),
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response {
+    answer(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn answer(status: StatusCode, media_type: &'static str, text: String) -> Response {
+    let mut response = (status, text).into_response();
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_TYPE, media_type);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::CACHE_CONTROL, "no-store");
+    response
+}

@@ -1,0 +1,252 @@
+//! A [`Reading`] as the values of metrics: what every way to hand them out begins with.
+
+use super::metric::Metric;
+use super::reading::Reading;
+use crate::profile::LossCause;
+use crate::profile::delivery::{Attempts, BreakerState, Latencies};
+use profiler_common::unwind::Outcome;
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Count(u64),
+    /// A number.
+    Amount(f64),
+    /// A distribution.
+    Latency(Latencies),
+}
+
+/// One value of a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// The values of its labels, in the order of [`Metric::labels`].
+    pub labels: Vec<String>,
+    /// The value.
+    pub value: Value,
+}
+
+/// A metric with its values: none where there is nothing to count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// Which one.
+    pub metric: Metric,
+    /// Its values; no two have the same labels.
+    pub points: Vec<Point>,
+}
+
+fn point<const N: usize>(labels: [&str; N], value: Value) -> Point {
+    Point {
+        labels: labels.map(str::to_owned).to_vec(),
+        value,
+    }
+}
+
+/// The values of every metric, in the order of [`Metric::ALL`].
+#[must_use]
+pub fn families(reading: &Reading) -> Vec<Family> {
+    Metric::ALL
+        .iter()
+        .map(|metric| Family {
+            metric: *metric,
+            points: points(*metric, reading),
+        })
+        .collect()
+}
+
+/// The values of one metric.
+#[must_use]
+pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
+    let one = |value| vec![point([], value)];
+    let count = |count| one(Value::Count(count));
+    let amount = |amount| one(Value::Amount(amount));
+    match metric {
+        Metric::BuildInfo => vec![point([&reading.version], Value::Count(1))],
+        Metric::StartTime => amount(reading.started.as_secs_f64()),
+        Metric::Ready => count(u64::from(reading.ready)),
+        Metric::Healthy => count(u64::from(reading.healthy)),
+        Metric::Cpus => count(reading.cpus),
+        Metric::Processes => count(reading.processes),
+        Metric::Samples => count(reading.samples),
+        Metric::SamplesLost => losses(reading, LossCause::loses_samples),
+        Metric::Degradations => losses(reading, |cause| {
+            !cause.loses_samples() && !is_of_delivery(cause)
+        }),
+        Metric::Windows => count(reading.windows),
+        Metric::RingsReadAge => amount(reading.rings_read_age.as_secs_f64()),
+        Metric::WindowCloseAge => amount(reading.window_close_age.as_secs_f64()),
+        Metric::Stacks => Outcome::ALL
+            .into_iter()
+            .map(|outcome| {
+                let count = reading.outcomes.of(outcome);
+                point([outcome.name()], Value::Count(count))
+            })
+            .collect(),
+        Metric::ExecutableStacks => executables(reading),
+        Metric::SymbolLookups => vec![
+            point(["hit"], Value::Count(reading.symbols.hits)),
+            point(["miss"], Value::Count(reading.symbols.misses)),
+        ],
+        Metric::SymbolLocations => count(reading.symbols.locations),
+        Metric::SymbolBytes => count(reading.symbols.name_bytes),
+        Metric::SymbolIndexBytes => count(reading.symbols.index_bytes),
+        Metric::TableBytes => count(reading.table_bytes),
+        Metric::TablesPending => count(reading.tables_pending),
+        Metric::BpfBytes => count(reading.kernel.bpf_bytes),
+        Metric::RingBytes => count(reading.kernel.ring_bytes),
+        Metric::KernelRuns => match reading.kernel.runs {
+            Some((runs, _)) => count(runs),
+            None => Vec::new(),
+        },
+        Metric::KernelSeconds => match reading.kernel.runs {
+            Some((_, took)) => amount(took.as_secs_f64()),
+            None => Vec::new(),
+        },
+        Metric::StoreWindows => count(reading.store.windows),
+        Metric::StoreUsed => count(reading.store.used_bytes),
+        Metric::StoreFile => count(reading.store.file_bytes),
+        Metric::StoreLimit => count(reading.store.limit_bytes),
+        Metric::Cpu => amount(reading.cpu.as_secs_f64()),
+        Metric::Resident => count(reading.resident_bytes),
+        Metric::SuppressedLines => count(reading.suppressed_lines),
+        Metric::Delivered
+        | Metric::DeliveredSamples
+        | Metric::DeliveryLosses
+        | Metric::Attempts
+        | Metric::AttemptSeconds
+        | Metric::Waiting
+        | Metric::WaitingMemory
+        | Metric::WaitingAge
+        | Metric::SpoolPayloads
+        | Metric::SpoolBytes
+        | Metric::SpoolAppends
+        | Metric::SpoolRemovals
+        | Metric::BreakerOpen => deliveries(metric, reading),
+    }
+}
+
+/// Every cause that `wanted` takes, those that never occurred too: an alert needs their zero.
+fn losses(reading: &Reading, wanted: impl Fn(LossCause) -> bool) -> Vec<Point> {
+    LossCause::ALL
+        .into_iter()
+        .filter(|cause| wanted(*cause))
+        .map(|cause| point([cause.name()], Value::Count(reading.losses.of(cause))))
+        .collect()
+}
+
+/// Causes that belong to a destination.
+const fn is_of_delivery(cause: LossCause) -> bool {
+    matches!(
+        cause,
+        LossCause::QueueFull
+            | LossCause::ReceiverRefused
+            | LossCause::ReceiverRejected
+            | LossCause::ShutdownUndelivered
+            | LossCause::SpoolFull
+            | LossCause::SpoolExpired
+            | LossCause::SpoolFailed
+            | LossCause::SpoolDamaged
+    )
+}
+
+fn executables(reading: &Reading) -> Vec<Point> {
+    let mut points = Vec::new();
+    for executable in &reading.executables {
+        let name = executable.name.as_str();
+        points.push(point([name, "true"], Value::Count(executable.complete)));
+        points.push(point([name, "false"], Value::Count(executable.incomplete)));
+    }
+    points
+}
+
+fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
+    let mut points = Vec::new();
+    for destination in &reading.destinations {
+        let name = destination.name.as_str();
+        let counts = &destination.counts;
+        let mut add = |value| points.push(point([name], value));
+        match metric {
+            Metric::Delivered => add(Value::Count(counts.delivered)),
+            Metric::DeliveredSamples => add(Value::Count(counts.samples)),
+            Metric::Waiting => add(Value::Count(counts.waiting)),
+            Metric::WaitingMemory => add(Value::Count(counts.memory.bytes)),
+            Metric::WaitingAge => add(Value::Amount(destination.oldest_age.as_secs_f64())),
+            Metric::SpoolPayloads => add(Value::Count(counts.disk.payloads)),
+            Metric::SpoolBytes => add(Value::Count(counts.disk.bytes)),
+            Metric::SpoolAppends => add(Value::Count(counts.appended)),
+            Metric::SpoolRemovals => add(Value::Count(counts.removed)),
+            Metric::BreakerOpen => add(Value::Count(u64::from(
+                counts.breaker == BreakerState::Open,
+            ))),
+            Metric::AttemptSeconds => add(Value::Latency(counts.latencies)),
+            Metric::Attempts => {
+                let Attempts {
+                    accepted,
+                    partly_rejected,
+                    retry,
+                    refused,
+                } = counts.attempts;
+                for (outcome, count) in [
+                    ("accepted", accepted),
+                    ("partly_rejected", partly_rejected),
+                    ("retry", retry),
+                    ("refused", refused),
+                ] {
+                    points.push(point([name, outcome], Value::Count(count)));
+                }
+            }
+            _ => {
+                for cause in LossCause::ALL.into_iter().filter(|c| is_of_delivery(*c)) {
+                    let count = counts.losses.of(cause);
+                    points.push(point([name, cause.name()], Value::Count(count)));
+                }
+            }
+        }
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::super::example;
+    use super::*;
+    use crate::telemetry::metric::Kind;
+
+    #[test]
+    fn every_metric_has_values_that_fit_it() {
+        for family in families(&example::reading()) {
+            let name = family.metric.name();
+            assert!(!family.points.is_empty(), "{name}");
+            let mut seen = BTreeSet::new();
+            for point in &family.points {
+                assert_eq!(point.labels.len(), family.metric.labels().len(), "{name}");
+                assert!(seen.insert(&point.labels), "{name}: {:?}", point.labels);
+                let histogram = matches!(point.value, Value::Latency(_));
+                assert_eq!(histogram, family.metric.kind() == Kind::Histogram, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_is_counted_once() {
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        for metric in [
+            Metric::SamplesLost,
+            Metric::Degradations,
+            Metric::DeliveryLosses,
+        ] {
+            let causes: BTreeSet<String> = points(metric, &example::reading())
+                .into_iter()
+                .filter_map(|point| point.labels.into_iter().next_back())
+                .collect();
+            for cause in causes {
+                *places.entry(cause).or_default() += 1;
+            }
+        }
+        for cause in LossCause::ALL {
+            assert_eq!(places.get(cause.name()), Some(&1), "{}", cause.name());
+        }
+    }
+}

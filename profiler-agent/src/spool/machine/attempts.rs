@@ -31,15 +31,24 @@ impl Turn<'_> {
         {
             self.begin(record);
         }
-        let mut from = Bound::Unbounded;
-        while self.state.busy() < allowed {
-            let mut later = self.state.entries.range((from, Bound::Unbounded));
-            let Some((record, _)) = later.find(|(_, entry)| self.is_ready(entry)) else {
+        for suspects in [false, true] {
+            if suspects && self.state.failing.is_empty() {
                 return;
-            };
-            let record = *record;
-            from = Bound::Excluded(record);
-            self.begin(record);
+            }
+            let mut from = Bound::Unbounded;
+            while self.state.busy() < allowed {
+                let next =
+                    |entry: &Entry| self.is_ready(entry) && self.is_suspect(entry) == suspects;
+                let mut later = self.state.entries.range((from, Bound::Unbounded));
+                let Some(record) = later
+                    .find(|(_, entry)| next(entry))
+                    .map(|(record, _)| *record)
+                else {
+                    break;
+                };
+                from = Bound::Excluded(record);
+                self.begin(record);
+            }
         }
     }
 

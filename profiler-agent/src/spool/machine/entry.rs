@@ -102,6 +102,9 @@ impl State {
                 self.sending.insert(record);
             }
         }
+        if entry.failures > 0 {
+            self.failing.insert(record);
+        }
         self.entries.insert(record, *entry);
     }
 
@@ -123,6 +126,7 @@ impl State {
         }
         self.spare.remove(&record);
         self.sending.remove(&record);
+        self.failing.remove(&record);
         if entry.work == Work::Loading {
             self.loading -= 1;
         }

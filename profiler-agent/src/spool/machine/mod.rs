@@ -38,6 +38,9 @@ mod shutdown;
 mod suspects;
 mod timer;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Config;
@@ -61,6 +64,8 @@ pub struct State {
     /// Entries that are in memory and on disk, and not being sent.
     spare: BTreeSet<Record>,
     sending: BTreeSet<Record>,
+    /// Entries with failed attempts.
+    failing: BTreeSet<Record>,
     /// Entries that are not sent before this moment, because only they fail.
     resting: BTreeMap<Record, Moment>,
     loading: usize,
@@ -85,6 +90,7 @@ impl State {
             absent: BTreeSet::new(),
             spare: BTreeSet::new(),
             sending: BTreeSet::new(),
+            failing: BTreeSet::new(),
             resting: BTreeMap::new(),
             loading: 0,
             appending: 0,

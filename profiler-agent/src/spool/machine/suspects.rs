@@ -1,8 +1,8 @@
 //! Payloads that fail while others do not.
 //!
 //! Oldest first means that a payload which its receiver never takes, and never refuses either, would hold back all
-//! others. So while the breaker is open, the attempts go round among the oldest ones; and a payload that failed as
-//! often as opens the breaker, while a younger one was just delivered, rests.
+//! others. So while the breaker is open, the attempts go round among the oldest ones. A payload that failed as
+//! often as opens the breaker lets others go first, and when a younger one is delivered then, it rests.
 
 use super::Turn;
 use super::entry::Entry;
@@ -21,6 +21,11 @@ impl Turn<'_> {
             0 => u32::MAX,
             failures => failures,
         }
+    }
+
+    /// Did it fail so often that others go first?
+    pub(super) fn is_suspect(&self, entry: &Entry) -> bool {
+        entry.failures >= self.most_failures()
     }
 
     /// May it be sent now?
@@ -50,18 +55,20 @@ impl Turn<'_> {
         });
     }
 
-    /// This one was delivered: what is older and failed so often has no excuse but that the breaker was open.
-    pub(super) fn compare(&mut self, record: Record) {
+    /// This one was delivered. When the breaker was open, nothing else could be: everybody gets another chance. Else
+    /// what is older and failed so often has no excuse.
+    pub(super) fn compare(&mut self, delivered: Record) {
         let most = self.most_failures();
-        let older = self.state.entries.range(..record);
-        let failing = older.filter(|(_, entry)| entry.is_waiting() && entry.failures >= most);
-        let failing: Vec<Record> = failing.map(|(record, _)| *record).collect();
         let excused = self.state.retry.state(self.config) == BreakerState::Open;
-        for record in failing {
+        let rest = self.config.breaker.interval.saturating_mul(REST);
+        for record in self.state.failing.clone() {
+            let suspect = |entry: &Entry| entry.is_waiting() && entry.failures >= most;
+            if self.state.find(record, suspect).is_none() {
+                continue;
+            }
             if excused {
                 self.state.change(record, |entry| entry.failures = most - 1);
-            } else {
-                let rest = self.config.breaker.interval.saturating_mul(REST);
+            } else if record < delivered {
                 self.state.resting.insert(record, self.now.plus(rest));
             }
         }

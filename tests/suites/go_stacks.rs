@@ -191,8 +191,8 @@ fn check(mode: &str, profile: &Profile) {
 fn runs(what: &str, program: &Path, modes: &[&str]) {
     for mode in modes {
         let workload = Workload::start(Command::new(program).arg(mode));
-        // New memory all the time.
-        let least = if *mode == "allocate" { 0.7 } else { 0.95 };
+        // The first needs new memory all the time. How many samples there are is not what this is about.
+        let least = if *mode == "allocate" { 0.7 } else { 0.85 };
         let profile = record_share(workload.pid(), SECONDS, least).profile;
         workload.stop();
         println!("{what}, {mode}: {} samples", profile.count());

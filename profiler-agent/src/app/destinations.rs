@@ -269,6 +269,7 @@ impl Destinations {
         {
             handle.push(waiting);
         }
+        tracing::info!(exporter = name, "exporting profiles");
         self.tasks.insert(name, Task { stop, ended });
         Ok(())
     }

@@ -11,9 +11,6 @@ pub(super) fn destinations(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<config::Destination>, otlp::ConfigError> {
     let named = config.destinations();
-    for destination in &named {
-        tracing::info!(exporter = destination.name, "exporting profiles");
-    }
     if !named.is_empty() {
         return Ok(named);
     }
@@ -24,8 +21,6 @@ pub(super) fn destinations(
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
-    tracing::info!(endpoint = %found.config.connection.endpoint, "exporting profiles as the environment says"
-    );
     Ok(vec![config.from_environment(found.config)])
 }
 

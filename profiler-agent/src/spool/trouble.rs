@@ -21,19 +21,19 @@ impl Trouble {
         match delivery {
             Delivery::Accepted => {}
             Delivery::PartlyRejected { profiles, message } => {
-                tracing::warn!(%destination, profiles, message, "the receiver rejected profiles");
+                tracing::warn!(%destination, profiles, reason = message, "the receiver rejected profiles");
             }
             Delivery::Retry { message, .. } => {
                 if self.since.is_none() {
-                    tracing::warn!(%destination, message, "not delivered, will be tried again");
+                    tracing::warn!(%destination, reason = message, "not delivered, will be tried again");
                     self.since = Some(Instant::now());
                 } else {
-                    tracing::debug!(%destination, message, "still not delivered");
+                    tracing::debug!(%destination, reason = message, "still not delivered");
                 }
                 return;
             }
             Delivery::Refused { message } => {
-                tracing::warn!(%destination, message, "the receiver refused a payload");
+                tracing::warn!(%destination, reason = message, "the receiver refused a payload");
                 self.since = None;
                 return;
             }

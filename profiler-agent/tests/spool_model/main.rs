@@ -105,7 +105,7 @@ fn config() -> Config {
             failures: 2,
             interval: Duration::from_nanos(4),
         },
-        disk_retry: Duration::from_nanos(3),
+        disk_retry: Duration::from_nanos(2),
         store_within: Duration::from_nanos(2),
     }
 }
@@ -119,6 +119,7 @@ fn bounds() -> Bounds {
         crashes: 1,
         lost_answers: 1,
         refusals: 0,
+        delays: false,
         disk_failures: 0,
     }
 }
@@ -190,7 +191,7 @@ fn a_disk_that_fails_before_a_crash() {
     let bounds = Bounds {
         payloads: 2,
         crashes: 2,
-        lost_answers: 1,
+        lost_answers: 0,
         disk_failures: 1,
         ..bounds()
     };
@@ -212,6 +213,7 @@ fn without_a_disk() {
         payloads: 4,
         room: None,
         refusals: 1,
+        delays: true,
         crashes: 0,
         ..bounds()
     };
@@ -223,6 +225,7 @@ fn payloads_that_grow_too_old() {
     let mut bounds = Bounds {
         payloads: 2,
         refusals: 1,
+        delays: true,
         ..bounds()
     };
     bounds.config.age = Duration::from_nanos(6);

@@ -29,6 +29,8 @@ pub struct Bounds {
     /// Acknowledgements that get lost.
     pub lost_answers: u8,
     pub refusals: u8,
+    /// May the receiver ask for a delay?
+    pub delays: bool,
     /// Operations of the disk that fail.
     pub disk_failures: u8,
 }
@@ -275,7 +277,9 @@ impl World {
             } else {
                 deeds.push(Deed::Receive(number));
                 deeds.push(Deed::Fail(number));
-                deeds.push(Deed::FailWithDelay(number));
+                if bounds.delays {
+                    deeds.push(Deed::FailWithDelay(number));
+                }
                 if self.refusals > 0 {
                     deeds.push(Deed::Refuse(number));
                 }

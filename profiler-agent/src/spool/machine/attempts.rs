@@ -8,6 +8,7 @@ use super::event::{Action, Outcome, Record};
 use super::shutdown::Phase;
 use super::{State, Turn};
 use crate::profile::LossCause;
+use crate::profile::payload::BreakerState;
 
 impl State {
     /// Attempts that are under way, and payloads that are read for one.
@@ -24,28 +25,51 @@ impl Turn<'_> {
             return;
         }
         let allowed = self.state.retry.allowed(self.config, self.now);
-        let mut from = Bound::Unbounded;
-        while self.state.busy() < allowed {
-            let mut later = self.state.entries.range((from, Bound::Unbounded));
-            let Some((record, entry)) = later.find(|(_, entry)| entry.is_waiting()) else {
+        if self.state.retry.state(self.config) == BreakerState::Open
+            && self.state.busy() < allowed
+            && let Some(record) = self.turn_taker()
+        {
+            self.begin(record);
+        }
+        for suspects in [false, true] {
+            if suspects && self.state.failing.is_empty() {
                 return;
-            };
-            let (record, entry) = (*record, *entry);
-            from = Bound::Excluded(record);
-            if self.is_to_be_written_first(&entry) {
-                continue;
             }
-            if entry.held {
-                self.ask(Action::Send(record));
-                let work = Work::Sending { stale: false };
-                self.state.change(record, |entry| entry.work = work);
-            } else if matches!(self.state.disk, Disk::Ready { .. }) && self.fits(&entry) {
-                self.ask(Action::Load(record));
-                self.state.change(record, |entry| {
-                    entry.held = true;
-                    entry.work = Work::Loading;
-                });
+            let mut from = Bound::Unbounded;
+            while self.state.busy() < allowed {
+                let next =
+                    |entry: &Entry| self.is_ready(entry) && self.is_suspect(entry) == suspects;
+                let mut later = self.state.entries.range((from, Bound::Unbounded));
+                let Some(record) = later
+                    .find(|(_, entry)| next(entry))
+                    .map(|(record, _)| *record)
+                else {
+                    break;
+                };
+                from = Bound::Excluded(record);
+                self.begin(record);
             }
+        }
+    }
+
+    /// Sends it, or reads it to be sent, where that can be.
+    fn begin(&mut self, record: Record) {
+        let Some(entry) = self.state.find(record, Entry::is_waiting) else {
+            return;
+        };
+        if self.is_to_be_written_first(&entry) {
+            return;
+        }
+        if entry.held {
+            self.ask(Action::Send(record));
+            let work = Work::Sending { stale: false };
+            self.state.change(record, |entry| entry.work = work);
+        } else if matches!(self.state.disk, Disk::Ready { .. }) && self.fits(&entry) {
+            self.ask(Action::Load(record));
+            self.state.change(record, |entry| {
+                entry.held = true;
+                entry.work = Work::Loading;
+            });
         }
     }
 
@@ -82,6 +106,7 @@ impl Turn<'_> {
             Outcome::Delivered | Outcome::Refused => {
                 // An attempt that began before the last failure does not say that it is over.
                 if !stale {
+                    self.compare(record);
                     self.state.retry.succeeded();
                 }
                 if outcome == Outcome::Refused {
@@ -93,6 +118,7 @@ impl Turn<'_> {
             Outcome::Retry { after } => {
                 self.state
                     .change(record, |entry| entry.work = Work::Waiting);
+                self.suspect(record);
                 if stale {
                     return self.state.retry.wait(self.now, after);
                 }

@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) work: Work,
     /// It was said that it could not be written.
     pub(super) unwritten: bool,
+    /// Attempts that failed; not counted beyond what makes it a suspect.
+    pub(super) failures: u32,
 }
 
 /// Where a payload is on disk.
@@ -100,6 +102,9 @@ impl State {
                 self.sending.insert(record);
             }
         }
+        if entry.failures > 0 {
+            self.failing.insert(record);
+        }
         self.entries.insert(record, *entry);
     }
 
@@ -121,6 +126,7 @@ impl State {
         }
         self.spare.remove(&record);
         self.sending.remove(&record);
+        self.failing.remove(&record);
         if entry.work == Work::Loading {
             self.loading -= 1;
         }
@@ -137,6 +143,7 @@ impl State {
             place,
             work: Work::Waiting,
             unwritten: false,
+            failures: 0,
         });
     }
 
@@ -160,6 +167,7 @@ impl Turn<'_> {
         let Some(entry) = self.state.leave(record) else {
             return;
         };
+        self.state.resting.remove(&record);
         if entry.held {
             self.ask(Action::Forget(record));
         }

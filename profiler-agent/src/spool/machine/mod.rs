@@ -9,7 +9,9 @@
 //!              \-> Append -> disk -> Load -> memory -> Send .. -> Remove
 //! ```
 //! It is sent at once when it may be; it is written to disk when it may not, when an attempt fails, when it is not
-//! acknowledged within [`Config::write_after`], and when the queue ends. The oldest goes first.
+//! acknowledged within [`Config::write_after`], and when the queue ends. The oldest goes first, but for one that fails
+//! while others do not: it holds them back for as long as the breaker needs to open, and rests between its attempts
+//! from then on.
 //!
 //! # Guarantees
 //! The model of `tests/spool_model.rs` checks them over this very function:
@@ -33,7 +35,11 @@ mod entry;
 mod event;
 mod retry;
 mod shutdown;
+mod suspects;
 mod timer;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +64,10 @@ pub struct State {
     /// Entries that are in memory and on disk, and not being sent.
     spare: BTreeSet<Record>,
     sending: BTreeSet<Record>,
+    /// Entries with failed attempts.
+    failing: BTreeSet<Record>,
+    /// Entries that are not sent before this moment, because only they fail.
+    resting: BTreeMap<Record, Moment>,
     loading: usize,
     /// With those that nobody wants any more.
     appending: usize,
@@ -80,6 +90,8 @@ impl State {
             absent: BTreeSet::new(),
             spare: BTreeSet::new(),
             sending: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            resting: BTreeMap::new(),
             loading: 0,
             appending: 0,
             leaving: Leaving::default(),

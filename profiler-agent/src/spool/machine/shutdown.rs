@@ -62,6 +62,7 @@ impl Turn<'_> {
             let until = self.now.plus(flush);
             self.state.phase = Phase::Flushing { until };
             self.state.retry.hurry();
+            self.state.resting.clear();
         }
     }
 

@@ -29,6 +29,7 @@ impl State {
             .into_iter()
             .flatten()
             .chain(unwritten)
+            .chain(self.resting.values().copied())
             .filter(|at| *at > now)
             .min()
     }
@@ -46,6 +47,10 @@ impl State {
         };
         let mut shifted = self.clone();
         shifted.retry.shift(now, moved);
+        shifted.resting.retain(|_, until| *until > now);
+        for until in shifted.resting.values_mut() {
+            *until = moved(*until);
+        }
         let relevant = if config.age == Duration::MAX {
             config.write_after
         } else {

@@ -222,3 +222,24 @@ async fn what_does_not_fit_in_memory_is_read_back_in_its_turn() {
     assert_eq!((counts.delivered, counts.samples), (20, 190));
     assert!(counts.losses.is_empty());
 }
+
+#[tokio::test]
+async fn a_damaged_payload_costs_only_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let dead = Receiver::new(retry(Some(Duration::from_secs(60))));
+    let on_disk = |counts: &DeliveryCounts| counts.appended == 5;
+    run(directory.path(), quick(), &dead, 0..5, on_disk).await;
+    let path = directory.path().join("test.redb");
+    let mut file = fs::read(&path).unwrap();
+    let wanted = payload(3, 10_000).bytes;
+    let at = file.windows(wanted.len()).position(|found| found == wanted);
+    file[at.unwrap() + 5_000] ^= 1;
+    fs::write(&path, file).unwrap();
+
+    let alive = Receiver::new(Delivery::Accepted);
+    let done = |counts: &DeliveryCounts| counts.delivered == 4 && counts.removed == 5;
+    let counts = run(directory.path(), quick(), &alive, 0..0, done).await;
+    assert_eq!(alive.order(), [0, 1, 2, 4]);
+    assert_eq!(counts.losses.of(LossCause::SpoolDamaged), 1);
+    assert_eq!(counts.waiting, 0);
+}

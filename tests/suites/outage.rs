@@ -48,13 +48,13 @@ fn nothing_is_lost_while_a_collector_is_killed_and_away() {
     let stored = daemon.windows();
     until("what was sampled comes", || {
         let came = sink.windows_once();
-        let has = |(window, samples): (&u64, &u64)| *samples == 0 || came.contains_key(window);
+        let has =
+            |(window, samples): (&u64, &u64)| *samples == 0 || came.get(window) == Some(samples);
         stored.iter().all(has)
     });
-    let stored = daemon.windows();
+    arrived_whole(&stored, &sink.windows_once());
     daemon.stop();
     let _ = workload.stop();
-    arrived_whole(&stored, &sink.windows_once());
     assert!(stored.len() >= AWAY + KILLS * 3);
     // Only what was under way when the collector was killed can have come twice: two payloads at most, each with a
     // profile for each process of the machine.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceResponse;
@@ -20,6 +22,11 @@ use crate::profile::{Coding, Delivery, Payload};
 const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 /// Length of what stands before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
+/// Bytes in headers, padded or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Longest message that is read.
 const MAX_MESSAGE: usize = 64 << 10;
 
@@ -80,7 +87,7 @@ pub(super) fn outcome(answer: &Answer) -> Delivery {
         shortened(decoded.as_bytes())
     });
     let details = field("grpc-status-details-bin")
-        .and_then(|text| base64(text.as_bytes()))
+        .and_then(|text| BASE64.decode(text.as_bytes()).ok())
         .and_then(|details| RpcStatus::decode(details.as_slice()).ok());
     failed(
         code,
@@ -137,32 +144,6 @@ fn message(body: &[u8], coding: Option<Coding>) -> Result<ExportProfilesServiceR
     };
     let message = decompressed(message, coding, MAX_MESSAGE).map_err(|error| error.to_string())?;
     ExportProfilesServiceResponse::decode(message.as_slice()).map_err(|error| error.to_string())
-}
-
-/// Bytes from base64, padded or not.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| {
-        Some(u32::from(match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        }))
-    };
-    let end = text.iter().rposition(|byte| *byte != b'=')?;
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    for digits in text[..=end].chunks(4) {
-        let mut group = 0;
-        for position in 0..4 {
-            let value = digits.get(position).map_or(Some(0), digit)?;
-            group = group << 6 | value;
-        }
-        // Two digits hold one byte, three two, four three.
-        bytes.extend_from_slice(&group.to_be_bytes()[1..digits.len().max(1)]);
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -47,19 +47,6 @@ fn standard(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn bytes_come_back_from_base64() {
-    for length in 0..10 {
-        let bytes: Vec<u8> = (0..length).map(|byte| byte * 29).collect();
-        let text = standard(&bytes);
-        let decoded = base64(text.as_bytes()).unwrap_or_default();
-        assert_eq!(decoded, bytes, "{text}");
-        let unpadded = text.trim_end_matches('=');
-        assert_eq!(base64(unpadded.as_bytes()).unwrap_or_default(), bytes);
-    }
-    assert_eq!(base64(b"a b"), None);
-}
-
-#[test]
 fn the_receivers_delay_is_in_the_details() {
     let details = standard(&retry_info());
     let trailers = [
@@ -72,6 +59,9 @@ fn the_receivers_delay_is_in_the_details() {
         message: "ResourceExhausted: slow down".into(),
     };
     assert_eq!(outcome(&answer(&trailers, b"")), expected);
+    let mut unpadded = trailers;
+    unpadded[2].1 = details.trim_end_matches('=');
+    assert_eq!(outcome(&answer(&unpadded, b"")), expected);
     // Cut details say nothing; the rest still counts.
     for length in 0..retry_info().len() {
         let details = standard(&retry_info()[..length]);

@@ -20,7 +20,7 @@ fn a_receiver_gets_what_was_sampled_and_the_agent_stops_when_asked() {
     let workload = Workload::start(&mut Command::new(c("split")));
     let daemon = Daemon::start(address);
     until("samples of the workload came", || {
-        receiver.samples_in("run_cycle") >= 4000
+        receiver.samples_in("run_cycle") >= 8000
     });
     let stored = daemon.windows();
     assert!(stored.len() >= 3, "{stored:?}");

@@ -36,6 +36,8 @@ const WINDOW_QUEUE: usize = 8;
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
 const LAST_SIGNALS: Duration = Duration::from_millis(500);
+/// How long what ended may hold what is started again.
+const RELEASE: Duration = Duration::from_secs(3);
 /// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -88,6 +90,19 @@ pub enum AgentError {
     },
 }
 
+impl AgentError {
+    /// Has somebody else what is needed, perhaps for a moment only?
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Store(StoreError::InUse { .. }) => true,
+            Self::Listen { source, .. } | Self::ListenTelemetry { source, .. } => {
+                source.kind() == io::ErrorKind::AddrInUse
+            }
+            _ => false,
+        }
+    }
+}
+
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
 }
@@ -121,6 +136,7 @@ pub fn run(
         let mut signals = Signals::new().map_err(system("handling signals"))?;
         let mut config = settings.config.clone();
         let mut before = None;
+        let mut ended: Option<Instant> = None;
         // What is not changed while it runs is changed by starting everything but the process again.
         loop {
             let started = Cell::new(false);
@@ -138,6 +154,15 @@ pub fn run(
                         );
                     }
                     before = Some(std::mem::replace(&mut config, *fresh));
+                    ended = Some(Instant::now());
+                }
+                // What answered a last request holds the store or an address a moment longer.
+                Err(error)
+                    if !started.get()
+                        && error.is_held()
+                        && ended.is_some_and(|ended| ended.elapsed() < RELEASE) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(error) => match before.take() {
                     Some(old) if !started.get() => {

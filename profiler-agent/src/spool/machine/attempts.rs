@@ -79,19 +79,28 @@ impl Turn<'_> {
             && matches!(self.state.disk, Disk::Ready { .. } | Disk::Opening)
     }
 
-    /// Makes room in memory for a payload that is only on disk.
+    /// Makes room in memory for a payload that is only on disk, by forgetting others that are on disk too; none
+    /// where that would not be enough, or the next one would be read in vain again and again.
     fn fits(&mut self, entry: &Entry) -> bool {
-        let full = |state: &State| {
-            state.held.bytes.saturating_add(entry.item.length) > self.config.memory
-                && state.held.payloads > 0
+        let held = self.state.held;
+        let after = |spared: u64, payloads: u64| {
+            held.payloads == payloads
+                || (held.bytes - spared).saturating_add(entry.item.length) <= self.config.memory
         };
-        while full(self.state) {
-            // The last one's turn is the farthest away.
-            let Some(last) = self.state.spare.last().copied() else {
-                return false;
-            };
-            self.state.change(last, |entry| entry.held = false);
-            self.actions.push(Action::Forget(last));
+        let (mut spared, mut forgotten) = (0, Vec::new());
+        // The last one's turn is the farthest away.
+        for record in self.state.spare.iter().rev() {
+            if after(spared, forgotten.len() as u64) {
+                break;
+            }
+            spared += self.state.entries[record].item.length;
+            forgotten.push(*record);
+        }
+        if !after(spared, forgotten.len() as u64) {
+            return false;
+        }
+        for record in forgotten {
+            self.forget(record);
         }
         true
     }

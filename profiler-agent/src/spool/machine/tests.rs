@@ -250,6 +250,49 @@ fn an_open_breaker_leaves_the_disk_alone() {
     }
 }
 
+#[test]
+fn a_flush_ends_where_two_payloads_do_not_fit_into_memory() {
+    let config = Config {
+        memory: 60,
+        backoff: Backoff {
+            jitter: 0.0,
+            ..Backoff::default()
+        },
+        ..Config::default()
+    };
+    let mut bench = Bench::new(config, true);
+    bench.push(1);
+    bench.push(1);
+    bench.finish(0, Outcome::Delivered);
+    bench.push(1);
+    bench.finish(1, Outcome::Delivered);
+    bench.finish(2, Outcome::Delivered);
+    bench.push(1);
+    bench.finish(3, Outcome::Delivered);
+    bench.push(29);
+    bench.disk(156);
+    bench.finish(4, retry(None));
+    bench.disk(156);
+    bench.push(47);
+    bench.push(1);
+    bench.disk(156);
+    bench.disk(156);
+    bench.push(1);
+    bench.event(Event::Shutdown(Duration::from_secs(2)));
+    for _ in 0..100 {
+        if bench.operations.is_empty() {
+            break;
+        }
+        bench.disk(156);
+    }
+    assert!(bench.operations.is_empty(), "{:?}", bench.operations);
+    bench.wait();
+    while !bench.operations.is_empty() {
+        bench.disk(156);
+    }
+    assert!(bench.ended);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(u64),

@@ -102,7 +102,6 @@ impl Options {
                 "-Dwarnings",
             ];
             steps.check("lint", || step::run(cargo().args(arguments)));
-            steps.check("fuzz targets", fuzz::check);
         }
         if self.wants(Step::Unit) {
             let arguments = [
@@ -135,12 +134,16 @@ impl Options {
         if self.wants(Step::Suites) || self.with_peers {
             let arguments = [
                 "build",
-                "--release",
+                "--profile",
+                "suites",
                 "--package",
                 "profiler-agent",
                 "--locked",
             ];
-            steps.check("release build", || step::run(cargo().args(arguments)));
+            steps.check("build of the agent", || step::run(cargo().args(arguments)));
+        }
+        if self.wants(Step::Lint) {
+            steps.check("fuzz targets", fuzz::check);
         }
         if self.wants(Step::Aarch64) {
             steps.check("aarch64", || step::run(&mut check_aarch64()));
@@ -164,7 +167,7 @@ fn suites(arguments: &[&str]) -> Command {
         .args(arguments)
         .env(
             "PROFILER_AGENT",
-            workspace().join("target/release/profiler-agent"),
+            workspace().join("target/suites/profiler-agent"),
         );
     suites
 }

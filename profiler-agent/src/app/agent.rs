@@ -155,6 +155,7 @@ pub fn run(
                     }
                     before = Some(std::mem::replace(&mut config, *fresh));
                     ended = Some(Instant::now());
+                    own.forget();
                 }
                 // What answered a last request holds the store or an address a moment longer.
                 Err(error)

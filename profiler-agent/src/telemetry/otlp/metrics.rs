@@ -43,6 +43,11 @@ impl Observed {
         };
     }
 
+    /// Lets go of what was observed.
+    pub(super) fn clear(&self) {
+        *self.state() = State::default();
+    }
+
     fn now(&self) -> Option<Arc<Reading>> {
         let mut state = self.state();
         if let Some((at, reading)) = &state.last

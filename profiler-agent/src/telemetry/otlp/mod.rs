@@ -153,6 +153,11 @@ impl OwnSignals {
         self.observed.set(subject);
     }
 
+    /// Lets go of what was observed: it holds what its successor needs.
+    pub fn forget(&self) {
+        self.observed.clear();
+    }
+
     /// Exports what is left, each signal for at most `within`. Blocks; not on the runtime's only thread.
     pub fn stop(self, within: Duration) {
         // What could not be exported is counted where it failed.

@@ -20,6 +20,7 @@ pub mod confine;
 pub mod correlate;
 pub mod export;
 pub mod go;
+pub mod listen;
 pub mod page;
 pub mod process;
 pub mod profile;

@@ -1,4 +1,7 @@
-//! A receiver of OTLP profiles over gRPC that keeps what came.
+//! A receiver of OTLP profiles over gRPC that keeps what came, and holds it against the rules of profiles.
+
+#[path = "../../profiler-agent/src/export/otlp/check.rs"]
+mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -19,7 +22,14 @@ use tonic::{Request, Response, Status};
 
 /// A receiver that keeps what came.
 #[derive(Clone, Debug, Default)]
-pub struct Receiver(Arc<Mutex<Vec<ExportProfilesServiceRequest>>>);
+pub struct Receiver(Arc<Mutex<Requests>>);
+
+/// What came, in this order, and how many of them have been checked.
+#[derive(Debug, Default)]
+struct Requests {
+    all: Vec<Arc<ExportProfilesServiceRequest>>,
+    checked: usize,
+}
 
 #[tonic::async_trait]
 impl ProfilesService for Receiver {
@@ -27,10 +37,8 @@ impl ProfilesService for Receiver {
         &self,
         request: Request<ExportProfilesServiceRequest>,
     ) -> Result<Response<ExportProfilesServiceResponse>, Status> {
-        self.0
-            .lock()
-            .expect("no panic with it")
-            .push(request.into_inner());
+        let mut requests = self.0.lock().expect("no panic with it");
+        requests.all.push(Arc::new(request.into_inner()));
         Ok(Response::new(ExportProfilesServiceResponse::default()))
     }
 }
@@ -40,7 +48,7 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// When it cannot serve; the other methods, when something else than profiles came.
+    /// When it cannot serve; the other methods, when something else than valid profiles came.
     pub fn serve(&self, listener: TcpListener) {
         let service =
             ProfilesServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
@@ -62,6 +70,17 @@ impl Receiver {
         });
     }
 
+    /// What came so far.
+    fn requests(&self) -> Vec<Arc<ExportProfilesServiceRequest>> {
+        let mut requests = self.0.lock().expect("no panic with it");
+        let new = requests.all[requests.checked..].to_vec();
+        requests.checked = requests.all.len();
+        let all = requests.all.clone();
+        drop(requests);
+        new.iter().for_each(|request| check::check(request));
+        all
+    }
+
     /// Samples by the window's start in ms.
     #[must_use]
     pub fn windows(&self) -> BTreeMap<u64, u64> {
@@ -77,7 +96,7 @@ impl Receiver {
 
     fn windows_if(&self, mut counts: impl FnMut(&[u8]) -> bool) -> BTreeMap<u64, u64> {
         let mut windows = BTreeMap::new();
-        for request in self.0.lock().expect("no panic with it").iter() {
+        for request in self.requests() {
             let scopes = request
                 .resource_profiles
                 .iter()
@@ -97,7 +116,7 @@ impl Receiver {
     #[must_use]
     pub fn twice(&self) -> Vec<Vec<u8>> {
         let mut seen = BTreeSet::new();
-        let requests = self.0.lock().expect("no panic with it");
+        let requests = self.requests();
         let profiles = requests
             .iter()
             .flat_map(|request| &request.resource_profiles)
@@ -112,7 +131,7 @@ impl Receiver {
     /// How many profiles came.
     #[must_use]
     pub fn profiles(&self) -> u64 {
-        let requests = self.0.lock().expect("no panic with it");
+        let requests = self.requests();
         let scopes = requests
             .iter()
             .flat_map(|request| &request.resource_profiles)
@@ -124,7 +143,7 @@ impl Receiver {
     #[must_use]
     pub fn samples_in(&self, function: &str) -> u64 {
         let mut samples = 0;
-        for request in self.0.lock().expect("no panic with it").iter() {
+        for request in self.requests() {
             let dictionary = request.dictionary.as_ref().expect("a dictionary");
             let scopes = request
                 .resource_profiles

@@ -56,16 +56,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         "measure-agent"
     };
+    let agent = workspace().join("target/release/profiler-agent");
     let measure = |program: &str, seconds: &str| {
         let arguments = ["run", "--quiet", "--package", "profiler-tests", "--bin"];
-        let agent = workspace().join("target/release/profiler-agent");
         step::run(
             cargo()
                 .args(arguments)
                 .args([program, "--", seconds])
-                .env("PROFILER_AGENT", agent),
+                .env("PROFILER_AGENT", &agent),
         )
     };
+    let wire = ["bench", "--package", "profiler-tests", "--bench", "wire"];
+    step::run(cargo().args(wire).env("PROFILER_AGENT", &agent))?;
     measure(measuring, &seconds)?;
     measure("measure-labels", TURN_SECONDS)
 }

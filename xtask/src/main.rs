@@ -2,7 +2,6 @@
 
 mod bench;
 mod build_ebpf;
-mod fuzz;
 mod generate;
 mod prerequisite;
 mod run;

@@ -6,9 +6,11 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use ruzstd::decoding::StreamingDecoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::profile::Coding;
+
+/// The library's own default.
+const ZSTD_LEVEL: i32 = 3;
 
 /// The bytes in this coding.
 pub(super) fn compressed(bytes: Vec<u8>, coding: Coding) -> Vec<u8> {
@@ -21,7 +23,7 @@ pub(super) fn compressed(bytes: Vec<u8>, coding: Coding) -> Vec<u8> {
                 .and_then(|()| stream.finish())
                 .expect("a vector takes everything")
         }
-        Coding::Zstd => compress_to_vec(bytes.as_slice(), CompressionLevel::Fastest),
+        Coding::Zstd => zstd::bulk::compress(&bytes, ZSTD_LEVEL).expect("memory takes everything"),
     }
 }
 
@@ -29,6 +31,7 @@ pub(super) fn compressed(bytes: Vec<u8>, coding: Coding) -> Vec<u8> {
 pub(super) fn decompressed(bytes: &[u8], coding: Coding, longest: usize) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     let limit = longest as u64 + 1;
+    // A stranger's bytes are read in Rust.
     match coding {
         Coding::Identity => bytes.take(limit).read_to_end(&mut plain),
         Coding::Gzip => MultiGzDecoder::new(bytes)

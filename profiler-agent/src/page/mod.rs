@@ -42,6 +42,7 @@ use tokio::sync::Semaphore;
 pub use self::query::AnswerFormat;
 pub use self::source::{LiveSource, SavedSource, Source};
 pub use self::status::{AgentStatus, StoreStatus};
+use crate::listen::Bounded;
 use crate::profile::{ArchiveError, Profile};
 
 /// A profile as the bytes of a format; never called with JSON, which is the page's own.
@@ -108,7 +109,7 @@ impl Page {
     ) -> io::Result<()> {
         let address = listener.local_addr()?.ip();
         let hosts = Arc::new(guard::AllowedHosts::new(address, &self.host_names));
-        axum::serve(listener, self.router(hosts))
+        axum::serve(Bounded::new(listener), self.router(hosts))
             .with_graceful_shutdown(shutdown)
             .await
     }

@@ -23,6 +23,7 @@ use super::health::Unhealthy;
 use super::measure::families;
 use super::prometheus::{Exposition, render};
 use super::reading::Reading;
+use crate::listen::Bounded;
 
 /// Why the agent is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub async fn serve(
     subject: Arc<dyn Subject>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, routes(subject))
+    axum::serve(Bounded::new(listener), routes(subject))
         .with_graceful_shutdown(shutdown)
         .await
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::source::Source;
 
 /// What lies below the stages: each may import `profile`, everything above may import them.
-const FOUNDATIONS: &[&str] = &["profile", "confine", "go", "thread_local"];
+const FOUNDATIONS: &[&str] = &["profile", "confine", "go", "listen", "thread_local"];
 
 /// Modules above the stages, each with what it may import beside the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -39,7 +39,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("opentelemetry_proto", &["export"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("tracing_opentelemetry", &["telemetry"]),
-    ("axum", &["page", "telemetry"]),
+    ("axum", &["listen", "page", "telemetry"]),
     ("redb", &["store", "spool"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),

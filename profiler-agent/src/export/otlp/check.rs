@@ -1,4 +1,5 @@
-//! The observable rules of the official checker, and those of the data model that it leaves out.
+//! The observable rules of the official checker, and those of the data model that it leaves out; the suites hold
+//! what the agent sends against them too.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -7,7 +8,7 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfil
 use opentelemetry_proto::tonic::profiles::v1development::{Profile, ProfilesDictionary};
 
 /// Panics with what is wrong.
-pub(in crate::export) fn check(request: &ExportProfilesServiceRequest) {
+pub fn check(request: &ExportProfilesServiceRequest) {
     let dictionary = request.dictionary.as_ref().expect("a dictionary");
     let mut references = References::new(dictionary);
     for resource_profiles in &request.resource_profiles {

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 const MEASUREMENTS: &[&str] = &["store", "page"];
 
 /// How long each turn of the measurement of labels takes.
-const TURN_SECONDS: &str = "5";
+const TURN_SECONDS: &str = "3";
 
 /// Runs the benchmarks of `profiler-agent/benches` and the measurements among its tests, then
 /// measures the agent in release.

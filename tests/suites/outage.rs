@@ -22,12 +22,14 @@ const AWAY: usize = 120;
 #[ignore = "builds a collector first: cargo xtask test --with-peers"]
 fn nothing_is_lost_while_a_collector_is_killed_and_away() {
     // Behind the collector, which answers when this one has answered; it never goes away.
-    let sink = Receiver::default();
+    let sink = Receiver::behind_a_collector();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let forward = Exporter::Forward(listener.local_addr().expect("an address"));
     sink.serve(listener);
     let address = free_address();
-    let workload = Workload::start(&mut Command::new(c("split")));
+    // Workloads end by themselves after two minutes.
+    let work = || Workload::start(&mut Command::new(c("split")));
+    let mut workload = Some(work());
     let mut collector = Collector::start(address, forward);
     let daemon = Daemon::start(address);
     let pass = |windows: usize| {
@@ -41,7 +43,10 @@ fn nothing_is_lost_while_a_collector_is_killed_and_away() {
         collector = Collector::start(address, forward);
     }
     drop(collector);
-    for _ in 0..AWAY / 10 {
+    for tens in 0..AWAY / 10 {
+        if tens % 4 == 0 {
+            drop(workload.replace(work()));
+        }
         pass(10);
     }
     let _collector = Collector::start(address, forward);
@@ -54,7 +59,7 @@ fn nothing_is_lost_while_a_collector_is_killed_and_away() {
     });
     arrived_whole(&stored, &sink.windows_once());
     daemon.stop();
-    let _ = workload.stop();
+    drop(workload);
     assert!(stored.len() >= AWAY + KILLS * 3);
     // Only what was under way when the collector was killed can have come twice: two payloads at most, each with a
     // profile for each process of the machine.

@@ -43,7 +43,12 @@ struct Receiver {
     traces: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
     metrics: Arc<Mutex<Vec<ExportMetricsServiceRequest>>>,
     logs: Arc<Mutex<Vec<ExportLogsServiceRequest>>>,
+    /// The header that requests with logs came with.
+    tokens: Arc<Mutex<BTreeSet<Option<String>>>>,
 }
+
+/// A header that the environment asks for.
+const HEADER: (&str, &str) = ("x-token", "known to few");
 
 #[tonic::async_trait]
 impl TraceService for Receiver {
@@ -75,6 +80,9 @@ impl LogsService for Receiver {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let token = request.metadata().get(HEADER.0);
+        let token = token.map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
+        self.tokens.lock().expect("no panic with it").insert(token);
         let mut logs = self.logs.lock().expect("no panic with it");
         logs.push(request.into_inner());
         Ok(Response::new(Default::default()))
@@ -133,9 +141,11 @@ fn start(signals: &[&str], receiver: SocketAddr, profiles: SocketAddr) -> Daemon
         .iter()
         .map(|signal| format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
         .collect();
+    let headers = format!("{}=known%20to%20few", HEADER.0);
     let variables: Vec<(&str, &str)> = variables
         .iter()
         .map(|variable| (variable.as_str(), endpoint.as_str()))
+        .chain([("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str())])
         .collect();
     Daemon::start_with(profiles, &variables)
 }
@@ -276,6 +286,8 @@ fn metrics_and_logs_arrive() {
         })
         .collect();
     assert!(texts.contains("stopping"), "{texts:?}");
+    let tokens = receiver.tokens.lock().expect("no panic with it");
+    assert_eq!(*tokens, BTreeSet::from([Some(HEADER.1.to_owned())]));
 }
 
 /// It takes connections and never answers.

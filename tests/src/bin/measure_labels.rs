@@ -61,11 +61,7 @@ fn measures() -> Result<()> {
     let mut differences: Vec<f64> = without.iter().zip(&with).map(|(a, b)| b - a).collect();
     let more = median(&mut differences);
     let (without, with) = (median(&mut without), median(&mut with));
-    let verdict = if more <= TARGET {
-        "within"
-    } else {
-        "ABOVE"
-    };
+    let verdict = if more <= TARGET { "within" } else { "ABOVE" };
     println!("BPF run of a Go sample, microseconds         {without:>10.3}");
     println!("the same with four labels                    {with:>10.3}");
     println!(

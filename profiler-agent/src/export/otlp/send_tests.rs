@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Client, Config};
 use crate::export::connection::authority::{Authority, Front, FrontOptions};
+use crate::export::connection::{Connection, connector};
 use crate::export::otlp::check::check;
 use crate::export::otlp::{Options, encode_one};
 use crate::profile::example::example;
@@ -253,4 +254,36 @@ async fn a_missing_certificate_file_is_named() {
         error.to_string().starts_with("read /nowhere/ca.pem: "),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_library_of_the_field_goes_through_the_same_tls() {
+    use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_client::ProfilesServiceClient;
+
+    let (store, authority) = (Store::default(), Authority::new());
+    let options = FrontOptions {
+        wants_client: true,
+        protocol: b"h2",
+        version: &rustls::version::TLS13,
+    };
+    let front = Front::start(&authority, serve(&store).await, options).await;
+    authority.issue("client");
+    let endpoint: http::Uri = format!("https://{}", front.address).parse().unwrap();
+    let mut connection = Connection::new(endpoint.clone());
+    connection.tls.ca = Some(authority.path("ca.pem"));
+    let request = ExportProfilesServiceRequest::default;
+    let channel = |connection: &Connection| {
+        let connector = connector(connection).unwrap();
+        tonic::transport::Endpoint::from(endpoint.clone()).connect_with_connector_lazy(connector)
+    };
+    // The receiver wants to know who it is.
+    let unknown = ProfilesServiceClient::new(channel(&connection))
+        .export(request())
+        .await;
+    assert!(unknown.is_err());
+    let identity = (authority.path("client.pem"), authority.path("client.key"));
+    connection.tls.identity = Some(identity);
+    let mut known = ProfilesServiceClient::new(channel(&connection));
+    known.export(request()).await.unwrap();
+    assert_eq!(store.only_request().1, request());
 }

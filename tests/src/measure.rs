@@ -263,7 +263,11 @@ pub fn bpf_memory() -> Result<f64> {
 }
 
 /// A size of `/proc/PID/status`, in MiB.
-fn status_mib(pid: u32, field: &str) -> Result<f64> {
+///
+/// # Errors
+///
+/// There is no such process, or it has no such field.
+pub fn status_mib(pid: u32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("it ended early")?;
     let value = status
         .lines()

@@ -1,7 +1,7 @@
 //! A receiver of OTLP profiles over gRPC that keeps what came, and holds it against the rules of profiles.
 
 #[path = "../../profiler-agent/src/export/otlp/check.rs"]
-mod check;
+pub mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;

@@ -13,6 +13,8 @@ use profiler_tests::authority::Authority;
 use profiler_tests::daemon::free_address;
 use profiler_tests::peer::collector::{Collector, Exporter, Setup};
 use profiler_tests::peer::received::Received;
+use profiler_tests::receiver::check::check;
+use prost::Message;
 
 /// A millisecond since 1970 in which the windows of these tests begin.
 const START: u64 = 1_795_271_525_000;
@@ -53,6 +55,13 @@ fn config(collector: &Collector, protocol: Protocol, tls: Option<&Authority>) ->
 async fn send(config: otlp::Config, profile: &Profile, run: u64) -> Vec<Delivery> {
     let window = WindowUuid::new(profile.start, run);
     let payloads = otlp::encode(profile, window, &config.options);
+    let plain = Options {
+        coding: Coding::Identity,
+        ..config.options.clone()
+    };
+    for payload in otlp::encode(profile, window, &plain) {
+        check(&Message::decode(payload.bytes.as_slice()).expect("it is a request"));
+    }
     let client = otlp::Client::new(config).expect("a client");
     let mut outcomes = Vec::new();
     for payload in payloads {

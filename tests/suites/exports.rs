@@ -13,6 +13,8 @@ use profiler_agent::profile::{
 };
 use profiler_tests::pprof::Profile as ReadProfile;
 use profiler_tests::python;
+use profiler_tests::receiver::check::check;
+use prost::Message;
 
 const HOSTILE: &str = "<b>\"quoted\" \\ ; $(x)</b>";
 
@@ -245,6 +247,7 @@ fn a_profile_of_gos_own_survives_reading_and_writing() {
     assert_eq!(stacks(&again), stacks(&path));
     // By way of OTLP, too.
     let bytes = Format::Otlp.encode(&profile).unwrap();
+    check(&Message::decode(bytes.as_slice()).unwrap());
     let profile = otlp::decode(&bytes, &ReadLimits::default()).unwrap();
     let again = saved(directory.path(), &profile, Format::Pprof);
     assert_eq!(stacks(&again), stacks(&path));

@@ -9,6 +9,7 @@ use profiler_tests::agent::until;
 use profiler_tests::build::c;
 use profiler_tests::claim::arrived_whole;
 use profiler_tests::daemon::{Daemon, free_address};
+use profiler_tests::measure::status_mib;
 use profiler_tests::peer::collector::{Collector, Exporter};
 use profiler_tests::receiver::Receiver;
 use profiler_tests::workload::Workload;
@@ -17,6 +18,8 @@ use profiler_tests::workload::Workload;
 const KILLS: usize = 10;
 /// Windows, of a second each, that are closed while there is no collector.
 const AWAY: usize = 120;
+/// What the agent may grow by between the first third of them and the last: what waits is a megabyte or two.
+const GROWTH_MIB: f64 = 16.0;
 
 #[test]
 #[ignore = "builds a collector first: cargo xtask test --with-peers"]
@@ -43,12 +46,20 @@ fn nothing_is_lost_while_a_collector_is_killed_and_away() {
         collector = Collector::start(address, forward);
     }
     drop(collector);
+    let resident = || status_mib(daemon.pid(), "VmRSS:").expect("the agent runs");
+    let mut settled = f64::INFINITY;
     for tens in 0..AWAY / 10 {
         if tens % 4 == 0 {
             drop(workload.replace(work()));
         }
         pass(10);
+        if tens == 3 {
+            settled = resident();
+        }
     }
+    let later = resident();
+    eprintln!("resident after a third of the outage {settled:.1} MiB, at its end {later:.1} MiB");
+    assert!(later <= settled + GROWTH_MIB, "{settled} {later}");
     let _collector = Collector::start(address, forward);
     let stored = daemon.windows();
     until("what was sampled comes", || {

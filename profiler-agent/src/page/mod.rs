@@ -98,7 +98,7 @@ pub struct Page {
 
 impl Page {
     /// Answers on `listener` until `shutdown` completes; requests that run are finished. Needs a runtime
-    /// with I/O; queries run on its blocking threads.
+    /// with I/O and timers; queries run on its blocking threads.
     ///
     /// # Errors
     /// The listener has no address.

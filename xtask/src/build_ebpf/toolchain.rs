@@ -153,11 +153,16 @@ fn linker() -> Result<PathBuf> {
         });
     if !installed {
         println!("installing bpf-linker {LINKER_VERSION} into target/tools");
+        // What it links is the work of LLVM's library, which is optimized: its own code need not be.
         step::run(
             Command::new(env!("CARGO"))
                 .args(["install", "--locked", "--quiet", "--root"])
                 .arg(&root)
-                .arg(format!("bpf-linker@{LINKER_VERSION}")),
+                .arg(format!("bpf-linker@{LINKER_VERSION}"))
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+                .env("CARGO_PROFILE_RELEASE_DEBUG", "0"),
         )?;
     }
     Ok(linker)

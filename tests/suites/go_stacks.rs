@@ -34,7 +34,7 @@ const PLAIN: [&str; 11] = [
     "signals",
 ];
 const FOREIGN: [&str; 3] = ["foreign", "callbacks", "moving"];
-const SOME: [&str; 3] = ["leaf", "grow", "clock"];
+const SOME: [&str; 5] = ["leaf", "garbage", "grow", "channels", "clock"];
 
 fn holds_some(profile: &Profile, what: &str, condition: impl Fn(&Sample) -> bool) {
     let share = profile.share(condition);

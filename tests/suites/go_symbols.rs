@@ -1,7 +1,7 @@
 //! What the agent says about an address in a Go program is what the Go runtime itself says
 //! (`runtime.CallersFrames`): of every address, for every version of Go, in every way that programs are built.
 //!
-//! By default two versions are built stripped, and the newest in most ways; `PROFILER_GO_MATRIX=full`
+//! By default three versions are built stripped, and the newest in most ways; `PROFILER_GO_MATRIX=full`
 //! (`cargo xtask test --full`) builds every version in every way.
 
 use std::fs::{self, File};
@@ -22,8 +22,8 @@ use profiler_tests::go::program::{Variant, addr2line, build, build_for_arm64, sa
 use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
 use profiler_tests::go::truth::{Frame, Truth};
 
-/// Beside the newest version: the oldest.
-const BY_DEFAULT: [&str; 1] = ["1.21.13"];
+/// Beside the newest version: the oldest, and the one in which the text starts at zero.
+const BY_DEFAULT: [&str; 2] = ["1.21.13", "1.26.6"];
 /// Of so many ranges one goes through the whole stage.
 const STAGE_SHARE: usize = 8;
 
@@ -36,6 +36,7 @@ fn version_is_read(version: &'static str) {
             Variant::Stripped,
             Variant::Pie,
             Variant::Cgo,
+            Variant::Shared,
             Variant::Sectionless,
         ]
     } else if BY_DEFAULT.contains(&version) {

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Receiver, payload, retry};
+use super::{Receiver, now, payload, retry};
 use crate::profile::payload::DeliveryCounts;
-use crate::profile::{Delivery, LossCause};
+use crate::profile::{Delivery, LossCause, Payload, UnixTime};
 use crate::spool::{Backoff, Config, Handle, SyncPolicy, start};
 
 const FLUSH: Duration = Duration::from_secs(2);
@@ -83,6 +83,43 @@ async fn what_cannot_be_sent_is_there_after_a_restart_in_order() {
     let idle = Receiver::new(Delivery::Accepted);
     let counts = run(directory.path(), quick(), &idle, 7..7, |_| true).await;
     assert_eq!((counts.waiting, idle.attempts().len()), (0, 0));
+}
+
+/// What an earlier run left is dated by the wall clock, which somebody may have set meanwhile.
+#[tokio::test]
+async fn a_clock_that_was_set_between_two_runs_loses_nothing_that_is_not_counted() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let config = || Config {
+        age: Duration::from_secs(24 * 3_600),
+        ..quick()
+    };
+    let dead = Receiver::new(retry(Some(Duration::from_secs(60))));
+    let (handle, driver) = start("test", config(), Some(directory.path()), dead).unwrap();
+    let dated = |number: u64, end: u64| Payload {
+        end: UnixTime(end),
+        ..payload(number, 10_000)
+    };
+    let UnixTime(now) = now();
+    // Set back by two days since, set forward by two days since, and not set.
+    handle.push([
+        dated(1, now + 48 * HOUR),
+        dated(2, now - 48 * HOUR),
+        dated(3, now),
+    ]);
+    let wanted = handle.clone();
+    let written = async move { drop(until(&wanted, |counts| counts.appended == 3).await) };
+    driver.run(written, FLUSH).await;
+    assert!(handle.counts().losses.is_empty(), "{:?}", handle.counts());
+
+    let alive = Receiver::new(Delivery::Accepted);
+    let counts = run(directory.path(), config(), &alive, 7..7, |counts| {
+        counts.delivered == 2
+    })
+    .await;
+    assert_eq!(alive.order(), [1, 3]);
+    assert_eq!((counts.waiting, counts.disk.payloads), (0, 0));
+    assert_eq!(counts.losses.of(LossCause::SpoolExpired), 1);
 }
 
 #[tokio::test]

@@ -50,17 +50,24 @@ fn resource() -> Vec<(String, String)> {
     .collect()
 }
 
-/// Connects when there is something to send, and again when a connection breaks: as the exporters of profiles do,
-/// with the certificates that the variables of all signals name.
+/// Connects when there is something to send, and again when a connection breaks: as the exporters of profiles do.
 fn channel(
     receiver: &Receiver,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Channel, String> {
+    let connection = connection(receiver, environment);
+    let connector = connection::connector(&connection).map_err(|error| error.to_string())?;
+    let endpoint = Endpoint::from(receiver.uri()).timeout(TIMEOUT);
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+/// With the certificates that the variables of all signals name.
+fn connection(receiver: &Receiver, environment: &dyn Fn(&str) -> Option<String>) -> Connection {
     let file = |name: &str| {
         let path = environment(&format!("OTEL_EXPORTER_OTLP_{name}"))?;
         (!path.is_empty()).then(|| PathBuf::from(path))
     };
-    let connection = Connection {
+    Connection {
         timeout: TIMEOUT,
         tls: TlsFiles {
             ca: file("CERTIFICATE"),
@@ -68,8 +75,33 @@ fn channel(
             server_name: None,
         },
         ..Connection::new(receiver.uri())
-    };
-    let connector = connection::connector(&connection).map_err(|error| error.to_string())?;
-    let endpoint = Endpoint::from(receiver.uri()).timeout(TIMEOUT);
-    Ok(endpoint.connect_with_connector_lazy(connector))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_those_of_all_signals() {
+        let receiver = Receiver::parse("https://collector:4317").expect("an address");
+        let named = |variables: &'static [(&str, &str)]| {
+            let environment = |name: &str| {
+                let variable = variables.iter().find(|(variable, _)| *variable == name);
+                variable.map(|(_, value)| (*value).to_owned())
+            };
+            connection(&receiver, &environment).tls
+        };
+        assert_eq!(named(&[]), TlsFiles::default());
+        let all = named(&[
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/client.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/client.key"),
+        ]);
+        assert_eq!(all.ca, Some("/ca.pem".into()));
+        assert_eq!(
+            all.identity,
+            Some(("/client.pem".into(), "/client.key".into()))
+        );
+    }
 }

@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::{Object as _, ObjectSegment as _};
 use profiler_agent::go::{LineTable, Origin, Runtime, Slot, runtime_of};
 use profiler_common::layout::GoRuntime;
 
-const PROGRAM: &str = "package main\n\nfunc main() { println(\"ready\") }\n";
+/// A text that only the programs' own constants have.
+const CONSTANT: &str = "a constant that is looked for";
+const PROGRAM: &str =
+    "package main\n\nfunc main() { println(\"a constant that is looked for\") }\n";
 const WITH_C: &str = "package main\n\n// static __thread long counter;\n\
     // static long bump(void) { return ++counter; }\nimport \"C\"\n\n\
-    //export Hello\nfunc Hello() {}\n\nfunc main() { println(C.bump()) }\n";
+    //export Hello\nfunc Hello() {}\n\nfunc main() { println(C.bump(), \"a constant that is looked for\") }\n";
 
 fn build(source: &str, directory: &Path, arguments: &[&str]) -> PathBuf {
     std::fs::write(directory.join("main.go"), source).expect("a file is written");
@@ -30,11 +34,17 @@ fn build(source: &str, directory: &Path, arguments: &[&str]) -> PathBuf {
 }
 
 fn runtime(source: &str, arguments: &[&str]) -> Runtime {
+    read(source, arguments).1
+}
+
+/// A program, and what is read of its runtime.
+fn read(source: &str, arguments: &[&str]) -> (Vec<u8>, Runtime) {
     let directory = tempfile::tempdir().expect("a directory is made");
     let data =
         std::fs::read(build(source, directory.path(), arguments)).expect("the program is read");
     let table = LineTable::find(&data).expect("a Go program has a line table");
-    runtime_of(&data, &table).expect("its runtime is read")
+    let runtime = runtime_of(&data, &table).expect("its runtime is read");
+    (data, runtime)
 }
 
 #[test]
@@ -63,4 +73,41 @@ fn the_slot_is_found_in_every_kind_of_file() {
     );
     let shared = runtime(WITH_C, &["-buildmode=c-shared"]).slot;
     assert!(matches!(shared, Slot::Indirect(_)), "{shared:?}");
+}
+
+#[test]
+fn constants_are_known_in_every_kind_of_file() {
+    for (source, arguments) in [
+        (PROGRAM, &[][..]),
+        (PROGRAM, &["-ldflags=-s -w"]),
+        (PROGRAM, &["-buildmode=pie"]),
+        (WITH_C, &[]),
+        (WITH_C, &["-buildmode=pie"]),
+        (WITH_C, &["-buildmode=c-shared"]),
+    ] {
+        let (data, runtime) = read(source, arguments);
+        let constants =
+            runtime.constants.start.0..runtime.constants.start.0 + runtime.constants.length;
+        let bytes = CONSTANT.as_bytes();
+        let offset = data.windows(bytes.len()).position(|at| at == bytes);
+        let offset = offset.expect("the program has its constant") as u64;
+        let file = object::read::elf::ElfFile64::<object::LittleEndian>::parse(&*data);
+        let file = file.expect("an ELF file");
+        let mut found = false;
+        for segment in file.segments() {
+            let (in_file, length) = segment.file_range();
+            let start = segment.address();
+            if (in_file..in_file + length).contains(&offset) {
+                found |= constants.contains(&(start + offset - in_file));
+            }
+            if segment.permissions().writable() {
+                let end = start + segment.size();
+                assert!(
+                    end <= constants.start || constants.end <= start,
+                    "{arguments:?}"
+                );
+            }
+        }
+        assert!(found, "{arguments:?}: {constants:x?}");
+    }
 }

@@ -9,6 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 use profiler_agent::collect::{Kernel, LoadOptions, Selection};
 use profiler_agent::profile::{BootTime, LinkSource, RawContext, SamplePeriod};
 use profiler_common::layout::context::{MAX_KEY, MAX_LABELS, MAX_VALUE};
+use profiler_common::layout::runtime::MAX_RUNTIMES;
 use profiler_common::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
 use tempfile::TempDir;
 
@@ -147,6 +148,16 @@ fn load() -> Kernel {
 /// The distinct contexts of the samples of this thread while its variables are these.
 fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
     let mut kernel = load();
+    let go = GoRuntime {
+        labels: form,
+        ..GoRuntime::default()
+    };
+    publish(&mut kernel, BootTime(1), go, variables);
+    seen(&mut kernel)
+}
+
+/// Sets this thread's variables, and says where they and the fields of Go's structures are.
+fn publish(kernel: &mut Kernel, image: BootTime, go: GoRuntime, variables: Variables) {
     let variable = VARIABLES.with(|place| {
         // SAFETY: only this thread uses its variables, and nobody holds a reference.
         unsafe { *place.get() = variables };
@@ -164,14 +175,13 @@ fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
             g_goid: G_GOID,
             g_labels: G_LABELS,
             m_curg: M_CURG,
-            labels: form,
-            ..GoRuntime::default()
+            ..go
         },
         thread_context: place(8),
         elastic: place(16),
         ..RuntimeEntry::default()
     };
-    let (own, image) = (std::process::id(), BootTime(1));
+    let own = std::process::id();
     let publisher = &mut kernel.publisher;
     publisher
         .publish(own, image, std::iter::empty(), BootTime(u64::MAX))
@@ -179,7 +189,6 @@ fn contexts(form: u16, variables: Variables) -> Vec<RawContext> {
     publisher
         .set_runtime(own, image, &runtime, BootTime(u64::MAX))
         .expect("its runtime is published");
-    seen(&mut kernel)
 }
 
 /// The distinct contexts of the samples of this thread.
@@ -268,6 +277,70 @@ fn labels_in_a_map_are_read_as_they_lie_there() {
     check_labels(GoRuntime::LABELS_MAP, 3);
     check_labels(GoRuntime::LABELS_MAP, 13);
     check_labels(GoRuntime::LABELS_MAP, 20);
+}
+
+/// It is written to here, as no program does: then what was remembered shows.
+#[test]
+fn read_only_data_is_read_once_and_again_after_an_exec() {
+    // Each CPU remembers for itself.
+    let mut here = rustix::thread::CpuSet::new();
+    here.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &here).expect("a thread stays where it is");
+    let mut memory = Memory::default();
+    let before = [("key".to_owned(), "value".to_owned())];
+    let root = memory.slice(&before);
+    let g = memory.goroutine(root);
+    let (key, value) = (memory.0[0].as_mut_ptr(), memory.0[1].as_mut_ptr());
+    let write = |text: *mut u64, word: &[u8; 8]| {
+        // SAFETY: memory of this test's own, of at least a word; nobody holds a reference.
+        unsafe { text.write_volatile(u64::from_ne_bytes(*word)) };
+    };
+    let mut kernel = load();
+    let go = GoRuntime {
+        labels: GoRuntime::LABELS_SLICE,
+        constants: key as u64,
+        constants_bytes: 3,
+        ..GoRuntime::default()
+    };
+    let mut check = |image, expected: (&str, &str)| {
+        let variables = Variables {
+            g,
+            ..Variables::default()
+        };
+        publish(&mut kernel, image, go, variables);
+        for context in seen(&mut kernel) {
+            let label = &context.labels[0];
+            let read = [&label.key, &label.value].map(|bytes| String::from_utf8_lossy(bytes));
+            assert_eq!((&*read[0], &*read[1]), expected);
+        }
+    };
+    check(BootTime(1), ("key", "value"));
+    write(key, b"KEY\0\0\0\0\0");
+    write(value, b"VALUE\0\0\0");
+    check(BootTime(1), ("key", "VALUE"));
+    check(BootTime(2), ("KEY", "VALUE"));
+}
+
+#[test]
+fn more_programs_than_there_are_entries_share_what_is_equal() {
+    let mut kernel = load();
+    let publisher = &mut kernel.publisher;
+    let now = BootTime(u64::MAX);
+    for number in 0..2 * MAX_RUNTIMES as u32 {
+        // More than any process has (`PID_MAX_LIMIT` of `include/linux/threads.h`).
+        let pid = (1 << 22) + 1 + number;
+        publisher
+            .publish(pid, BootTime(1), std::iter::empty(), now)
+            .expect("a process is published");
+        let mut runtime = RuntimeEntry::default();
+        runtime.go.g_labels = G_LABELS;
+        runtime.go.constants = u64::from(number) << 12;
+        runtime.go.constants_bytes = 1;
+        publisher
+            .set_runtime(pid, BootTime(1), &runtime, now)
+            .expect("its runtime is published");
+    }
+    assert_eq!(publisher.take_losses().iter().next(), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_loop, generated};
 use profiler_common::context::Bytes;
+use profiler_common::context::constants::Owner;
 use profiler_common::context::labels::{Found, MAX_STEPS, Text};
 use profiler_common::context::links::{self, LINK_ROOM, LINK_WORDS};
 use profiler_common::layout::RuntimeEntry;
@@ -88,7 +89,8 @@ unsafe extern "C" fn append_label(_index: u32, labels: *mut Labels) -> i64 {
         Found::Nothing => CONTINUE,
         Found::Label { key, value, cut } => {
             label(scratch, key, value, cut);
-            CONTINUE
+            // A call fewer than to find the end.
+            if scratch.labels.is_over() { STOP } else { CONTINUE }
         }
     }
 }
@@ -100,18 +102,44 @@ fn label(scratch: &mut Scratch, key: Text, value: Text, cut: bool) {
         return scratch.labels.unreadable();
     }
     let behind_key = position + 1 + key.length.div_ceil(8);
-    let record = (&raw mut scratch.frames).cast::<u64>();
     // SAFETY: a label of the longest key and value fits behind `position`.
-    let read = unsafe {
-        copy(record.add(position as usize + 1), key.length, key.address)
-            && copy(record.add(behind_key as usize), value.length, value.address)
-    };
+    let read = unsafe { text(scratch, position + 1, key) && text(scratch, behind_key, value) };
     if !read {
         return scratch.labels.unreadable();
     }
     let flags = if cut { FLAG_CUT } else { 0 };
     scratch.frames[position as usize] = header(ENTRY_LABEL, flags, key.length, value.length);
     scratch.position = behind_key + value.length.div_ceil(8);
+}
+
+/// Copies a text of the thread's memory to the record from the word `at` on.
+///
+/// # Safety
+/// There is room for it, and for [`CONSTANT_WORDS`].
+#[inline(always)]
+unsafe fn text(scratch: &mut Scratch, at: u64, text: Text) -> bool {
+    // SAFETY: the caller answers for it.
+    let into = unsafe { (&raw mut scratch.frames).cast::<u64>().add(at as usize) };
+    if !scratch.labels.is_constant(text) {
+        // SAFETY: the caller answers for the room.
+        return unsafe { copy(into, text.length, text.address) };
+    }
+    let owner = Owner {
+        pid: scratch.header.pid,
+        image: scratch.header.image,
+    };
+    let general = &scratch.general;
+    let Some(words) = scratch
+        .constants
+        .get(owner, text, &mut UserMemory { general })
+    else {
+        return false;
+    };
+    for (index, word) in words.iter().enumerate() {
+        // SAFETY: the caller answers for the room.
+        unsafe { into.add(index).write(*word) };
+    }
+    true
 }
 
 /// The links that the thread publishes itself.

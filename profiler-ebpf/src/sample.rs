@@ -7,6 +7,7 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel_buf, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
 };
 use aya_ebpf::programs::PerfEventContext;
+use profiler_common::context::constants::Constants;
 use profiler_common::context::labels::LabelWalk;
 use profiler_common::context::links::LINK_ROOM;
 use profiler_common::layout::context::MAX_CONTEXT_BYTES;
@@ -58,6 +59,8 @@ pub struct Scratch {
     pub goroutine: Goroutine,
     /// The walk over the goroutine's labels.
     pub labels: LabelWalk,
+    /// Strings of programs' read-only data.
+    pub constants: Constants,
     /// A link that is being read.
     pub link: [u64; LINK_ROOM],
     /// What the walk knows of its stacks.

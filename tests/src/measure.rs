@@ -124,6 +124,14 @@ impl Profiler {
         infos.map(|info| info["memlock:"]).sum::<f64>() / MIB
     }
 
+    /// Mean time of a run of its programs that take samples in the next `duration`, in microseconds.
+    pub fn run_microseconds(&mut self, duration: Duration) -> Result<f64> {
+        let before = self.runs();
+        wait(duration);
+        self.ensure_runs()?;
+        Ok(self.runs().mean_since(&before))
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn stop(mut self) -> Result<()> {
         self.ensure_runs()?;
@@ -192,7 +200,7 @@ pub fn measure<const N: usize>(
             start_cpu: profiler.start_cpu,
             bpf_cpu: (after.seconds - runs.seconds) / minutes,
             runs: count / minutes,
-            run_microseconds: (after.sampling_seconds - runs.sampling_seconds) * 1e6 / count,
+            run_microseconds: after.mean_since(&runs),
             resident_mean: resident.iter().sum::<f64>() / resident.len() as f64,
             resident_peak: status_mib(pid, "VmHWM:")?,
             first_sample: profiler.first_sample,
@@ -207,6 +215,13 @@ struct Runs {
     seconds: f64,
     sampling: f64,
     sampling_seconds: f64,
+}
+
+impl Runs {
+    /// Mean time of a sampling program's run since `before`, in microseconds.
+    fn mean_since(&self, before: &Self) -> f64 {
+        (self.sampling_seconds - before.sampling_seconds) * 1e6 / (self.sampling - before.sampling)
+    }
 }
 
 /// What the kernel says of a BPF object, by the field's name.

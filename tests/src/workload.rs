@@ -40,6 +40,16 @@ impl Workload {
         self.child.id()
     }
 
+    /// Sends it a signal, and returns the line that it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn ask(&mut self, signal: Signal) -> String {
+        kill_process(self.process(), signal).expect("the workload still runs");
+        self.line().expect("the workload answers")
+    }
+
     /// Ends it by SIGTERM and returns what it then says of itself.
     ///
     /// # Panics

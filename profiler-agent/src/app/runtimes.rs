@@ -254,6 +254,10 @@ fn entry(runtime: &Runtime, mapping: &ExecutableMapping) -> Option<RuntimeEntry>
             ..ThreadLocal::default()
         },
     };
+    if let Some(start) = place_of(runtime.constants.start, mapping) {
+        entry.go.constants = start.0;
+        entry.go.constants_bytes = runtime.constants.length;
+    }
     Some(entry)
 }
 
@@ -273,7 +277,7 @@ mod tests {
     use profiler_common::layout::GoRuntime;
 
     use super::*;
-    use crate::go::Origin;
+    use crate::go::{Constants, Origin};
     use crate::profile::{Executable, FileOffset, Segment};
 
     fn mapping() -> ExecutableMapping {
@@ -310,11 +314,17 @@ mod tests {
             },
             origin: Origin::Version,
             slot,
+            constants: Constants {
+                start: ElfAddress(0x1000),
+                length: 0x3000,
+            },
         };
         let found = entry(&runtime(Slot::Indirect(ElfAddress(0x9008))), &mapping()).unwrap();
         assert_eq!(found.go.g.kind, ThreadLocal::INDIRECT);
         assert_eq!(found.go.g.offset, 0x55_0000_9008);
         assert_eq!(found.go.g_m, 48);
+        let constants = (found.go.constants, found.go.constants_bytes);
+        assert_eq!(constants, (0x55_0000_1000, 0x3000));
         let found = entry(&runtime(Slot::ThreadPointer(-8)), &mapping()).unwrap();
         assert_eq!(
             (found.go.g.kind, found.go.g.offset),

@@ -72,6 +72,12 @@ impl<C: Clone + Eq + Hash> Slots<C> {
         Some(Slot { slot, write: true })
     }
 
+    /// Slots in use or resting.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.slots.len() + self.resting.len()
+    }
+
     fn rested(&self, now: BootTime) -> bool {
         self.resting
             .front()
@@ -103,11 +109,13 @@ mod tests {
         let first = slots.acquire(&1, now).unwrap();
         let second = slots.acquire(&1, now).unwrap();
         assert_eq!((first.write, second.write), (true, false));
+        assert_eq!(slots.taken(), 1);
         assert_eq!(first.slot, second.slot);
         slots.release(first.slot, now);
         assert!(!slots.acquire(&1, now).unwrap().write);
         slots.release(first.slot, now);
         slots.release(first.slot, now);
+        assert_eq!(slots.taken(), 1, "it rests");
         let early = slots.acquire(&2, now.plus(Duration::from_secs(4))).unwrap();
         assert_ne!(early.slot, first.slot);
         let late = slots.acquire(&3, now.plus(REUSE_AFTER)).unwrap();

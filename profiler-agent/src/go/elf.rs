@@ -3,12 +3,16 @@
 //! A pointer of a position-independent file is an addend in its relocations. Go's own linker writes it
 //! at the pointer's place too, the GNU linker leaves zeros there on x86-64; so relocations come first.
 
+use std::ops::Range;
+
 use object::LittleEndian;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64};
 use object::pod;
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
 const LE: LittleEndian = LittleEndian;
+/// The largest page that segments are aligned to.
+const LARGEST_PAGE: u64 = 2 << 20;
 
 /// A little-endian 64-bit ELF file in memory.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,29 @@ impl<'data> Image<'data> {
             };
             Some((access, part))
         })
+    }
+
+    /// Where the file's code and read-only data lie: the first run of segments that are not writable.
+    pub(super) fn constants(&self) -> Option<Range<u64>> {
+        let mut run: Option<Range<u64>> = None;
+        for segment in self.segments {
+            if segment.p_type.get(LE) != elf::PT_LOAD {
+                continue;
+            }
+            let start = segment.p_vaddr.get(LE);
+            let end = start.checked_add(segment.p_filesz.get(LE))?;
+            let writable = segment.p_flags.get(LE).0 & elf::PF_W.0 != 0;
+            run = match run {
+                None if writable => None,
+                None => Some(start..end),
+                // Segments are in order, with nothing but padding to a page between neighbours.
+                Some(run) if writable || start < run.end || start - run.end > LARGEST_PAGE => {
+                    return Some(run);
+                }
+                Some(run) => Some(run.start..end),
+            };
+        }
+        run
     }
 
     /// What the file has from `address` to the end of its segment.

@@ -79,6 +79,9 @@ pub struct LabelWalk {
     overflow: u64,
     /// Buckets that may still be read.
     reads: u64,
+    /// Where the program's read-only data are, and bytes of them.
+    constants: u64,
+    constants_bytes: u64,
     /// 1: there are more labels than were found, or some could not be read.
     incomplete: u64,
     /// The slice, or a bucket.
@@ -99,6 +102,8 @@ impl Default for LabelWalk {
             old_count: 0,
             overflow: 0,
             reads: 0,
+            constants: 0,
+            constants_bytes: 0,
             incomplete: 0,
             chunk: [0; CHUNK_WORDS],
         }
@@ -113,6 +118,8 @@ impl LabelWalk {
         self.incomplete = 0;
         self.slot = 0;
         self.slots = 0;
+        self.constants = go.constants;
+        self.constants_bytes = go.constants_bytes;
         if go.g_labels == 0 {
             return false;
         }
@@ -232,6 +239,22 @@ impl LabelWalk {
             },
             cut: kept_key < key.length || kept_value < value.length,
         }
+    }
+
+    /// Does a text lie in the program's read-only data, and is short enough to be remembered
+    /// ([`Constants`](super::constants::Constants))?
+    #[inline(always)]
+    pub fn is_constant(&self, text: Text) -> bool {
+        let offset = text.address.wrapping_sub(self.constants);
+        text.length <= MAX_KEY as u64
+            && offset < self.constants_bytes
+            && text.length <= self.constants_bytes - offset
+    }
+
+    /// Has every label been found? The next step would be [`Found::End`].
+    #[inline(always)]
+    pub fn is_over(&self) -> bool {
+        self.remaining == 0
     }
 
     /// A label that was found could not be read.

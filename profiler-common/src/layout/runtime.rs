@@ -67,8 +67,12 @@ pub struct GoRuntime {
     pub labels: u16,
     /// Zero.
     pub reserved: u16,
+    /// Where the program's code and read-only data are: what lies there never changes.
+    pub constants: u64,
+    /// Bytes of them; 0: nothing known.
+    pub constants_bytes: u64,
 }
-const _: () = assert!(size_of::<GoRuntime>() == 48);
+const _: () = assert!(size_of::<GoRuntime>() == 64);
 
 impl GoRuntime {
     /// The form of labels is not known: they are not read.
@@ -96,4 +100,4 @@ pub struct RuntimeEntry {
     /// 8; aarch64: 0 (glibc) or -8 (musl).
     pub vector_offset: i32,
 }
-const _: () = assert!(size_of::<RuntimeEntry>() == 104);
+const _: () = assert!(size_of::<RuntimeEntry>() == 120);

@@ -1,24 +1,26 @@
-//! What a sample of a Go program with four labels costs in the kernel beside one without: the agent runs
-//! all the time, the two kinds of program take turns. It samples ten times as often as it does by default: a turn
-//! has to hold many samples, and there have to be many turns, for the mean of either to say anything.
+//! What a sample of a Go program with four labels costs in the kernel beside one without: one agent and one
+//! program run all the time, the program's goroutines have labels in every second turn. The agent samples ten
+//! times as often as it does by default: a turn has to hold many samples. Turns are short and many, so that what else
+//! the machine does is in both kinds, and the median of the pairs' differences says something.
 //!
-//! `measure-labels SECONDS`, for each turn; the numbers are the kernel's ([`profiler_tests::measure`]).
+//! `measure-labels SECONDS`, for all turns; the numbers are the kernel's ([`profiler_tests::measure`]).
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use profiler_tests::build::text;
 use profiler_tests::daemon::free_address;
-use profiler_tests::measure::{Profiler, Statistics, measure};
+use profiler_tests::measure::{Profiler, Statistics};
 use profiler_tests::workload::Workload;
 use profiler_tests::{agent, build};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Turns of each kind.
-const TURNS: usize = 11;
+/// A turn.
+const TURN: Duration = Duration::from_millis(500);
 /// Most that reading the labels may add to a sample, in microseconds.
 const TARGET: f64 = 1.0;
 
@@ -40,20 +42,21 @@ fn measures() -> Result<()> {
     let _agent = agent::executable();
     let program = build::go_cost();
     let _statistics = Statistics::on()?;
-    // The first one is there while the agent starts: its table is loaded then.
-    let mut workload = Some(Workload::start(&mut Command::new(&program)));
+    // It is there while the agent starts: its table is loaded then.
+    let mut workload = Workload::start(&mut Command::new(&program));
     let directory = TempDir::new()?;
     let config = directory.path().join("agent.yaml");
     fs::write(&config, configuration(directory.path()))?;
     let mut agent = Profiler::start(&mut agent::command(&["agent", "--config", text(&config)]))
         .context("the agent")?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        for (labels, costs) in [(&[][..], &mut without), (&["labels"][..], &mut with)] {
-            drop(workload.take());
-            workload = Some(Workload::start(Command::new(&program).args(labels)));
-            let [cost] = measure([&mut agent], Duration::from_secs(seconds))?;
-            costs.push(cost.run_microseconds);
+    for _ in 0..seconds * 1000 / (2 * TURN.as_millis() as u64) {
+        for (signal, state, costs) in [
+            (Signal::USR2, "plain", &mut without),
+            (Signal::USR1, "labelled", &mut with),
+        ] {
+            ensure!(workload.ask(signal) == state, "the workload did not switch");
+            costs.push(agent.run_microseconds(TURN)?);
         }
     }
     agent.stop()?;

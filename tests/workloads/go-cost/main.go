@@ -1,7 +1,7 @@
-// A Go program that keeps every processor busy in one function, with four labels (argument `labels`) or
-// without any: what reading labels costs is the difference.
+// A Go program that keeps every processor busy in one function, with four labels after SIGUSR1 and without
+// any after SIGUSR2 and at its start: what reading labels costs is the difference.
 //
-// It prints `ready` and works until SIGTERM.
+// It prints `ready`, then `labelled` or `plain` once every goroutine has switched, and works until SIGTERM.
 package main
 
 import (
@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 )
@@ -25,8 +27,16 @@ func burn(rounds int) (sum int) {
 	return sum
 }
 
-func work() {
-	for {
+// A time of work with labels or without: it ends when the next one is due.
+type turn struct {
+	labelled bool
+	over     atomic.Bool
+	began    sync.WaitGroup
+}
+
+func (turn *turn) work(context.Context) {
+	turn.began.Done()
+	for !turn.over.Load() {
 		atomic.AddInt64(&sink, int64(burn(100000+rand.Intn(100000))))
 	}
 }
@@ -38,20 +48,52 @@ func without(ctx context.Context, _ pprof.LabelSet, f func(context.Context)) {
 	f(ctx)
 }
 
+// Keys are constants of the program, values come from a request: from the heap.
+func labels() pprof.LabelSet {
+	return pprof.Labels("endpoint", strings.Clone("/api/v1/cart/items"),
+		"customer", strings.Clone("a-middling-name"),
+		"trace_id", strings.Clone("0af7651916cd43dd8448eb211c80319c"),
+		"span_id", strings.Clone("b7ad6b7169203331"))
+}
+
 func main() {
-	labels := pprof.Labels("endpoint", "/api/v1/cart/items", "customer", "a-middling-name",
-		"trace_id", "0af7651916cd43dd8448eb211c80319c", "span_id", "b7ad6b7169203331")
-	for i := 0; i < runtime.NumCPU(); i++ {
-		go func() {
-			do := without
-			if len(os.Args) > 1 && os.Args[1] == "labels" {
-				do = pprof.Do
+	switches := make(chan os.Signal, 1)
+	signal.Notify(switches, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM)
+	workers := runtime.NumCPU()
+	turns := make([]chan *turn, workers)
+	for worker := range turns {
+		turns[worker] = make(chan *turn, 1)
+		go func(turns <-chan *turn) {
+			for turn := range turns {
+				do := without
+				if turn.labelled {
+					do = pprof.Do
+				}
+				do(context.Background(), labels(), turn.work)
 			}
-			do(context.Background(), labels, func(context.Context) { work() })
-		}()
+		}(turns[worker])
 	}
+	begin := func(labelled bool) *turn {
+		begun := &turn{labelled: labelled}
+		begun.began.Add(workers)
+		for _, turns := range turns {
+			turns <- begun
+		}
+		begun.began.Wait()
+		return begun
+	}
+	current := begin(false)
 	os.Stdout.WriteString("ready\n")
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	<-stop
+	for asked := range switches {
+		if asked == syscall.SIGTERM {
+			return
+		}
+		current.over.Store(true)
+		current = begin(asked == syscall.SIGUSR1)
+		if current.labelled {
+			os.Stdout.WriteString("labelled\n")
+		} else {
+			os.Stdout.WriteString("plain\n")
+		}
+	}
 }

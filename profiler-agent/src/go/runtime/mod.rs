@@ -15,6 +15,7 @@ use profiler_common::layout::GoRuntime;
 
 use super::elf::Image;
 use super::{LineTable, Version};
+use crate::profile::ElfAddress;
 
 pub use offsets::Origin;
 pub use slot::Slot;
@@ -28,6 +29,17 @@ pub struct Runtime {
     pub origin: Origin,
     /// Where a thread keeps its `g`.
     pub slot: Slot,
+    /// Where the file's code and read-only data lie; empty where it is not known.
+    pub constants: Constants,
+}
+
+/// Addresses of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Constants {
+    /// The first one.
+    pub start: ElfAddress,
+    /// Bytes from there on.
+    pub length: u64,
 }
 
 /// Reads what the executable in `data` says of its runtime; `None` where its code does not tell where a
@@ -42,7 +54,16 @@ pub fn runtime_of(data: &[u8], table: &LineTable<'_>) -> Option<Runtime> {
         offsets,
         origin,
         slot,
+        constants: constants(&image),
     })
+}
+
+fn constants(image: &Image<'_>) -> Constants {
+    let run = image.constants().unwrap_or_default();
+    Constants {
+        start: ElfAddress(run.start),
+        length: run.end - run.start,
+    }
 }
 
 /// The version whose offsets serve where nothing is known.

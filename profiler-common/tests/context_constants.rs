@@ -122,12 +122,14 @@ fn what_cannot_be_read_is_not_remembered() {
         get(&mut constants, OWNER, unreadable, &mut space).as_deref(),
         Some(&b"endpoints"[..])
     );
-    let long = Text {
-        address: START,
-        length: MAX_KEY as u64 + 1,
-    };
     let mut space = Space::new(&[b'x'; 2 * MAX_KEY]);
-    assert_eq!(get(&mut constants, OWNER, long, &mut space), None);
+    for length in [MAX_KEY as u64 + 1, (1 << 32) + 8, u64::MAX] {
+        let long = Text {
+            address: START,
+            length,
+        };
+        assert_eq!(get(&mut constants, OWNER, long, &mut space), None);
+    }
 }
 
 #[test]

@@ -136,6 +136,9 @@ unsafe fn text(scratch: &mut Scratch, at: u64, text: Text) -> bool {
         return false;
     };
     for (index, word) in words.iter().enumerate() {
+        if text.length <= 8 * index as u64 {
+            break;
+        }
         // SAFETY: the caller answers for the room.
         unsafe { into.add(index).write(*word) };
     }

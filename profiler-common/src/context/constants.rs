@@ -7,7 +7,7 @@ use super::labels::Text;
 use crate::layout::context::MAX_KEY;
 
 /// Strings that are remembered; a newer one takes the place of an older one.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 32;
 /// Words of the longest string that is remembered.
 pub const CONSTANT_WORDS: usize = MAX_KEY / 8;
 
@@ -26,9 +26,9 @@ pub struct Owner {
 struct Constant {
     image: u64,
     /// 0: none yet.
-    pid: u64,
+    pid: u32,
+    length: u32,
     address: u64,
-    length: u64,
     words: [u64; CONSTANT_WORDS],
 }
 
@@ -57,10 +57,13 @@ impl Constants {
         text: Text,
         memory: &mut M,
     ) -> Option<&[u64; CONSTANT_WORDS]> {
-        let pid = u64::from(owner.pid);
+        if text.length > MAX_KEY as u64 {
+            return None;
+        }
+        let (pid, length) = (owner.pid, text.length as u32);
         let string = &mut self.strings[place(owner, text)];
         if string.address != text.address
-            || string.length != text.length
+            || string.length != length
             || string.pid != pid
             || string.image != owner.image
         {
@@ -71,7 +74,7 @@ impl Constants {
             string.image = owner.image;
             string.pid = pid;
             string.address = text.address;
-            string.length = text.length;
+            string.length = length;
         }
         Some(&string.words)
     }

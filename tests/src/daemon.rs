@@ -260,3 +260,17 @@ pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")
 }
+
+/// A configuration of an agent that keeps what it writes in `directory`, with a page of its own.
+///
+/// # Panics
+///
+/// As [`free_address`].
+#[must_use]
+pub fn configuration_in(directory: &Path) -> String {
+    let (path, page) = (directory.display(), free_address());
+    format!(
+        "store: {{directory: {path}/store}}\ntables: {{cache_directory: {path}/tables}}\n\
+         page: {{endpoint: \"{page}\"}}\n"
+    )
+}

@@ -11,20 +11,22 @@
 //! - After the kernel lost records, [`ProcessTable::scan_wanted`] is true until the next
 //!   [`ProcessTable::scan`].
 
+mod events;
+mod reads;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::executables::MappedFile;
 use super::history::{History, Image};
 use super::locate::Cgroups;
 use super::mappings::Inserted;
 use super::reader::{FoundProcess, Reader};
 use crate::profile::{
-    BootTime, ExecutableMapping, LossCause, Losses, MappingKind, Process, ProcessEvent,
-    ProcessEventKind, ProcessKey, ResourceAttribute, ThreadName,
+    BootTime, ExecutableMapping, LossCause, Losses, Process, ProcessKey, ResourceAttribute,
 };
+use reads::Reads;
 
 /// How long a process that ended stays known.
 pub const KEPT_AFTER_EXIT: Duration = Duration::from_secs(2);
@@ -36,8 +38,6 @@ pub const MAX_PROCESSES: usize = 65_536;
 pub const MAX_MAPPINGS_IN_ALL: usize = 1 << 20;
 /// What are few.
 const FEW_MAPPINGS: usize = 1_024;
-/// Processes that are read on demand in a second.
-const READS_PER_SECOND: u32 = 200;
 /// How far a process's start may be read as later than an event saw it (clock ticks are coarse).
 const START_SLACK: Duration = Duration::from_millis(20);
 
@@ -113,50 +113,6 @@ impl<R: Reader> ProcessTable<R> {
     #[must_use]
     pub const fn scan_wanted(&self) -> bool {
         self.scan_wanted
-    }
-
-    /// Takes in what happened. Events are to come in order of time.
-    pub fn apply(&mut self, event: &ProcessEvent) {
-        let time = event.time;
-        match &event.kind {
-            ProcessEventKind::Fork {
-                pid,
-                tid,
-                parent_pid,
-            } if pid == tid => self.fork(time, *pid, *parent_pid),
-            ProcessEventKind::Fork { pid, .. } => {
-                if let Some(history) = self.processes.get_mut(pid)
-                    && history.current_before(time).is_some()
-                {
-                    history.threads = history.threads.saturating_add(1);
-                }
-            }
-            ProcessEventKind::Exit { pid, tid } => self.exit(time, *pid, pid == tid),
-            ProcessEventKind::Exec { pid, name } => self.exec(time, *pid, *name),
-            ProcessEventKind::Rename { pid, tid, name } => {
-                if pid == tid
-                    && let Some(history) = self.processes.get_mut(pid)
-                    && let Some(image) = history.current_before(time)
-                {
-                    image.amend(|process| process.comm = name.to_text().into());
-                }
-            }
-            ProcessEventKind::Map {
-                pid,
-                range,
-                offset,
-                identity,
-                path,
-            } => self.map(&MappedFile {
-                pid: *pid,
-                range: range.clone(),
-                offset: *offset,
-                identity: *identity,
-                path,
-                time,
-            }),
-            ProcessEventKind::Lost { .. } => self.scan_wanted = true,
-        }
     }
 
     /// The processes whose image or set of file mappings changed, or that ended, since the last
@@ -316,117 +272,6 @@ impl<R: Reader> ProcessTable<R> {
         self.note(pid, inserted);
     }
 
-    fn fork(&mut self, time: BootTime, pid: u32, parent_pid: u32) {
-        if self
-            .processes
-            .get(&pid)
-            .is_some_and(|known| time <= known.last().scanned.max(known.last().image))
-        {
-            return;
-        }
-        let key = ProcessKey { pid, started: time };
-        let parent = self
-            .processes
-            .get_mut(&parent_pid)
-            .and_then(|parent| parent.at(time))
-            .map(|parent| (Arc::clone(&parent.process), Arc::clone(&parent.mappings)));
-        let image = if let Some((process, mappings)) = parent {
-            let process = Process {
-                key,
-                parent: parent_pid,
-                // It publishes its own, or none.
-                resource: Arc::default(),
-                ..(*process).clone()
-            };
-            Image::begun(time, process, mappings)
-        } else if self.read(pid, time) {
-            // The parent came and went unseen: what there is to know, /proc knew.
-            return;
-        } else {
-            Image::begun(time, unknown(key, parent_pid), Arc::default())
-        };
-        match self.processes.get_mut(&pid) {
-            Some(history) => {
-                history.push(time, image, 1);
-                mark(&mut self.changed, pid, history);
-            }
-            None => self.insert(pid, History::new(image, 1)),
-        }
-    }
-
-    fn exec(&mut self, time: BootTime, pid: u32, name: ThreadName) {
-        let comm = name.to_text().into_boxed_str();
-        let key = ProcessKey { pid, started: time };
-        let Some(history) = self.processes.get_mut(&pid) else {
-            let process = Process {
-                comm,
-                ..unknown(key, 0)
-            };
-            let image = Image::begun(time, process, Arc::default());
-            self.insert(pid, History::new(image, 1));
-            return;
-        };
-        let last = history.last();
-        if time <= last.scanned.max(last.image) {
-            return;
-        }
-        let process = Process {
-            key,
-            comm,
-            executable: Box::default(),
-            kernel: false,
-            resource: Arc::default(),
-            ..(*last.process).clone()
-        };
-        history.push(time, Image::begun(time, process, Arc::default()), 1);
-        mark(&mut self.changed, pid, history);
-    }
-
-    fn exit(&mut self, time: BootTime, pid: u32, leader: bool) {
-        let Some(history) = self.processes.get_mut(&pid) else {
-            return;
-        };
-        if history.current_before(time).is_none() {
-            return;
-        }
-        history.threads = history.threads.saturating_sub(1);
-        if leader {
-            history.leader_ended = Some(time);
-        }
-        if history.threads == 0 && history.leader_ended.is_some() {
-            history.end(time);
-            mark(&mut self.changed, pid, history);
-        }
-    }
-
-    fn map(&mut self, mapped: &MappedFile<'_>) {
-        let Some(image) = self
-            .processes
-            .get_mut(&mapped.pid)
-            .and_then(|history| history.current_before(mapped.time))
-        else {
-            return;
-        };
-        if self.crowded && image.mappings.len() > FEW_MAPPINGS {
-            self.losses.add(LossCause::MappingTableFull, 1);
-            return;
-        }
-        let mapping = ExecutableMapping {
-            range: mapped.range.clone(),
-            kind: self.reader.content(mapped),
-        };
-        // The first file that an exec maps is the program itself.
-        if image.process.executable.is_empty()
-            && let MappingKind::File { executable, .. } = &mapping.kind
-            && executable.path.starts_with('/')
-        {
-            let path = executable.path.clone();
-            image.amend(|process| process.executable = path);
-        }
-        let inserted = Arc::make_mut(&mut image.mappings).insert(mapped.time, mapping);
-        self.note(mapped.pid, inserted);
-    }
-
     fn note(&mut self, pid: u32, inserted: Inserted) {
         match inserted {
             Inserted::Unchanged | Inserted::Anonymous => {}
@@ -457,40 +302,6 @@ pub(super) fn unknown(key: ProcessKey, parent: u32) -> Process {
         container: None,
         kernel: false,
         resource: Arc::default(),
-    }
-}
-
-/// Bounds reads on demand: so many a second, and none of a pid that was missing a moment ago.
-#[derive(Debug, Default)]
-struct Reads {
-    second: u64,
-    count: u32,
-    missing: HashMap<u32, BootTime>,
-}
-
-impl Reads {
-    const MISSING: Duration = Duration::from_secs(1);
-
-    fn allow(&mut self, pid: u32, time: BootTime) -> bool {
-        let second = time.0 / 1_000_000_000;
-        if second > self.second {
-            (self.second, self.count) = (second, 0);
-        }
-        if self.count >= READS_PER_SECOND
-            || self
-                .missing
-                .get(&pid)
-                .is_some_and(|since| time.since(*since) < Self::MISSING)
-        {
-            return false;
-        }
-        self.count += 1;
-        true
-    }
-
-    fn prune(&mut self, now: BootTime) {
-        self.missing
-            .retain(|_, since| now.since(*since) < Self::MISSING);
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use profiler_tests::agent;
 use profiler_tests::build::text;
-use profiler_tests::daemon::free_address;
+use profiler_tests::daemon::{configuration_in, free_address};
 use profiler_tests::measure::{Cost, Profiler, Statistics, bpf_memory, measure, standard_mix};
 use profiler_tests::peer::build;
 use profiler_tests::peer::collector::{Collector, Exporter};
@@ -80,7 +80,7 @@ fn compare() -> Result<()> {
 
     let directory = TempDir::new()?;
     let config = directory.path().join("agent.yaml");
-    fs::write(&config, configuration(directory.path()))?;
+    fs::write(&config, configuration_in(directory.path()))?;
     let endpoint = collector.grpc();
     let mut ours = Profiler::start(
         agent::command(&["agent", "--config", text(&config)])
@@ -101,15 +101,6 @@ fn compare() -> Result<()> {
     theirs.stop()?;
     print(&version, costs, memory);
     Ok(())
-}
-
-/// The embedded default, with files and an address of its own.
-fn configuration(directory: &Path) -> String {
-    let (path, page) = (directory.display(), free_address());
-    format!(
-        "store: {{directory: {path}/store}}\ntables: {{cache_directory: {path}/tables}}\n\
-         page: {{endpoint: \"{page}\"}}\n"
-    )
 }
 
 fn print(version: &str, [ours, theirs]: [Cost; 2], memory: [f64; 2]) {

@@ -6,13 +6,12 @@
 //! `measure-labels SECONDS`, for all turns; the numbers are the kernel's ([`profiler_tests::measure`]).
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use profiler_tests::build::text;
-use profiler_tests::daemon::free_address;
+use profiler_tests::daemon::configuration_in;
 use profiler_tests::measure::{Profiler, Statistics};
 use profiler_tests::workload::Workload;
 use profiler_tests::{agent, build};
@@ -46,7 +45,8 @@ fn measures() -> Result<()> {
     let mut workload = Workload::start(&mut Command::new(&program));
     let directory = TempDir::new()?;
     let config = directory.path().join("agent.yaml");
-    fs::write(&config, configuration(directory.path()))?;
+    let often = "sampling: {frequency: 997}\n";
+    fs::write(&config, configuration_in(directory.path()) + often)?;
     let mut agent = Profiler::start(&mut agent::command(&["agent", "--config", text(&config)]))
         .context("the agent")?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -76,11 +76,4 @@ fn measures() -> Result<()> {
 fn median(costs: &mut [f64]) -> f64 {
     costs.sort_by(f64::total_cmp);
     costs[costs.len() / 2]
-}
-
-fn configuration(directory: &Path) -> String {
-    let (path, page) = (directory.display(), free_address());
-    format!(
-        "sampling: {{frequency: 997}}\nstore: {{directory: {path}/store}}\npage: {{endpoint: \"{page}\"}}\n"
-    )
 }

@@ -6,11 +6,14 @@ use std::sync::{Arc, OnceLock};
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
 
+use super::reads::READS_PER_SECOND;
 use super::*;
 use crate::process::cgroup::Cgroup;
+use crate::process::executables::MappedFile;
 use crate::profile::{
     BuildId, ContainerId, Executable, ExecutableId, FileIdentity, FileOffset, KernelAddress,
-    LocatedSample, LocationKey, RawSample, VirtualAddress,
+    LocatedSample, LocationKey, MappingKind, ProcessEvent, ProcessEventKind, RawSample, ThreadName,
+    VirtualAddress,
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -64,7 +64,7 @@ impl Turn<'_> {
             self.ask(Action::Send(record));
             let work = Work::Sending { stale: false };
             self.state.change(record, |entry| entry.work = work);
-        } else if matches!(self.state.disk, Disk::Ready { .. }) && self.fits(&entry) {
+        } else if matches!(self.state.disk, Disk::Ready { .. }) && self.makes_room(&entry) {
             self.ask(Action::Load(record));
             self.state.change(record, |entry| {
                 entry.held = true;
@@ -81,22 +81,22 @@ impl Turn<'_> {
 
     /// Makes room in memory for a payload that is only on disk, by forgetting others that are on disk too; none
     /// where that would not be enough, or the next one would be read in vain again and again.
-    fn fits(&mut self, entry: &Entry) -> bool {
+    fn makes_room(&mut self, entry: &Entry) -> bool {
         let held = self.state.held;
-        let after = |spared: u64, payloads: u64| {
+        let fits = |spared: u64, payloads: u64| {
             held.payloads == payloads
                 || (held.bytes - spared).saturating_add(entry.item.length) <= self.config.memory
         };
         let (mut spared, mut forgotten) = (0, Vec::new());
         // The last one's turn is the farthest away.
         for record in self.state.spare.iter().rev() {
-            if after(spared, forgotten.len() as u64) {
+            if fits(spared, forgotten.len() as u64) {
                 break;
             }
             spared += self.state.entries[record].item.length;
             forgotten.push(*record);
         }
-        if !after(spared, forgotten.len() as u64) {
+        if !fits(spared, forgotten.len() as u64) {
             return false;
         }
         for record in forgotten {

@@ -124,14 +124,6 @@ impl Profiler {
         infos.map(|info| info["memlock:"]).sum::<f64>() / MIB
     }
 
-    /// Mean time of a run of its programs that take samples in the next `duration`, in microseconds.
-    pub fn run_microseconds(&mut self, duration: Duration) -> Result<f64> {
-        let before = self.runs();
-        wait(duration);
-        self.ensure_runs()?;
-        Ok(self.runs().mean_since(&before))
-    }
-
     /// Asks it to end, and waits until it has.
     pub fn stop(mut self) -> Result<()> {
         self.ensure_runs()?;
@@ -207,6 +199,18 @@ pub fn measure<const N: usize>(
         });
     }
     Ok(costs.try_into().expect("one for each profiler"))
+}
+
+/// Mean time of a run of the programs of each that take samples in the next `duration`, in microseconds.
+pub fn run_microseconds(profilers: &mut [Profiler], duration: Duration) -> Result<Vec<f64>> {
+    let before: Vec<Runs> = profilers.iter().map(Profiler::runs).collect();
+    wait(duration);
+    let mut means = Vec::new();
+    for (profiler, before) in profilers.iter_mut().zip(&before) {
+        profiler.ensure_runs()?;
+        means.push(profiler.runs().mean_since(before));
+    }
+    Ok(means)
 }
 
 /// What all programs of a process ran so far.

@@ -57,17 +57,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "measure-agent"
     };
     let agent = workspace().join("target/release/profiler-agent");
-    let measure = |program: &str, seconds: &str| {
+    let measure = |program: &str, options: &[&str]| {
         let arguments = ["run", "--quiet", "--package", "profiler-tests", "--bin"];
         step::run(
             cargo()
                 .args(arguments)
-                .args([program, "--", seconds])
+                .args([program, "--"])
+                .args(options)
                 .env("PROFILER_AGENT", &agent),
         )
     };
     let wire = ["bench", "--package", "profiler-tests", "--bench", "wire"];
     step::run(cargo().args(wire).env("PROFILER_AGENT", &agent))?;
-    measure(measuring, &seconds)?;
-    measure("measure-labels", LABEL_SECONDS)
+    measure(measuring, &[&seconds])?;
+    let peers: &[&str] = if options.with_peers {
+        &[LABEL_SECONDS, "--with-peers"]
+    } else {
+        &[LABEL_SECONDS]
+    };
+    measure("measure-labels", peers)
 }

@@ -6,53 +6,18 @@
 //! started when the start of the first is over.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use profiler_tests::agent;
 use profiler_tests::build::text;
 use profiler_tests::daemon::{configuration_in, free_address};
 use profiler_tests::measure::{Cost, Profiler, Statistics, bpf_memory, measure, standard_mix};
-use profiler_tests::peer::build;
 use profiler_tests::peer::collector::{Collector, Exporter};
+use profiler_tests::peer::profiler::Tracing;
+use profiler_tests::peer::{build, profiler};
 use tempfile::TempDir;
-
-const TRACING: &str = "/sys/kernel/tracing";
-
-/// The file system that the other profiler looks up tracepoints in; unmounted when dropped if it was
-/// not mounted before.
-struct Tracing {
-    mounted_here: bool,
-}
-
-impl Tracing {
-    fn mounted() -> Result<Self> {
-        let mounted_here = !Path::new(TRACING).join("events").is_dir();
-        if mounted_here {
-            println!("mounting tracefs on {TRACING}: the other profiler needs it");
-            run(Command::new("mount").args(["-t", "tracefs", "tracefs", TRACING]))?;
-        }
-        Ok(Self { mounted_here })
-    }
-}
-
-impl Drop for Tracing {
-    fn drop(&mut self) {
-        if self.mounted_here
-            && let Err(error) = run(Command::new("umount").arg(TRACING))
-        {
-            eprintln!("tracefs stays mounted: {error:#}");
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("{command:?}"))?;
-    ensure!(status.success(), "{command:?}: {status}");
-    Ok(())
-}
 
 fn main() -> ExitCode {
     match compare() {
@@ -69,9 +34,9 @@ fn compare() -> Result<()> {
         .nth(1)
         .context("usage: compare-agents SECONDS")?
         .parse()?;
-    let (program, version) = (build::ebpf_profiler(), build::ebpf_profiler_version());
     // Built before anything is measured.
-    let _ours = agent::executable();
+    let (_theirs, _ours) = (build::ebpf_profiler(), agent::executable());
+    let version = build::ebpf_profiler_version();
     let collector = Collector::start(free_address(), Exporter::Nop);
     let _tracing = Tracing::mounted()?;
     let _statistics = Statistics::on()?;
@@ -87,12 +52,7 @@ fn compare() -> Result<()> {
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{endpoint}")),
     )
     .context("the agent")?;
-    let mut theirs = Profiler::start(
-        Command::new(program)
-            .arg(format!("-collection-agent={endpoint}"))
-            .args(["-disable-tls", "-samples-per-second", "99"]),
-    )
-    .with_context(|| format!("ebpf-profiler {version}"))?;
+    let mut theirs = profiler::start(endpoint, 99)?;
     let costs = measure([&mut ours, &mut theirs], Duration::from_secs(seconds))?;
     // The other one closes descriptors of maps that it goes on using, this one none: the rest is its.
     let memory = ours.held_bpf_memory();

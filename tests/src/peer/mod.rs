@@ -5,4 +5,5 @@
 
 pub mod build;
 pub mod collector;
+pub mod profiler;
 pub mod received;

@@ -1,65 +1,21 @@
 //! Strings in read-only data: read once for each process and image, and only those.
 
-use profiler_common::context::Bytes;
+mod space;
+
 use profiler_common::context::constants::{Constants, Owner};
 use profiler_common::context::labels::{LabelWalk, Text};
 use profiler_common::layout::GoRuntime;
 use profiler_common::layout::context::MAX_KEY;
-use profiler_common::unwind::Memory;
 use proptest::prelude::*;
+use space::Space;
 
 const START: u64 = 0x40_0000;
 const OWNER: Owner = Owner { pid: 7, image: 1 };
 
-/// Bytes from [`START`] on; everything else cannot be read.
-struct Space {
-    bytes: Vec<u8>,
-    reads: u32,
-}
-
-impl Space {
-    fn new(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.to_vec(),
-            reads: 0,
-        }
-    }
-}
-
-impl Memory for Space {
-    fn read_word(&mut self, address: u64) -> Option<u64> {
-        let mut word = [0];
-        self.read_bytes(address, 8, &mut word).then_some(word[0])
-    }
-    fn interrupted_register(&mut self, _: u8) -> Option<u64> {
-        None
-    }
-}
-
-impl Bytes for Space {
-    fn read_bytes<const N: usize>(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        into: &mut [u64; N],
-    ) -> bool {
-        self.reads += 1;
-        let Some(start) = address.checked_sub(START) else {
-            return false;
-        };
-        let Some(read) = self.bytes.get(start as usize..(start + bytes) as usize) else {
-            return false;
-        };
-        if bytes > 8 * N as u64 {
-            return false;
-        }
-        for (word, bytes) in into.iter_mut().zip(read.chunks(8)) {
-            let mut whole = [0; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_ne_bytes(whole);
-        }
-        true
-    }
+fn holding(bytes: &[u8]) -> Space {
+    let mut space = Space::default();
+    space.put(START, bytes);
+    space
 }
 
 fn get(constants: &mut Constants, owner: Owner, text: Text, space: &mut Space) -> Option<Vec<u8>> {
@@ -70,7 +26,7 @@ fn get(constants: &mut Constants, owner: Owner, text: Text, space: &mut Space) -
 
 #[test]
 fn a_string_is_read_once() {
-    let mut space = Space::new(b"endpoint and more");
+    let mut space = holding(b"endpoint and more");
     let mut constants = Constants::default();
     for text in [
         Text {
@@ -92,9 +48,8 @@ fn a_string_is_read_once() {
     ] {
         let before = space.reads;
         for _ in 0..3 {
-            let start = (text.address - START) as usize;
-            let expected = space.bytes[start..start + text.length as usize].to_vec();
-            assert_eq!(get(&mut constants, OWNER, text, &mut space), Some(expected));
+            let expected = space.get(text.address, text.length);
+            assert_eq!(get(&mut constants, OWNER, text, &mut space), expected);
         }
         assert_eq!(space.reads - before, 1, "{text:?}");
     }
@@ -102,7 +57,7 @@ fn a_string_is_read_once() {
 
 #[test]
 fn what_cannot_be_read_is_not_remembered() {
-    let mut space = Space::new(b"endpoint");
+    let mut space = holding(b"endpoint");
     let mut constants = Constants::default();
     let text = Text {
         address: START,
@@ -117,12 +72,12 @@ fn what_cannot_be_read_is_not_remembered() {
         get(&mut constants, OWNER, text, &mut space).as_deref(),
         Some(&b"endpoint"[..])
     );
-    space.bytes.push(b's');
+    space.put(START + 8, b"s");
     assert_eq!(
         get(&mut constants, OWNER, unreadable, &mut space).as_deref(),
         Some(&b"endpoints"[..])
     );
-    let mut space = Space::new(&[b'x'; 2 * MAX_KEY]);
+    let mut space = holding(&[b'x'; 2 * MAX_KEY]);
     for length in [MAX_KEY as u64 + 1, (1 << 32) + 8, u64::MAX] {
         let long = Text {
             address: START,
@@ -141,7 +96,7 @@ fn only_short_texts_within_the_read_only_data_are_constant() {
             ..GoRuntime::default()
         };
         let mut walk = LabelWalk::default();
-        walk.begin(&go, 0, &mut Space::new(&[]));
+        walk.begin(&go, 0, &mut holding(&[]));
         move |address, length| walk.is_constant(Text { address, length })
     };
     let is_constant = walk(START, 0x1000);
@@ -170,7 +125,7 @@ proptest! {
             let owner = Owner { pid: pid + 1, image };
             let fill = (16 * (pid + 1)) as u8 + image as u8;
             let bytes: Vec<u8> = (0..200).map(|at: u8| at ^ fill).collect();
-            let mut space = Space::new(&bytes);
+            let mut space = holding(&bytes);
             let text = Text { address: START + offset, length };
             let expected = bytes[offset as usize..(offset + length) as usize].to_vec();
             prop_assert_eq!(get(&mut constants, owner, text, &mut space), Some(expected));

@@ -1,6 +1,6 @@
 //! Labels by example in both forms, and what holds for every memory.
 
-use std::collections::BTreeMap;
+mod space;
 
 use profiler_common::context::Bytes;
 use profiler_common::context::labels::{Found, LabelWalk, MAX_STEPS, Text};
@@ -8,36 +8,23 @@ use profiler_common::layout::GoRuntime;
 use profiler_common::layout::context::{MAX_KEY, MAX_LABELS, MAX_VALUE};
 use profiler_common::unwind::Memory;
 use proptest::prelude::*;
+use space::Space;
 
 const GOROUTINE: u64 = 0x1000;
 const LABELS: u16 = 0x60;
 
-/// Memory by byte; everything else cannot be read.
-#[derive(Default)]
-struct Space {
-    bytes: BTreeMap<u64, u8>,
-    free: u64,
-    reads: u32,
-}
-
 impl Space {
-    fn new() -> Self {
-        Self {
-            free: 0x10_0000,
-            ..Self::default()
-        }
-    }
-    fn put(&mut self, address: u64, bytes: &[u8]) {
-        self.bytes.extend((address..).zip(bytes.iter().copied()));
-    }
     fn word(&mut self, address: u64, word: u64) {
         self.put(address, &word.to_ne_bytes());
     }
+    /// Where new memory lies. What is next to each other cannot be read through.
+    fn free(&self) -> u64 {
+        let behind = self.bytes.last_key_value().map_or(0, |(last, _)| last + 65);
+        behind.next_multiple_of(8).max(0x10_0000)
+    }
     /// New memory with these bytes.
     fn add(&mut self, bytes: &[u8]) -> u64 {
-        let address = self.free;
-        // What is next to each other cannot be read through.
-        self.free += (bytes.len() as u64).next_multiple_of(8) + 64;
+        let address = self.free();
         self.put(address, bytes);
         address
     }
@@ -47,11 +34,6 @@ impl Space {
     }
     fn string(&mut self, text: &str) -> [u64; 2] {
         [self.add(text.as_bytes()), text.len() as u64]
-    }
-    fn get(&self, address: u64, length: u64) -> Option<Vec<u8>> {
-        (0..length)
-            .map(|at| self.bytes.get(&address.wrapping_add(at)).copied())
-            .collect()
     }
 
     /// The labels of Go 1.24 and later.
@@ -86,38 +68,6 @@ impl Space {
         let header = self.words(&[count, second, buckets, old, 0, 0]);
         let labels = self.words(&[header]);
         self.word(GOROUTINE + u64::from(LABELS), labels);
-    }
-}
-
-impl Memory for Space {
-    fn read_word(&mut self, address: u64) -> Option<u64> {
-        self.reads += 1;
-        let bytes = self.get(address, 8)?;
-        bytes.try_into().ok().map(u64::from_ne_bytes)
-    }
-    fn interrupted_register(&mut self, _: u8) -> Option<u64> {
-        None
-    }
-}
-
-impl Bytes for Space {
-    fn read_bytes<const N: usize>(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        into: &mut [u64; N],
-    ) -> bool {
-        self.reads += 1;
-        assert!(bytes <= 8 * N as u64, "{bytes} bytes into {N} words");
-        let Some(read) = self.get(address, bytes) else {
-            return false;
-        };
-        for (word, bytes) in into.iter_mut().zip(read.chunks(8)) {
-            let mut whole = [0; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_ne_bytes(whole);
-        }
-        true
     }
 }
 
@@ -181,7 +131,7 @@ fn a_slice_is_read_in_two_reads_whatever_its_length() {
         ("empty", ""),
         ("span_id", "0123456789abcdef"),
     ];
-    let mut space = Space::new();
+    let mut space = Space::default();
     space.slice(&labels);
     let walked = walk(&mut space, GoRuntime::LABELS_SLICE);
     assert_eq!(walked.labels, owned(&labels));
@@ -194,7 +144,7 @@ fn sixteen_labels_are_all_and_the_seventeenth_is_missed() {
     let names: Vec<String> = (0..20).map(|index| format!("key{index:02}")).collect();
     let labels: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
     for count in [15, 16, 17, 20] {
-        let mut space = Space::new();
+        let mut space = Space::default();
         space.slice(&labels[..count]);
         let walked = walk(&mut space, GoRuntime::LABELS_SLICE);
         assert_eq!(walked.labels, owned(&labels[..count.min(MAX_LABELS)]));
@@ -210,7 +160,7 @@ fn long_keys_and_values_are_cut() {
         (&long[..MAX_KEY + 1], "v", true),
         ("k", &long[..MAX_VALUE + 1], true),
     ] {
-        let mut space = Space::new();
+        let mut space = Space::default();
         space.slice(&[(key, value)]);
         let walked = walk(&mut space, GoRuntime::LABELS_SLICE);
         let kept = (
@@ -224,7 +174,7 @@ fn long_keys_and_values_are_cut() {
 
 #[test]
 fn nothing_is_read_where_nothing_is_known() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     space.slice(&[("key", "value")]);
     assert_eq!(walk(&mut space, GoRuntime::LABELS_NONE), Walked::default());
     space.word(GOROUTINE + u64::from(LABELS), 0);
@@ -235,7 +185,7 @@ fn nothing_is_read_where_nothing_is_known() {
 
 #[test]
 fn a_map_of_one_bucket() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     // Slots 0 and 2 were emptied.
     let words = space.bucket(
         &[
@@ -255,7 +205,7 @@ fn a_map_of_one_bucket() {
 
 #[test]
 fn a_map_with_overflow_buckets() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     let third = space.bucket(&[(9, "e", "5")], 0);
     let third = space.words(&third);
     let second = space.bucket(&[(9, "c", "3"), (9, "d", "4")], third);
@@ -272,7 +222,7 @@ fn a_map_with_overflow_buckets() {
 
 #[test]
 fn a_map_in_the_middle_of_a_growth() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     // Four buckets grow to eight (or to four new ones); the second old bucket was not moved yet.
     for (flags, logarithm) in [(0, 3), (8, 2)] {
         let mut new = Vec::new();
@@ -296,7 +246,7 @@ fn a_map_in_the_middle_of_a_growth() {
 
 #[test]
 fn a_map_without_entries_and_a_nil_map() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     space.map(0, 0, 0, 0, 0);
     assert_eq!(walk(&mut space, GoRuntime::LABELS_MAP), Walked::default());
     let nil = space.words(&[0]);
@@ -306,8 +256,8 @@ fn a_map_without_entries_and_a_nil_map() {
 
 #[test]
 fn a_chain_that_leads_to_itself_ends() {
-    let mut space = Space::new();
-    let address = space.free;
+    let mut space = Space::default();
+    let address = space.free();
     let words = space.bucket(&[], address);
     // The bucket's strings took no room: it lies where its own chain says.
     assert_eq!(space.words(&words), address);
@@ -319,7 +269,7 @@ fn a_chain_that_leads_to_itself_ends() {
 
 #[test]
 fn a_map_that_claims_more_than_it_has_is_incomplete() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     let words = space.bucket(&[(9, "a", "1")], 0);
     let buckets = space.words(&words);
     for logarithm in [0, 1, 63, 255] {
@@ -332,7 +282,7 @@ fn a_map_that_claims_more_than_it_has_is_incomplete() {
 
 #[test]
 fn what_cannot_be_read_is_incomplete() {
-    let mut space = Space::new();
+    let mut space = Space::default();
     space.slice(&[("a", "1"), ("b", "2"), ("c", "3")]);
     let header = space.read_word(GOROUTINE + u64::from(LABELS)).unwrap();
     let array = space.read_word(header).unwrap();
@@ -416,7 +366,7 @@ proptest! {
     ) {
         let borrowed: Vec<(&str, &str)> =
             labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let mut space = Space::new();
+        let mut space = Space::default();
         space.slice(&borrowed);
         let walked = walk(&mut space, GoRuntime::LABELS_SLICE);
         let kept: Vec<(String, String)> = labels

@@ -1,54 +1,20 @@
 //! Links by example.
 
-use profiler_common::context::Bytes;
+mod space;
+
 use profiler_common::context::links::{elastic, thread_context};
 use profiler_common::layout::{RuntimeEntry, ThreadLocal};
-use profiler_common::unwind::Memory;
+use space::Space;
 
 const THREAD: u64 = 0x1000;
 const RECORD: u64 = 0x2000;
 
 /// A thread's variable at `THREAD - 16`, and the record that it points to.
-struct Thread {
-    pointer: u64,
-    record: Vec<u8>,
-}
-
-impl Memory for Thread {
-    fn read_word(&mut self, address: u64) -> Option<u64> {
-        if address == THREAD - 16 {
-            return Some(self.pointer);
-        }
-        let at = address.checked_sub(RECORD)? as usize;
-        let bytes = self.record.get(at..at + 8)?;
-        bytes.try_into().ok().map(u64::from_ne_bytes)
-    }
-    fn interrupted_register(&mut self, _: u8) -> Option<u64> {
-        None
-    }
-}
-
-impl Bytes for Thread {
-    fn read_bytes<const N: usize>(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        into: &mut [u64; N],
-    ) -> bool {
-        assert!(bytes <= 8 * N as u64);
-        let Some(at) = address.checked_sub(RECORD) else {
-            return false;
-        };
-        let Some(read) = self.record.get(at as usize..(at + bytes) as usize) else {
-            return false;
-        };
-        for (word, bytes) in into.iter_mut().zip(read.chunks(8)) {
-            let mut whole = [0xee; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_ne_bytes(whole);
-        }
-        true
-    }
+fn thread(pointer: u64, record: &[u8]) -> Space {
+    let mut space = Space::default();
+    space.put(THREAD - 16, &pointer.to_ne_bytes());
+    space.put(RECORD, record);
+    space
 }
 
 fn entry() -> RuntimeEntry {
@@ -84,10 +50,7 @@ fn the_thread_context_is_read_while_it_is_valid() {
         }
         record.extend([valid, 1, 0, 0]);
         let wanted = record[..24].to_vec();
-        let mut thread = Thread {
-            pointer: RECORD,
-            record,
-        };
+        let mut thread = thread(RECORD, &record);
         let mut words = [0; 4];
         let found = thread_context(&entry(), THREAD, &mut thread, &mut words);
         assert_eq!(found, expected, "valid {valid}, span {span}");
@@ -103,10 +66,7 @@ fn the_correlation_record_is_read_while_it_has_a_trace() {
         let mut record = vec![1, 0, valid, present, 0];
         record.extend(ids());
         record.extend([0x77; 8]);
-        let mut thread = Thread {
-            pointer: RECORD,
-            record,
-        };
+        let mut thread = thread(RECORD, &record);
         let mut words = [0; 4];
         let found = elastic(&entry(), THREAD, &mut thread, &mut words);
         assert_eq!(found, expected, "valid {valid}, present {present}");
@@ -121,10 +81,10 @@ fn a_thread_without_variable_pointer_or_record_has_no_link() {
     let mut record = ids();
     record.extend([1, 1, 0, 0]);
     let mut words = [0; 4];
-    let mut thread = Thread { pointer: 0, record };
+    let mut thread = thread(0, &record);
     assert!(!thread_context(&entry(), THREAD, &mut thread, &mut words));
     assert!(!elastic(&entry(), THREAD, &mut thread, &mut words));
-    thread.pointer = RECORD;
+    thread.put(THREAD - 16, &RECORD.to_ne_bytes());
     assert!(!thread_context(
         &RuntimeEntry::default(),
         THREAD,
@@ -132,6 +92,6 @@ fn a_thread_without_variable_pointer_or_record_has_no_link() {
         &mut words
     ));
     assert!(!thread_context(&entry(), 0, &mut thread, &mut words));
-    thread.record.truncate(27);
+    thread.bytes.remove(&(RECORD + 27));
     assert!(!thread_context(&entry(), THREAD, &mut thread, &mut words));
 }

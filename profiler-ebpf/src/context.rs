@@ -115,7 +115,7 @@ fn label(scratch: &mut Scratch, key: Text, value: Text, cut: bool) {
 /// Copies a text of the thread's memory to the record from the word `at` on.
 ///
 /// # Safety
-/// There is room for it, and for [`CONSTANT_WORDS`].
+/// There is room for it.
 #[inline(always)]
 unsafe fn text(scratch: &mut Scratch, at: u64, text: Text) -> bool {
     // SAFETY: the caller answers for it.

@@ -277,7 +277,7 @@ mod tests {
     use profiler_common::layout::GoRuntime;
 
     use super::*;
-    use crate::go::{Constants, Origin};
+    use crate::go::{ElfRange, Origin};
     use crate::profile::{Executable, FileOffset, Segment};
 
     fn mapping() -> ExecutableMapping {
@@ -314,7 +314,7 @@ mod tests {
             },
             origin: Origin::Version,
             slot,
-            constants: Constants {
+            constants: ElfRange {
                 start: ElfAddress(0x1000),
                 length: 0x3000,
             },

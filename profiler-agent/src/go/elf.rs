@@ -303,3 +303,57 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     let number = bytes.get(offset..)?.first_chunk()?;
     Some(u64::from_le_bytes(*number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of nothing but these segments: flags, address, length.
+    fn file(segments: &[(u32, u64, u64)]) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
+        file[32] = 64; // e_phoff
+        file[52] = 64; // e_ehsize
+        file[54] = 56; // e_phentsize
+        file[56] = segments.len() as u8; // e_phnum
+        for (flags, address, length) in segments {
+            file.extend(1u32.to_le_bytes()); // PT_LOAD
+            file.extend(flags.to_le_bytes());
+            for word in [0, *address, *address, *length, *length, 0x1000] {
+                file.extend(word.to_le_bytes());
+            }
+        }
+        file
+    }
+
+    #[test]
+    fn constants_end_where_a_file_may_be_written_or_has_a_gap() {
+        let (code, data, read_only) = (5, 6, 4);
+        let constants = |segments: &[_]| Image::parse(&file(segments)).unwrap().constants();
+        assert_eq!(constants(&[]), None);
+        assert_eq!(constants(&[(data, 0, 0x1000)]), None);
+        let usual = [
+            (code, 0x1000, 0x800),
+            (read_only, 0x2000, 0x900),
+            (data, 0x3000, 0x100),
+        ];
+        assert_eq!(constants(&usual), Some(0x1000..0x2900));
+        let behind = [
+            (data, 0, 0x100),
+            (read_only, 0x1000, 0x10),
+            (data, 0x2000, 1),
+            (read_only, 0x3000, 1),
+        ];
+        assert_eq!(constants(&behind), Some(0x1000..0x1010));
+        // Code that is written to is no constant.
+        assert_eq!(
+            constants(&[(read_only, 0, 0x10), (7, 0x1000, 0x10)]),
+            Some(0..0x10)
+        );
+        let far = [(read_only, 0, 0x10), (code, LARGEST_PAGE + 0x11, 0x10)];
+        assert_eq!(constants(&far), Some(0..0x10));
+        let overlapping = [(read_only, 0x1000, 0x1000), (code, 0x1fff, 0x10)];
+        assert_eq!(constants(&overlapping), Some(0x1000..0x2000));
+        assert_eq!(constants(&[(read_only, u64::MAX, 2)]), None);
+    }
+}

@@ -50,6 +50,6 @@ pub use function::{Function, FunctionFlags};
 pub use inline::{Frame, Frames, Steps};
 pub use malformed::{Malformed, Refusal};
 pub use pc_values::PcValues;
-pub use runtime::{Constants, Origin, Runtime, Slot, runtime_of};
+pub use runtime::{ElfRange, Origin, Runtime, Slot, runtime_of};
 pub use table::{Layout, LineTable};
 pub use version::Version;

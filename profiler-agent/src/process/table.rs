@@ -218,7 +218,7 @@ impl<R: Reader> ProcessTable<R> {
             return false;
         }
         let Some(found) = self.reader.process(pid) else {
-            self.reads.missing.insert(pid, time);
+            self.reads.note_missing(pid, time);
             return false;
         };
         self.adopt(pid, found);

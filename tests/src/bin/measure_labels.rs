@@ -48,6 +48,7 @@ fn measures() -> Result<()> {
         Some(argument) if argument == "--with-peers" => true,
         Some(_) => bail!(usage),
     };
+    ensure!(seconds > 0, usage);
     let _agent = agent::executable();
     let program = build::go_cost();
     let peer = with_peers.then(Peer::prepare).transpose()?;

@@ -30,12 +30,12 @@ pub struct Runtime {
     /// Where a thread keeps its `g`.
     pub slot: Slot,
     /// Where the file's code and read-only data lie; empty where it is not known.
-    pub constants: Constants,
+    pub constants: ElfRange,
 }
 
-/// Addresses of a file.
+/// A run of addresses of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Constants {
+pub struct ElfRange {
     /// The first one.
     pub start: ElfAddress,
     /// Bytes from there on.
@@ -58,9 +58,9 @@ pub fn runtime_of(data: &[u8], table: &LineTable<'_>) -> Option<Runtime> {
     })
 }
 
-fn constants(image: &Image<'_>) -> Constants {
+fn constants(image: &Image<'_>) -> ElfRange {
     let run = image.constants().unwrap_or_default();
-    Constants {
+    ElfRange {
         start: ElfAddress(run.start),
         length: run.end - run.start,
     }

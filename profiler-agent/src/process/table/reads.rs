@@ -1,4 +1,4 @@
-//! Processes that events did not tell of are read on demand, not without bounds.
+//! Bounds on reading processes that events did not tell of.
 
 use std::time::Duration;
 
@@ -9,17 +9,18 @@ use crate::profile::BootTime;
 /// Processes that are read on demand in a second.
 pub(super) const READS_PER_SECOND: u32 = 200;
 
-/// Bounds reads on demand: so many a second, and none of a pid that was missing a moment ago.
+/// So many reads a second, and none of a pid that was missing a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     second: u64,
     count: u32,
-    pub(super) missing: HashMap<u32, BootTime>,
+    missing: HashMap<u32, BootTime>,
 }
 
 impl Reads {
     const MISSING: Duration = Duration::from_secs(1);
 
+    /// May this process be read now?
     pub(super) fn allow(&mut self, pid: u32, time: BootTime) -> bool {
         let second = time.0 / 1_000_000_000;
         if second > self.second {
@@ -35,6 +36,11 @@ impl Reads {
         }
         self.count += 1;
         true
+    }
+
+    /// Notes that there is no such process.
+    pub(super) fn note_missing(&mut self, pid: u32, time: BootTime) {
+        self.missing.insert(pid, time);
     }
 
     pub(super) fn prune(&mut self, now: BootTime) {

@@ -39,7 +39,7 @@ UNUSED static uint32_t jittered(uint32_t mean) {
     jitter_state ^= jitter_state << 13;
     jitter_state ^= jitter_state >> 17;
     jitter_state ^= jitter_state << 5;
-    return mean / 2 + jitter_state % mean;
+    return mean / 4 * 3 + jitter_state % (mean / 2);
 }
 
 // A loop of `rounds` that the compiler leaves alone; inlined, so that its time is its caller's own.

@@ -1,7 +1,5 @@
 //! The client of OTLP against a real collector, which is built first (`cargo xtask test --with-peers`).
 
-mod window;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +13,8 @@ use profiler_tests::peer::collector::{Collector, Exporter, Setup};
 use profiler_tests::peer::received::Received;
 use profiler_tests::receiver::check::check;
 use prost::Message;
+
+use crate::window;
 
 /// A millisecond since 1970 in which the windows of these tests begin.
 const START: u64 = 1_795_271_525_000;

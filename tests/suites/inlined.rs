@@ -113,7 +113,7 @@ fn inlined_methods_of_cpp_are_those_of_the_debug_information() {
         &["-L", text(&directory), "-lmiddle", &path],
     );
     let workload = Workload::start(&mut Command::new(&program));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     workload.stop();
     let profile = recording.profile;
     has_samples(&profile, 800);
@@ -131,7 +131,7 @@ fn rust_agrees_with_the_debug_information_and_with_itself() {
     let report = directory.path().join("inside");
     let program = rust();
     let workload = Workload::start(Command::new(&program).arg(&report));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     let truth = workload.stop();
     let profile = recording.profile;
     names_all(&profile, "release/workload");

@@ -22,7 +22,7 @@ fn scripts_have_their_functions_between_native_ones() {
         .arg(sources().join("js/burn.js"));
     let workload = Workload::start(&mut node);
     let pid = workload.pid();
-    let recording = record_process(pid, 3.0);
+    let recording = record_process(pid, 2.0);
     workload.stop();
     let _not_needed_any_more = std::fs::remove_file(format!("/tmp/perf-{pid}.map"));
     let profile = recording.profile;

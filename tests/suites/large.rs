@@ -44,7 +44,7 @@ impl Large {
 
     fn record(&self) -> Recording {
         let workload = Workload::start(&mut Command::new(&self.program));
-        let recording = record_process(workload.pid(), 3.0);
+        let recording = record_process(workload.pid(), 2.0);
         println!(
             "{} MiB resident at most; {}",
             recording.peak_resident / MIB,

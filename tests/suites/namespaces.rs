@@ -35,7 +35,7 @@ fn a_program_of_another_root_is_named() {
     let children = format!("/proc/{0}/task/{0}/children", workload.pid());
     let children = std::fs::read_to_string(children).expect("the kernel lists children");
     let inside: u32 = children.trim().parse().expect("one child");
-    let recording = record_process(inside, 3.0);
+    let recording = record_process(inside, 2.0);
     let outside = root.path().join("inside");
     assert!(!outside.exists(), "the program must be inside alone");
     drop(workload);

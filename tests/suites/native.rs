@@ -12,10 +12,10 @@ use profiler_tests::claim::{
 use profiler_tests::pprof::Profile;
 use profiler_tests::workload::{Truth, Workload};
 
-/// Runs a program, records three seconds of its CPU time and returns what the agent saw and what was true.
+/// Runs a program, records two seconds of its CPU time and returns what the agent saw and what was true.
 fn profile(program: &Path, arguments: &[&str]) -> (Profile, Truth) {
     let workload = Workload::start(Command::new(program).args(arguments));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     let pid = workload.pid().to_string();
     holds(
         &recording.profile,
@@ -199,7 +199,7 @@ fn the_vdso_is_walked_through() {
 #[test]
 fn threads_have_their_names_and_roots() {
     let workload = Workload::start(&mut Command::new(c("threads")));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     let truth = workload.stop();
     let profile = recording.profile;
     has_shares(&profile, &truth);

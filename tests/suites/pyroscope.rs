@@ -1,8 +1,6 @@
 //! Pyroscope: what is pushed, as a receiver of this test reads it; and where PYROSCOPE_URL names a server
 //! (2.2 or later), what it shows of a window that came through OTLP and of one that was pushed.
 
-mod window;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,6 +16,8 @@ use profiler_tests::agent::until;
 use profiler_tests::pprof;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::window;
 
 const STACKS: u64 = 500;
 const TYPE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";

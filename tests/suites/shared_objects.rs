@@ -36,7 +36,7 @@ fn a_procedure_linkage_table_is_walked_through() {
     let workload = Workload::start(&mut Command::new(c_with(
         "linkage", "linkage", "gcc", &flags,
     )));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     workload.stop();
     let profile = recording.profile;
     has_samples(&profile, 800);
@@ -64,7 +64,7 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
     );
     let mut command = Command::new(c("reload"));
     let workload = Workload::start(command.args([&first, &second]));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     workload.stop();
     // What the compiler links into every object to start and end it has no call frame information.
     let profile = recording.profile.only(|sample| {
@@ -118,7 +118,7 @@ fn a_stripped_library_and_exceptions_leave_stacks_whole() {
         &["-L", text(&directory), "-lmiddle", &path],
     );
     let workload = Workload::start(&mut Command::new(program));
-    let recording = record_process(workload.pid(), 3.0);
+    let recording = record_process(workload.pid(), 2.0);
     workload.stop();
     let profile = recording.profile;
     has_samples(&profile, 800);

@@ -22,7 +22,7 @@ fn link(sample: &Sample) -> (&str, &str) {
 /// Span K of trace K burns in `burn_K`; `burn_outside` belongs to none.
 fn check(command: &mut Command) {
     let workload = Workload::start(command);
-    let recording = record_process(workload.pid(), 4.0);
+    let recording = record_process(workload.pid(), 3.0);
     workload.stop();
     let profile = recording.profile;
     let mut inside = 0;

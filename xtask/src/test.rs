@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use anyhow::{Result, bail};
@@ -47,14 +48,14 @@ enum Step {
 
 /// Runs the steps; an error if one of them failed.
 ///
-/// What compiles for somebody else than the tests (the kernel, aarch64, the release) does so beside what checks
-/// and tests; the suites need the machine for themselves.
+/// What is installed first, and what compiles for somebody else than the tests (the kernel, aarch64, the agent of
+/// the suites), is so beside what checks and tests; the suites need the machine for themselves.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::default();
-    steps.check("prerequisites", prerequisite::ensure);
     let (checks, builds) = thread::scope(|scope| {
-        let builds = scope.spawn(|| options.builds());
-        (options.checks(), builds.join())
+        let (installed, is_installed) = mpsc::channel();
+        let builds = scope.spawn(move || options.builds(&installed));
+        (options.checks(&is_installed), builds.join())
     });
     steps.join(checks);
     match builds {
@@ -79,7 +80,8 @@ impl Options {
         self.only.is_empty() || self.only.contains(&step)
     }
 
-    fn checks(&self) -> Steps {
+    /// `is_installed` yields when all is there that tests need; the first checks need what built this program.
+    fn checks(&self, is_installed: &Receiver<()>) -> Steps {
         let mut steps = Steps::default();
         if self.wants(Step::Format) {
             let arguments = ["fmt", "--all", "--check"];
@@ -99,6 +101,8 @@ impl Options {
             ];
             steps.check("lint", || step::run(cargo().args(arguments)));
         }
+        // Without a word if whoever installs has panicked: that fails by itself.
+        let _told = is_installed.recv();
         if self.wants(Step::Unit) {
             let arguments = [
                 "--workspace",
@@ -124,8 +128,11 @@ impl Options {
         steps
     }
 
-    fn builds(&self) -> Steps {
+    fn builds(&self, installed: &Sender<()>) -> Steps {
         let mut steps = Steps::default();
+        steps.check("prerequisites", prerequisite::ensure);
+        // Nobody waits for it if there is nothing to check.
+        let _told = installed.send(());
         if self.wants(Step::Ebpf) {
             steps.check("eBPF objects", || build_ebpf::run(true));
         }

@@ -16,7 +16,7 @@ const APART: f64 = 0.02;
 /// Functions that are compared, by own and by all time.
 const MOST: usize = 20;
 /// CPU time that is recorded, in seconds.
-const SECONDS: f64 = 15.0;
+const SECONDS: f64 = 20.0;
 const SECONDS_IN_FULL: f64 = 60.0;
 
 /// The functions that call the vDSO: the runtime's own profile leaves them out then.

@@ -91,39 +91,22 @@ impl Options {
             steps.check("tidy", tidy::run);
         }
         if self.wants(Step::Lint) {
-            let arguments = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--",
-                "-Dwarnings",
-            ];
-            steps.check("lint", || step::run(cargo().args(arguments)));
+            let clippy = |targets: &[&str]| {
+                let mut clippy = cargo();
+                clippy.args(["clippy", "--workspace", "--locked"]);
+                step::run(clippy.args(targets).args(["--", "-Dwarnings"]))
+            };
+            steps.check("lint", || clippy(&["--all-targets"]));
+            steps.check("lint of the suites", || clippy(&["--test", "suites"]));
         }
         // Without a word if whoever installs has panicked: that fails by itself.
         let _told = is_installed.recv();
         if self.wants(Step::Unit) {
-            let arguments = [
-                "--workspace",
-                "--exclude",
-                "profiler-tests",
-                "--exclude",
-                "profiler-agent-fuzz",
-                "--locked",
-                "--no-fail-fast",
-            ];
-            steps.tests("unit tests", cargo().arg("test").args(arguments));
+            steps.tests("unit tests", tests().arg("--no-fail-fast"));
         }
         if self.wants(Step::Suites) {
-            let arguments = [
-                "test",
-                "--package",
-                "profiler-tests",
-                "--locked",
-                "--no-run",
-            ];
-            steps.check("build of the suites", || step::run(cargo().args(arguments)));
+            let build = || step::run(tests().args(["--test", "suites", "--no-run"]));
+            steps.check("build of the suites", build);
         }
         steps
     }
@@ -156,22 +139,25 @@ impl Options {
 
 /// The suites, one test at a time: each profiles programs whose share of the processor it knows.
 fn suites(arguments: &[&str]) -> Command {
-    let mut suites = cargo();
+    let mut suites = tests();
     suites
-        .args([
-            "test",
-            "--package",
-            "profiler-tests",
-            "--locked",
-            "--no-fail-fast",
-        ])
-        .args(["--", "--test-threads=1"])
+        .args(["--test", "suites", "--", "--test-threads=1"])
         .args(arguments)
         .env(
             "PROFILER_AGENT",
             workspace().join("target/suites/profiler-agent"),
         );
     suites
+}
+
+/// `cargo test` of everything that it links. The unit tests and the suites are built from the same packages, so
+/// that these have the same features and are compiled once.
+fn tests() -> Command {
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--locked"]);
+    // `cargo fuzz` links the fuzz targets.
+    tests.args(["--exclude", "profiler-agent-fuzz"]);
+    tests
 }
 
 fn cargo() -> Command {

@@ -148,8 +148,13 @@ fn user_stack(
 ) -> u64 {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task_btf() };
-    if Task(task.cast_const().cast()).is_kernel_thread() {
+    let thread = Task(task.cast_const().cast());
+    if thread.is_kernel_thread() {
         scratch.header.flags |= SampleFlags::KERNEL_THREAD;
+        return position;
+    }
+    if thread.is_exiting() {
+        scratch.header.flags |= SampleFlags::EXITING;
         return position;
     }
     if in_kernel {
@@ -181,13 +186,12 @@ fn user_stack(
     scratch.mapping = MappingEntry::default();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
     let runtime = runtime::of(entry);
-    let task = Task(task.cast_const().cast());
-    scratch.goroutine = runtime::goroutine(runtime, task, &scratch.general);
+    scratch.goroutine = runtime::goroutine(runtime, thread, &scratch.general);
     if scratch.goroutine.inconsistent != 0 {
         scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
     }
     let end = unwind::walk(scratch, entry, runtime, position);
-    context::append(scratch, runtime, task, end);
+    context::append(scratch, runtime, thread, end);
     end
 }
 

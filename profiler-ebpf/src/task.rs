@@ -4,8 +4,9 @@ use aya_ebpf::Global;
 
 use crate::globals::{TASK_FLAGS_OFFSET, TASK_TGID_OFFSET, TASK_THREAD_POINTER_OFFSET};
 
-/// `PF_KTHREAD` of `include/linux/sched.h`.
+/// `PF_KTHREAD` and `PF_EXITING` of `include/linux/sched.h`.
 const KERNEL_THREAD: u32 = 0x0020_0000;
+const EXITING: u32 = 0x0000_0004;
 
 /// A pointer to a `task_struct` that the verifier knows as one.
 #[derive(Clone, Copy)]
@@ -16,6 +17,11 @@ impl Task {
     #[inline(always)]
     pub fn is_kernel_thread(self) -> bool {
         self.word(&TASK_FLAGS_OFFSET) & KERNEL_THREAD != 0
+    }
+    /// Is it ending? It does not return to user space, and its memory may be gone.
+    #[inline(always)]
+    pub fn is_exiting(self) -> bool {
+        self.word(&TASK_FLAGS_OFFSET) & EXITING != 0
     }
     /// Its process id.
     #[inline(always)]

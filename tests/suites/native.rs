@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use profiler_tests::agent::{record_process, show};
+use profiler_tests::agent::{record, record_process, show};
 use profiler_tests::build::{self, c, c_with};
 use profiler_tests::claim::{
     C_ROOTS, WHOLE, has_chain, has_chain_in, has_samples, has_shares, holds, holds_function, is_in,
@@ -223,6 +223,29 @@ fn threads_have_their_names_and_roots() {
             |sample| !sample.label("tid").is_empty() && sample.label("tid") != sample.label("pid"),
         );
     }
+}
+
+#[test]
+fn a_process_is_seen_until_its_memory_is_freed() {
+    let program = c("teardown");
+    let recording = record(&["--", build::text(&program)]);
+    let whole = recording
+        .log
+        .lines()
+        .any(|line| line.contains("lost: nothing"));
+    assert!(whole, "{}", recording.log);
+    let ending = recording
+        .profile
+        .only(|sample| holds_function(sample, "exit_mmap"));
+    has_samples(&ending, 10);
+    // There is no user stack any more, and nothing is missing.
+    holds(&ending, "is the kernel's alone", 1.0, |sample| {
+        let frames = &mut sample.frames.iter();
+        frames.all(|frame| ending.file(frame).contains("kernel"))
+    });
+    holds(&ending, "has its process's name", 1.0, |sample| {
+        sample.label("comm") == "teardown"
+    });
 }
 
 #[test]

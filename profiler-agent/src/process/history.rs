@@ -161,6 +161,17 @@ impl History {
         self.last_mut().ended.get_or_insert(time);
     }
 
+    /// A thread of the process was still ending at `time`: so it ended then at the earliest. Its pid is nobody
+    /// else's before.
+    pub(super) fn ending(&mut self, time: BootTime) {
+        let its = |image: &&mut Image| image.process.key.started <= time;
+        if let Some(image) = self.images.iter_mut().rfind(its)
+            && let Some(ended) = &mut image.ended
+        {
+            *ended = (*ended).max(time);
+        }
+    }
+
     /// Forgets what ended or was retired before `keep_from`; false when nothing of a process that
     /// ended before `gone_before` is left to keep.
     pub(super) fn prune(&mut self, keep_from: BootTime, gone_before: BootTime) -> bool {

@@ -31,6 +31,11 @@ impl<R: Reader> ProcessTable<R> {
     /// `LossCause::ProcessUnknown` when events did not tell of the process and it is gone.
     pub fn locate(&mut self, sample: &RawSample) -> Result<LocatedSample, LossCause> {
         let (pid, time) = (sample.pid, sample.time);
+        if sample.flags.has(SampleFlags::EXITING)
+            && let Some(history) = self.processes.get_mut(&pid)
+        {
+            history.ending(time);
+        }
         if !self.knows(pid, time) {
             if sample.flags.has(SampleFlags::KERNEL_THREAD) {
                 self.insert_kernel_thread(sample);

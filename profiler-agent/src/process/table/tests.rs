@@ -222,6 +222,32 @@ fn a_process_from_exec_to_exit() {
 }
 
 #[test]
+fn a_process_whose_memory_is_freed_for_seconds_stays_known() {
+    let mut table = Table::new(Values::default());
+    table.exec_(10 * SECOND, 5, "large");
+    table.exit_(11 * SECOND, 5, 5);
+    // The last of its threads frees what it had: its pid is taken until then.
+    for tenth in 1..50 {
+        let mut sample = raw(11 * SECOND + tenth * SECOND / 10, 5, &[]);
+        sample.flags = SampleFlags(SampleFlags::EXITING | SampleFlags::IN_KERNEL);
+        sample.outcome = Outcome::NoUserStack;
+        sample.kernel = vec![KernelAddress(0xffff_1000)];
+        let located = table.locate(&sample).unwrap();
+        assert_eq!(&*located.process.comm, "large");
+        assert_eq!(located.frames.len(), 1);
+        table.prune(sample.time);
+    }
+    assert!(table.ended(5));
+    // Who comes later has another process's pid.
+    assert_eq!(
+        table.sample(17 * SECOND, 5, &[]).unwrap_err(),
+        LossCause::ProcessUnknown
+    );
+    table.prune(BootTime(19 * SECOND));
+    assert!(table.is_empty());
+}
+
+#[test]
 fn an_exec_leaves_the_past_as_it_was() {
     let mut table = Table::new(Values::default());
     table.exec_(100, 5, "a");

@@ -48,8 +48,8 @@ enum Step {
 
 /// Runs the steps; an error if one of them failed.
 ///
-/// What is installed first, and what compiles for somebody else than the tests (the kernel, aarch64, the agent of
-/// the suites), is so beside what checks and tests; the suites need the machine for themselves.
+/// Installing what is missing, and then compiling for somebody else than the tests (the kernel, the suites' agent,
+/// aarch64), goes on beside the checks and unit tests; the suites need the machine for themselves.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::default();
     let (checks, builds) = thread::scope(|scope| {

@@ -66,8 +66,8 @@ impl SampleFlags {
     pub const UNKNOWN_PROCESS: u16 = 8;
     /// What the thread's Go runtime says of its goroutine contradicts itself: it was not used.
     pub const GOROUTINE_INCONSISTENT: u16 = 16;
-    /// The thread is ending and has let go of its user stack: what the kernel does is all there is. On kernels
-    /// that report the end before the memory is freed, samples come after it.
+    /// The thread is ending and does not return to its user stack: what the kernel does is all there is. Where the
+    /// kernel reports the end before it frees the memory, such samples come after it.
     pub const EXITING: u16 = 32;
 
     /// Is `flag` set?

@@ -1,5 +1,5 @@
-// Ends with half a gibibyte of memory that the kernel has to take back, page by page, in a thread that is not the first:
-// (thread) -> leave.
+// Ends, by a thread that is not the first, with half a gibibyte of memory that the kernel has to take back page by page.
+// It does not say `ready`: its end is what is looked at.
 #include "workload.h"
 #include <pthread.h>
 #include <sys/mman.h>

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData};
-use profiler_agent::collect::{Kernel, LoadOptions, Selection};
+use profiler_agent::collect::{Kernel, LoadOptions, Selection, Way};
 use profiler_agent::profile::{BootTime, LinkSource, RawContext, SamplePeriod};
 use profiler_common::layout::context::{MAX_KEY, MAX_LABELS, MAX_VALUE};
 use profiler_common::layout::runtime::MAX_RUNTIMES;
@@ -34,6 +34,8 @@ struct Variables {
 }
 
 std::thread_local! {
+    /// How the kernel side repeats the steps of its walks in this thread's test.
+    static WAY: std::cell::Cell<Way> = const { std::cell::Cell::new(Way::Helper) };
     static VARIABLES: std::cell::UnsafeCell<Variables> =
         const { std::cell::UnsafeCell::new(Variables { g: 0, thread_context: 0, elastic: 0 }) };
 }
@@ -141,6 +143,7 @@ fn load() -> Kernel {
         period: SamplePeriod::from_hertz(999),
         selection: Selection::Processes { children: false },
         table_budget: 1 << 20,
+        way: Some(WAY.get()),
     };
     Kernel::load(&options).expect("the programs load").0
 }
@@ -266,13 +269,11 @@ fn check_labels(form: u16, count: usize) {
     assert_eq!(read, expected);
 }
 
-#[test]
 fn labels_in_a_slice_are_read_as_they_lie_there() {
     check_labels(GoRuntime::LABELS_SLICE, 3);
     check_labels(GoRuntime::LABELS_SLICE, 20);
 }
 
-#[test]
 fn labels_in_a_map_are_read_as_they_lie_there() {
     check_labels(GoRuntime::LABELS_MAP, 3);
     check_labels(GoRuntime::LABELS_MAP, 13);
@@ -280,7 +281,6 @@ fn labels_in_a_map_are_read_as_they_lie_there() {
 }
 
 /// It is written to here, as no program does: then what was remembered shows.
-#[test]
 fn read_only_data_is_read_once_and_again_after_an_exec() {
     // Each CPU remembers for itself.
     let mut here = rustix::thread::CpuSet::new();
@@ -321,7 +321,6 @@ fn read_only_data_is_read_once_and_again_after_an_exec() {
     check(BootTime(2), ("KEY", "VALUE"));
 }
 
-#[test]
 fn more_programs_than_there_are_entries_share_what_is_equal() {
     let mut kernel = load();
     let publisher = &mut kernel.publisher;
@@ -343,7 +342,6 @@ fn more_programs_than_there_are_entries_share_what_is_equal() {
     assert_eq!(publisher.take_losses().iter().next(), None);
 }
 
-#[test]
 fn labels_that_cannot_be_read_are_told_apart_from_none() {
     for labels in [8, u64::MAX, 0x7fff_ffff_f000] {
         let mut memory = Memory::default();
@@ -360,7 +358,6 @@ fn labels_that_cannot_be_read_are_told_apart_from_none() {
     }
 }
 
-#[test]
 fn links_are_read_with_their_source() {
     let ids = [
         0x0102_0304_0506_0708,
@@ -393,7 +390,6 @@ fn links_are_read_with_their_source() {
     assert_eq!(contexts[0].goroutine, None);
 }
 
-#[test]
 fn what_is_invalid_is_no_link() {
     let mut memory = Memory::default();
     let variables = Variables {
@@ -446,7 +442,6 @@ fn pin(kind: u32, path: &Path, ids: [u64; 3]) {
     map.insert(key, ids, 0).expect("it takes an entry");
 }
 
-#[test]
 fn the_map_of_an_instrumentation_is_looked_into_while_it_is_there() {
     let files = BpfFileSystem::mount();
     let path = files.0.path().join("traces_ctx_v1");
@@ -483,4 +478,37 @@ fn the_map_of_an_instrumentation_is_looked_into_while_it_is_there() {
     // What is of another kind is left alone.
     pin(HASH, &path, [9; 3]);
     check(RawContext::default());
+}
+
+macro_rules! in_every_way {
+    ($($test:ident),* $(,)?) => {
+        mod by_helper {
+            $(
+                #[test]
+                fn $test() {
+                    super::WAY.set(super::Way::Helper);
+                    super::$test();
+                }
+            )*
+        }
+        mod bounded {
+            $(
+                #[test]
+                fn $test() {
+                    super::WAY.set(super::Way::Bounded);
+                    super::$test();
+                }
+            )*
+        }
+    };
+}
+in_every_way! {
+    labels_in_a_slice_are_read_as_they_lie_there,
+    labels_in_a_map_are_read_as_they_lie_there,
+    read_only_data_is_read_once_and_again_after_an_exec,
+    more_programs_than_there_are_entries_share_what_is_equal,
+    labels_that_cannot_be_read_are_told_apart_from_none,
+    links_are_read_with_their_source,
+    what_is_invalid_is_no_link,
+    the_map_of_an_instrumentation_is_looked_into_while_it_is_there,
 }

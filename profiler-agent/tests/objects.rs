@@ -9,7 +9,13 @@ fn check(machine: &str) {
     );
     let bytes = std::fs::read(&path).expect("the object is committed");
     let object = Object::parse(&bytes).expect("the object is one that the loader reads");
-    for program in ["sample", "process_fork", "process_exec"] {
+    for program in [
+        "sample",
+        "sample_bounded",
+        "find_user_registers",
+        "process_fork",
+        "process_exec",
+    ] {
         assert!(
             object.programs.contains_key(program),
             "{machine}: {program}"
@@ -22,6 +28,8 @@ fn check(machine: &str) {
         "RULES",
         "RUNTIMES",
         "TRACES",
+        "TRACES_UNTYPED",
+        "USER_REGISTERS",
         "SEGMENTS",
         "RINGS",
         "SELECTED",

@@ -1,11 +1,10 @@
 //! What a sample says of its request: entries behind the frames of its record.
 
-use core::ffi::c_void;
+use core::ptr::NonNull;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_loop, generated};
-use profiler_common::context::Bytes;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use profiler_common::context::constants::Owner;
-use profiler_common::context::labels::{Found, MAX_STEPS, Text};
+use profiler_common::context::labels::{Found, Text};
 use profiler_common::context::links::{self, LINK_ROOM, LINK_WORDS};
 use profiler_common::layout::RuntimeEntry;
 use profiler_common::layout::context::{
@@ -14,31 +13,36 @@ use profiler_common::layout::context::{
 };
 use profiler_common::unwind::Memory as _;
 
-use crate::maps::TRACES;
+use crate::launder::Cell;
+use crate::maps::{Link, TRACES, TRACES_UNTYPED};
+use crate::memory::{UserMemory, copy};
+use crate::repeat::{CONTINUE, Repeat, STOP};
 use crate::sample::{RECORD_WORDS, Scratch};
-use crate::task::Task;
-use crate::unwind::UserMemory;
 
 /// Words of the longest label, its header included.
 const LABEL_WORDS: u64 = 1 + (MAX_KEY + MAX_VALUE) as u64 / 8;
-const CONTINUE: i64 = 0;
-const STOP: i64 = 1;
-
-/// The pointer that the iterations share: on the stack, so that the verifier follows it.
-#[repr(C)]
-struct Labels {
-    scratch: *mut Scratch,
-}
+/// What is left of lengths of keys and values: masks bound them for every verifier. One that knows a minimum from
+/// a comparison with a constant on its left came late.
+const KEY_MASK: u64 = 2 * MAX_KEY as u64 - 1;
+const VALUE_MASK: u64 = 2 * MAX_VALUE as u64 - 1;
+/// Words behind a record that texts of masked lengths may reach into.
+pub const MASK_SLACK_WORDS: usize = (MAX_KEY + MAX_VALUE) / 8;
+const _: () = assert!(MAX_KEY.is_power_of_two() && MAX_VALUE.is_power_of_two());
 
 /// Appends what is known of the sample's request to the record, whose frames end at `end`.
 #[inline(always)]
-pub fn append(scratch: &mut Scratch, runtime: Option<&'static RuntimeEntry>, task: Task, end: u64) {
+pub fn append<R: Repeat>(
+    scratch: &mut Scratch,
+    runtime: Option<&'static RuntimeEntry>,
+    thread_pointer: u64,
+    end: u64,
+) {
     scratch.position = end;
     if let Some(runtime) = runtime {
         if scratch.goroutine.user != 0 {
-            goroutine(scratch, runtime);
+            goroutine::<R>(scratch, runtime);
         }
-        published(scratch, runtime, task.thread_pointer());
+        published(scratch, runtime, thread_pointer);
     }
     instrumented(scratch);
     scratch.header.context_bytes = 8 * (scratch.position - end) as u32;
@@ -46,7 +50,7 @@ pub fn append(scratch: &mut Scratch, runtime: Option<&'static RuntimeEntry>, tas
 
 /// The goroutine's id and labels.
 #[inline(always)]
-fn goroutine(scratch: &mut Scratch, runtime: &RuntimeEntry) {
+fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry) {
     let address = scratch.goroutine.user;
     let go = &runtime.go;
     let general = &scratch.general;
@@ -60,16 +64,7 @@ fn goroutine(scratch: &mut Scratch, runtime: &RuntimeEntry) {
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     if scratch.labels.begin(go, address, &mut memory) {
-        let mut labels = Labels { scratch };
-        // SAFETY: the callback has the type that the helper calls, the context outlives the call.
-        unsafe {
-            bpf_loop(
-                MAX_STEPS,
-                append_label as *mut c_void,
-                (&raw mut labels).cast(),
-                0,
-            );
-        }
+        R::labels(scratch);
     }
     if scratch.labels.is_incomplete() {
         push(scratch, header(ENTRY_INCOMPLETE, 0, 0, 0));
@@ -77,21 +72,35 @@ fn goroutine(scratch: &mut Scratch, runtime: &RuntimeEntry) {
 }
 
 /// One step of the walk over the labels.
-/// Its name is not mangled: a mangled one has a hash of where it was built.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn append_label(_index: u32, labels: *mut Labels) -> i64 {
-    // SAFETY: `goroutine` passes its own `Labels`, whose pointer is a live map element.
-    let scratch = unsafe { &mut *(*labels).scratch };
+#[inline(always)]
+pub fn label_step(scratch: &mut Scratch) -> i64 {
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     match scratch.labels.next(&mut memory) {
         Found::End => STOP,
         Found::Nothing => CONTINUE,
         Found::Label { key, value, cut } => {
+            let key = bounded(scratch, key, KEY_MASK);
+            let value = bounded(scratch, value, VALUE_MASK);
             label(scratch, key, value, cut);
             // A call fewer than to find the end.
-            if scratch.labels.is_over() { STOP } else { CONTINUE }
+            if scratch.labels.is_over() {
+                STOP
+            } else {
+                CONTINUE
+            }
         }
+    }
+}
+
+/// `text`, whose length the verifier knows to be at most `mask`.
+#[inline(always)]
+fn bounded(scratch: &mut Scratch, text: Text, mask: u64) -> Text {
+    // SAFETY: the cell is this CPU's.
+    let length = unsafe { Cell::launder(&raw mut scratch.cell, text.length) } & mask;
+    Text {
+        address: text.address,
+        length,
     }
 }
 
@@ -102,7 +111,8 @@ fn label(scratch: &mut Scratch, key: Text, value: Text, cut: bool) {
         return scratch.labels.unreadable();
     }
     let behind_key = position + 1 + key.length.div_ceil(8);
-    // SAFETY: a label of the longest key and value fits behind `position`.
+    // SAFETY: a label of the longest key and value fits behind `position`, and what the masks leave into the
+    // slack behind the record.
     let read = unsafe { text(scratch, position + 1, key) && text(scratch, behind_key, value) };
     if !read {
         return scratch.labels.unreadable();
@@ -164,13 +174,22 @@ fn published(scratch: &mut Scratch, runtime: &RuntimeEntry, thread_pointer: u64)
 #[inline(always)]
 fn instrumented(scratch: &mut Scratch) {
     let thread = bpf_get_current_pid_tgid();
-    let Some(map) = TRACES.get(0) else {
-        return;
-    };
     // SAFETY: the element may change while it is read: then the link is one that the thread was just
     // given or has just lost.
-    let Some(found) = (unsafe { map.get(thread) }) else {
-        return;
+    let typed = TRACES.get(0).and_then(|map| unsafe { map.get(thread) });
+    let found = match typed {
+        Some(found) => *found,
+        None => {
+            let Some(map) = TRACES_UNTYPED.get(0) else {
+                return;
+            };
+            // SAFETY: the agent compares the sizes of keys and values before it puts a map there.
+            let Some(found): Option<NonNull<Link>> = (unsafe { map.value(&thread) }) else {
+                return;
+            };
+            // SAFETY: as above.
+            unsafe { *found.as_ptr() }
+        }
     };
     scratch.link = [found[0], found[1], found[2], 0];
     if links::is_set(&scratch.link) {
@@ -186,31 +205,6 @@ fn link(scratch: &mut Scratch, source: u8) {
             let word = scratch.link[index];
             push(scratch, word);
         }
-    }
-}
-
-impl Bytes for UserMemory<'_> {
-    #[inline(always)]
-    fn read_bytes<const N: usize>(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        into: &mut [u64; N],
-    ) -> bool {
-        // SAFETY: not more than `into` has room for.
-        bytes <= size_of::<[u64; N]>() as u64 && unsafe { copy(into.as_mut_ptr(), bytes, address) }
-    }
-}
-
-/// Copies `bytes` bytes at `address` of the thread's memory.
-///
-/// # Safety
-/// `into` points to as much memory of this program's own.
-#[inline(always)]
-unsafe fn copy(into: *mut u64, bytes: u64, address: u64) -> bool {
-    // SAFETY: the helper checks the address; the caller answers for the room.
-    unsafe {
-        generated::bpf_probe_read_user(into.cast(), bytes as u32, address as *const c_void) == 0
     }
 }
 

@@ -1,6 +1,8 @@
 //! The kernel side: entry points only.
 //!
 //! - `sample`: perf_event, once per sampling period and CPU.
+//! - `sample_bounded`: the same for kernels that lack what it needs (`repeat`, `task`).
+//! - `find_user_registers`: tp_btf, for a moment, what `sample_bounded` must know of the kernel's stacks.
 //! - `process_fork`, `process_exec`: tp_btf, keep the table of processes right between the kernel's
 //!   event and the moment the agent has caught up with it.
 #![no_std]
@@ -9,9 +11,14 @@
 mod context;
 mod counters;
 mod globals;
+mod inner_map;
+mod launder;
 mod maps;
+mod memory;
 mod process;
 mod registers;
+mod repeat;
+mod rules;
 mod runtime;
 mod sample;
 mod task;
@@ -19,11 +26,27 @@ mod unwind;
 
 use aya_ebpf::macros::{btf_tracepoint, perf_event};
 use aya_ebpf::programs::{BtfTracePointContext, PerfEventContext};
+use repeat::{Bounded, ByHelper};
+use task::{KnownTask, TaskAddress};
 
 /// Takes one sample of the current task.
 #[perf_event]
 pub fn sample(context: PerfEventContext) -> u32 {
-    sample::take(&context);
+    sample::take::<KnownTask, ByHelper>(&context);
+    0
+}
+
+/// Takes one sample of the current task, with what every supported kernel has.
+#[perf_event]
+pub fn sample_bounded(context: PerfEventContext) -> u32 {
+    sample::take::<TaskAddress, Bounded>(&context);
+    0
+}
+
+/// A system call begins: only while the agent finds out where tasks keep their user registers.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn find_user_registers(context: BtfTracePointContext) -> i32 {
+    task::find_user_registers(&context);
     0
 }
 

@@ -1,5 +1,6 @@
 //! The maps. Sizes that depend on the machine are set by the loader.
 
+use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_LRU_HASH};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use profiler_common::layout::counter::COUNTERS;
@@ -9,6 +10,7 @@ use profiler_common::layout::{MappingChunk, ProcessEntry, RuntimeEntry};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::TableBlock;
 
+use crate::inner_map::{ArrayOf, Untyped};
 use crate::sample::Scratch;
 
 /// `BPF_F_MMAPABLE`: the agent writes tables through memory, not with a system call a row.
@@ -16,8 +18,19 @@ const MMAPABLE: usize = 1 << 10;
 /// `BPF_F_INNER_MAP`: the arrays under one outer map may differ in length.
 const INNER_MAP: usize = 1 << 12;
 
-/// A segment of table memory, in blocks of a cache line.
-pub type Segment = Array<TableBlock, 1, { MMAPABLE | INNER_MAP }>;
+/// A segment of table memory: an array of [`TableBlock`]s.
+type Segment = Untyped<
+    { BPF_MAP_TYPE_ARRAY as usize },
+    4,
+    { size_of::<TableBlock>() },
+    1,
+    { MMAPABLE | INNER_MAP },
+>;
+/// A map of links of whoever defines its maps by sizes.
+type UntypedLinks =
+    Untyped<{ BPF_MAP_TYPE_LRU_HASH as usize }, { size_of::<u64>() }, { size_of::<Link>() }, 1, 0>;
+/// Trace id and span id.
+pub type Link = [u64; 3];
 /// One CPU's ring; the loader creates each with its own size.
 pub type SampleRing = RingBuf<u8, 4096>;
 
@@ -37,18 +50,25 @@ pub static RULES: Array<Rule, { Rule::MAX }> = Array::new();
 #[btf_map]
 pub static RUNTIMES: Array<RuntimeEntry, MAX_RUNTIMES> = Array::new();
 /// In its only place the map that an instrumentation from outside pins, once the agent has found it:
-/// trace id and span id by pid and thread id.
+/// links by pid and thread id.
 #[btf_map]
-pub static TRACES: ArrayOfMaps<LruHashMap<u64, [u64; 3], 1>, 1> = ArrayOfMaps::new();
+pub static TRACES: ArrayOfMaps<LruHashMap<u64, Link, 1>, 1> = ArrayOfMaps::new();
+/// The same for a map that has no type information: `inner_map` says why there are two.
+#[btf_map]
+pub static TRACES_UNTYPED: ArrayOf<UntypedLinks, 1> = ArrayOf::new();
 /// The memory of all unwind tables.
 #[btf_map]
-pub static SEGMENTS: ArrayOfMaps<Segment, MAX_SEGMENTS> = ArrayOfMaps::new();
+pub static SEGMENTS: ArrayOf<Segment, MAX_SEGMENTS> = ArrayOf::new();
 /// The rings, by CPU.
 #[btf_map]
 pub static RINGS: ArrayOfMaps<SampleRing, 1> = ArrayOfMaps::new();
 /// Selected processes, by pid.
 #[btf_map]
 pub static SELECTED: HashMap<u32, u8, MAX_PROCESSES> = HashMap::new();
+/// In its only place: from the lowest address of a task's kernel stack to the registers that it left user space
+/// with, in bytes; 0: not known (`task::find_user_registers`).
+#[btf_map]
+pub static USER_REGISTERS: Array<u64, 1> = Array::new();
 /// `Counter`s.
 #[btf_map]
 pub static COUNTS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();

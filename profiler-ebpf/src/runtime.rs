@@ -4,15 +4,19 @@ use profiler_common::layout::{ProcessEntry, RuntimeEntry};
 use profiler_common::unwind::Goroutine;
 
 use crate::maps::RUNTIMES;
+use crate::memory::UserMemory;
 use crate::registers::REGISTERS;
-use crate::task::Task;
-use crate::unwind::UserMemory;
 
-/// What is known of the runtime of the process with this entry.
+/// Index of what is known of the runtime of the process with this entry; 0: nothing.
 #[inline(always)]
-pub fn of(entry: Option<*const ProcessEntry>) -> Option<&'static RuntimeEntry> {
+pub fn index(entry: Option<*const ProcessEntry>) -> u32 {
     // SAFETY: a live element of the table of processes.
-    let index = unsafe { (*entry?).runtime };
+    entry.map_or(0, |entry| unsafe { (*entry).runtime })
+}
+
+/// What is known at `index`.
+#[inline(always)]
+pub fn of(index: u32) -> Option<&'static RuntimeEntry> {
     if index == 0 {
         return None;
     }
@@ -23,11 +27,11 @@ pub fn of(entry: Option<*const ProcessEntry>) -> Option<&'static RuntimeEntry> {
 #[inline(always)]
 pub fn goroutine(
     runtime: Option<&'static RuntimeEntry>,
-    task: Task,
+    thread_pointer: u64,
     general: &[u64; REGISTERS],
 ) -> Goroutine {
     let Some(entry) = runtime else {
         return Goroutine::default();
     };
-    Goroutine::find(entry, task.thread_pointer(), &mut UserMemory { general })
+    Goroutine::find(entry, thread_pointer, &mut UserMemory { general })
 }

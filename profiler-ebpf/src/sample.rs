@@ -3,8 +3,8 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_boot_ns,
-    bpf_probe_read_kernel_buf, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
+    bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
+    bpf_ringbuf_query,
 };
 use aya_ebpf::programs::PerfEventContext;
 use profiler_common::context::constants::Constants;
@@ -17,17 +17,25 @@ use profiler_common::layout::sample::{
 use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
 use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot, Stacks};
 
+use crate::context::MASK_SLACK_WORDS;
 use crate::counters::count;
 use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
+use crate::launder::Cell;
 use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
 use crate::registers::{self, REGISTERS, UserRegisters};
-use crate::task::Task;
+use crate::repeat::Repeat;
+use crate::task::CurrentTask;
 use crate::{context, runtime, unwind};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 const AVAILABLE_DATA: u64 = 0;
+
+/// `PF_KTHREAD` and `PF_EXITING` of `include/linux/sched.h`. A task that is ending does not return to user
+/// space, and its memory may be gone.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+const EXITING: u32 = 0x0000_0004;
 
 /// Frames of a record.
 pub const MAX_FRAMES: usize = MAX_KERNEL_FRAMES + MAX_USER_FRAMES;
@@ -42,7 +50,7 @@ pub struct Scratch {
     /// The record as it goes to the ring: header, then frames, then entries.
     pub header: SampleHeader,
     /// Kernel frames, then user frames, then the entries of the context.
-    pub frames: [u64; RECORD_WORDS],
+    pub frames: [u64; RECORD_WORDS + MASK_SLACK_WORDS],
     /// The frame that is being unwound.
     pub registers: Registers,
     /// General registers of the interrupted frame.
@@ -65,13 +73,15 @@ pub struct Scratch {
     pub link: [u64; LINK_ROOM],
     /// What the walk knows of its stacks.
     pub stacks: Stacks,
-    /// Where the verifier is made to forget a number.
-    pub cell: u32,
+    /// Index of what is known of the process's runtime; 0: nothing.
+    pub runtime: u32,
+    /// Where numbers are laundered.
+    pub cell: Cell,
 }
 
 /// Takes a sample.
 #[inline(always)]
-pub fn take(context: &PerfEventContext) {
+pub fn take<T: CurrentTask, R: Repeat>(context: &PerfEventContext) {
     let id = bpf_get_current_pid_tgid();
     let (pid, tid) = ((id >> 32) as u32, id as u32);
     if tid == 0 {
@@ -94,7 +104,7 @@ pub fn take(context: &PerfEventContext) {
         position = kernel_stack(context, scratch);
     }
     scratch.header.kernel_frames = position as u16;
-    let end = user_stack(context, scratch, in_kernel, position);
+    let end = user_stack::<T, R>(context, scratch, in_kernel, position);
     scratch.header.user_frames = (end - position) as u16;
     submit(scratch, end);
 }
@@ -140,37 +150,24 @@ fn kernel_stack(context: &PerfEventContext, scratch: &mut Scratch) -> u64 {
 
 /// Writes the user stack behind the kernel stack; the number of frames of both.
 #[inline(always)]
-fn user_stack(
+fn user_stack<T: CurrentTask, R: Repeat>(
     context: &PerfEventContext,
     scratch: &mut Scratch,
     in_kernel: bool,
     position: u64,
 ) -> u64 {
-    // SAFETY: a helper without arguments.
-    let task = unsafe { bpf_get_current_task_btf() };
-    let thread = Task(task.cast_const().cast());
-    if thread.is_kernel_thread() {
+    let task = T::get();
+    let flags = task.flags();
+    if flags & KERNEL_THREAD != 0 {
         scratch.header.flags |= SampleFlags::KERNEL_THREAD;
         return position;
     }
-    if thread.is_exiting() {
+    if flags & EXITING != 0 {
         scratch.header.flags |= SampleFlags::EXITING;
         return position;
     }
     if in_kernel {
-        // SAFETY: the task is the current one, as the helper asks for.
-        let user = unsafe { bpf_task_pt_regs(task) } as *const u8;
-        // SAFETY: `user` holds a register set of this length; the read cannot fault.
-        let read = unsafe {
-            bpf_probe_read_kernel_buf(
-                user,
-                core::slice::from_raw_parts_mut(
-                    (&raw mut scratch.user).cast::<u8>(),
-                    size_of::<UserRegisters>(),
-                ),
-            )
-        };
-        if read.is_err() {
+        if !task.user_registers(&raw mut scratch.user) {
             scratch.header.outcome = Outcome::RegistersMissing as u8;
             return position;
         }
@@ -178,20 +175,21 @@ fn user_stack(
         registers::from_context(context.ctx, &raw mut scratch.user);
     }
     let user = &raw const scratch.user;
-    if registers::foreign_mode(user) {
+    if registers::is_compat(user) {
         scratch.header.outcome = Outcome::ForeignMode as u8;
         return position;
     }
     scratch.registers = registers::registers(user, &mut scratch.general);
-    scratch.mapping = MappingEntry::default();
+    let thread_pointer = task.thread_pointer();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
-    let runtime = runtime::of(entry);
-    scratch.goroutine = runtime::goroutine(runtime, thread, &scratch.general);
+    scratch.runtime = runtime::index(entry);
+    let runtime = runtime::of(scratch.runtime);
+    scratch.goroutine = runtime::goroutine(runtime, thread_pointer, &scratch.general);
     if scratch.goroutine.inconsistent != 0 {
         scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
     }
-    let end = unwind::walk(scratch, entry, runtime, position);
-    context::append(scratch, runtime, thread, end);
+    let end = unwind::walk::<R>(scratch, entry, position);
+    context::append::<R>(scratch, runtime, thread_pointer, end);
     end
 }
 

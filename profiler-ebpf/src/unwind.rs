@@ -1,55 +1,34 @@
-//! Drives the pure unwinder over the kernel's maps: one `bpf_loop` iteration a frame.
+//! Drives the pure unwinder over the kernel's maps, a frame at a time.
 
-use core::ffi::c_void;
-
-use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
-use profiler_common::layout::process::NO_TABLE;
-use profiler_common::layout::sample::MAX_USER_FRAMES;
-use profiler_common::layout::{
-    MappingEntry, ProcessEntry, RawFrame, RuntimeEntry, SampleFlags, TablePlace,
-};
-use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, Words, rule_index};
+use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags};
 use profiler_common::unwind::{
-    CfaKind, Memory, Outcome, Registers, Stacks, Step, cross, frame_pointer_step, step,
+    CfaKind, Outcome, Registers, StackSwitch, Stacks, Step, cross, frame_pointer_step, step,
 };
 
-use crate::maps::{CHUNKS, RULES, SEGMENTS, Segment};
-use crate::registers::{Machine, REGISTERS};
+use crate::maps::RULES;
+use crate::memory::UserMemory;
+use crate::registers::Machine;
+use crate::repeat::{CONTINUE, Repeat, STOP};
+use crate::rules::find_rule;
+use crate::runtime;
 use crate::sample::{MAX_FRAMES, Scratch};
-
-/// The pointers that the iterations share: on the stack, so that the verifier follows them. What
-/// changes from frame to frame is in the scratch space: there it is unknown to the verifier, so that
-/// one iteration is like the next.
-#[repr(C)]
-struct Walk {
-    scratch: *mut Scratch,
-    entry: *const ProcessEntry,
-    runtime: *const RuntimeEntry,
-}
-
-/// Index of `Rule::NONE`.
-const NO_INFORMATION: u16 = 0;
-const CONTINUE: i64 = 0;
-const STOP: i64 = 1;
 
 /// Walks the user stack from `scratch.registers`, writes frames from `position` on, sets the
 /// outcome; the position behind the last frame.
 #[inline(always)]
-pub fn walk(
+pub fn walk<R: Repeat>(
     scratch: &mut Scratch,
     entry: Option<*const ProcessEntry>,
-    runtime: Option<&'static RuntimeEntry>,
     position: u64,
 ) -> u64 {
     scratch.header.outcome = Outcome::Truncated as u8;
     let mut known = core::ptr::null();
     if let Some(entry) = entry {
         // SAFETY: a live element of the table of processes.
-        unsafe {
-            scratch.header.image = (*entry).image;
-            if (*entry).state == ProcessEntry::KNOWN {
-                known = entry;
-            }
+        let image = unsafe { (*entry).image };
+        scratch.header.image = image;
+        if is_known(entry, image) {
+            known = entry;
         }
     }
     if known.is_null() {
@@ -58,31 +37,25 @@ pub fn walk(
     scratch.position = position;
     scratch.found_by = RawFrame::INTERRUPTED;
     scratch.stacks = Stacks::of(scratch.goroutine);
-    let mut walk = Walk {
-        scratch,
-        entry: known,
-        runtime: runtime.map_or(core::ptr::null(), core::ptr::from_ref),
-    };
-    // SAFETY: the callback has the type that the helper calls, the context outlives the call.
-    unsafe {
-        bpf_loop(
-            MAX_USER_FRAMES as u32,
-            unwind_frame as *mut c_void,
-            (&raw mut walk).cast(),
-            0,
-        );
-    }
-    // SAFETY: as above.
-    unsafe { (*walk.scratch).position }
+    scratch.mapping = MappingEntry::default();
+    R::unwind(scratch, known);
+    scratch.position
 }
 
-/// One frame: notes it, finds its rule, steps to its caller.
-/// Its name is not mangled: a mangled one has a hash of where it was built.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: `walk` passes its own `Walk`, whose pointers are live map elements.
-    let (entry, runtime, scratch) =
-        unsafe { ((*walk).entry, (*walk).runtime.as_ref(), &mut *(*walk).scratch) };
+/// Does `entry` have the mappings of this image of its process?
+#[inline(always)]
+pub fn is_known(entry: *const ProcessEntry, image: u64) -> bool {
+    if entry.is_null() {
+        return false;
+    }
+    // SAFETY: not null, so a live element of the table of processes.
+    unsafe { (*entry).state == ProcessEntry::KNOWN && (*entry).image == image }
+}
+
+/// One frame: notes it, finds its rule, steps to its caller. `process` finds the process's entry,
+/// null where its mappings are not known.
+#[inline(always)]
+pub fn frame(scratch: &mut Scratch, process: impl Fn() -> *const ProcessEntry) -> i64 {
     let position = scratch.position as usize;
     if position >= MAX_FRAMES {
         return STOP;
@@ -92,9 +65,10 @@ unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
 
     let called = (scratch.registers.interrupted == Registers::CALLED) as u64;
     let pc = scratch.registers.pc - called;
+    let cell = &raw mut scratch.cell;
+    let (found, missing) = find_rule(process, &mut scratch.mapping, cell, pc);
     let general = &scratch.general;
     let mut memory = UserMemory { general };
-    let (found, missing) = find_rule(entry, &mut scratch.mapping, &raw mut scratch.cell, pc);
     let stepped = match found {
         Some(index) => {
             let Some(rule) = RULES.get(u32::from(index)) else {
@@ -110,6 +84,11 @@ unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
                 )
             } else {
                 scratch.found_by = 0;
+                let runtime = if rule.switch == StackSwitch::None as u16 {
+                    None
+                } else {
+                    runtime::of(scratch.runtime)
+                };
                 let (registers, stacks) = (&mut scratch.registers, &mut scratch.stacks);
                 match cross::<Machine, _>(registers, rule, stacks, runtime, &mut memory) {
                     None => step::<Machine, _>(registers, rule, &mut memory),
@@ -146,105 +125,5 @@ unsafe extern "C" fn unwind_frame(_index: u32, walk: *mut Walk) -> i64 {
             scratch.header.outcome = outcome as u8;
             STOP
         }
-    }
-}
-
-/// The index of the rule for `pc`, or why there is none.
-#[inline(always)]
-fn find_rule(
-    entry: *const ProcessEntry,
-    mapping: &mut MappingEntry,
-    cell: *mut u32,
-    pc: u64,
-) -> (Option<u16>, Outcome) {
-    if pc < mapping.start || pc >= mapping.end {
-        if entry.is_null() {
-            return (None, Outcome::TablePending);
-        }
-        // SAFETY: a live element of the table of processes.
-        let entry = unsafe { &*entry };
-        let Some(slot) = entry.table.chunk_of(pc, |index| forgotten(cell, index)) else {
-            return (None, Outcome::UnknownCode);
-        };
-        let Some(chunk) = CHUNKS.get(slot) else {
-            return (None, Outcome::UnknownCode);
-        };
-        let Some(found) = chunk.mapping_of(pc, |index| forgotten(cell, index)) else {
-            return (None, Outcome::UnknownCode);
-        };
-        // Field by field: a copy of the whole would be a loop over its bytes.
-        mapping.start = found.start;
-        mapping.end = found.end;
-        mapping.bias = found.bias;
-        mapping.table = found.table;
-        mapping.buckets = found.buckets;
-    }
-    if mapping.table == NO_TABLE {
-        return (None, Outcome::TablePending);
-    }
-    let offset = pc.wrapping_add(mapping.bias);
-    if offset >> BUCKET_BITS >= u64::from(mapping.buckets) {
-        // The file has no information for this part of it, or none at all.
-        return (Some(NO_INFORMATION), Outcome::NoRule);
-    }
-    let place = TablePlace(mapping.table);
-    let Some(segment) = SEGMENTS.get(place.segment()) else {
-        return (None, Outcome::TablePending);
-    };
-    let table = KernelTable {
-        segment,
-        first: place.block(),
-        cell,
-    };
-    (
-        rule_index(&table, mapping.buckets, offset),
-        Outcome::TableCorrupt,
-    )
-}
-
-/// A table in its segment.
-struct KernelTable<'a> {
-    segment: &'a Segment,
-    first: u32,
-    /// See [`forgotten`].
-    cell: *mut u32,
-}
-
-impl Words for KernelTable<'_> {
-    #[inline(always)]
-    fn word(&self, index: u32) -> Option<u32> {
-        let index = forgotten(self.cell, index);
-        let block = self.segment.get(self.first + index / BLOCK_WORDS as u32)?;
-        Some(block.0[index as usize % BLOCK_WORDS])
-    }
-}
-
-/// `value`, of which the verifier forgets where it came from. Used as an index it would make the
-/// verifier remember each path of the search that led to it; read back from map memory it is any
-/// number, and all paths are one.
-#[inline(always)]
-fn forgotten(cell: *mut u32, value: u32) -> u32 {
-    // SAFETY: points into this CPU's scratch space.
-    unsafe {
-        cell.write_volatile(value);
-        cell.read_volatile()
-    }
-}
-
-/// The memory and registers of the interrupted task.
-pub struct UserMemory<'a> {
-    /// General registers of the interrupted frame, by DWARF number.
-    pub general: &'a [u64; REGISTERS],
-}
-
-impl Memory for UserMemory<'_> {
-    #[inline(always)]
-    fn read_word(&mut self, address: u64) -> Option<u64> {
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user(address as *const u64).ok() }
-    }
-    #[inline(always)]
-    fn interrupted_register(&mut self, number: u8) -> Option<u64> {
-        self.general.get(usize::from(number)).copied()
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel boundary: the only place that speaks BPF and perf events.
 //!
-//! - [`loader`] probes the kernel, sets the programs' constants and loads them.
+//! - [`loader`] sets the programs' constants and loads them; `way` finds how the kernel lets stacks be walked.
 //! - [`sampler`] opens the sampling events, one per CPU; [`cpus`] says which there are.
 //! - [`rings`] reads the rings; [`decode`] makes samples of records.
 //! - [`publish`] writes what the kernel side knows of processes and their unwind tables;
@@ -13,8 +13,13 @@ pub mod counters;
 pub mod cpus;
 pub mod decode;
 pub mod error;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod layout;
 pub mod loader;
+mod of_maps;
+mod offsets;
+mod program;
 pub mod publish;
 pub mod rings;
 pub mod sampler;
@@ -23,6 +28,9 @@ pub mod segments;
 pub mod sideband;
 mod slots;
 pub mod traces;
+mod way;
 
 pub use error::CollectError;
 pub use loader::{Kernel, LoadOptions, Selection};
+pub use program::ProgramCost;
+pub use way::Way;

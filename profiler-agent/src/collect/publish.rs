@@ -10,7 +10,7 @@ mod runtimes;
 mod tables;
 
 use aya::Pod;
-use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use hashbrown::{HashMap as Table, HashSet};
 use profiler_common::layout::process::{MAX_CHUNKS, MAX_MAPPINGS};
 use profiler_common::layout::runtime::MAX_RUNTIMES;
@@ -22,6 +22,7 @@ use self::mapping::PublishedMapping;
 use self::tables::Loaded;
 use super::CollectError;
 use super::layout::chunk_mappings;
+use super::of_maps::ArrayOf;
 use super::segment_memory::SegmentMemory;
 use super::segments::Segments;
 use super::slots::Slots;
@@ -73,7 +74,7 @@ impl Publisher {
         chunks: Array<MapData, PlainChunk>,
         rules: Array<MapData, PlainRule>,
         runtimes: Array<MapData, PlainRuntime>,
-        segments: ArrayOfMaps<MapData, MapData>,
+        segments: ArrayOf,
         budget_bytes: u64,
     ) -> Result<Self, CollectError> {
         Ok(Self {
@@ -81,7 +82,7 @@ impl Publisher {
             chunks,
             rules,
             runtimes,
-            memory: SegmentMemory::new(segments)?,
+            memory: SegmentMemory::new(segments),
             slots: Slots::new(0..MAX_CHUNKS as u32),
             runtime_slots: Slots::new(1..MAX_RUNTIMES as u32),
             segments: Segments::default(),

@@ -7,45 +7,44 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::ptr::NonNull;
 
-use aya::maps::{ArrayOfMaps, MapData};
+use aya::maps::MapData;
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use profiler_common::layout::TablePlace;
 use profiler_common::unwind::table::{BLOCK_WORDS, TableBlock};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::CollectError;
+use super::of_maps::ArrayOf;
 
-/// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`, as the kernel side's type of segments has them.
+/// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`, as the kernel side's definition of segments has them. Like that definition, segments
+/// have no type information.
 const FLAGS: u32 = 1 << 10 | 1 << 12;
 
 /// The segments that exist.
 pub struct SegmentMemory {
-    outer: ArrayOfMaps<MapData, MapData>,
+    outer: ArrayOf,
     segments: BTreeMap<u32, (MapData, u32)>,
-    /// Stands in an unused place: a map cannot be taken out through this interface.
-    nothing: MapData,
 }
 
 impl SegmentMemory {
-    pub(super) fn new(outer: ArrayOfMaps<MapData, MapData>) -> Result<Self, CollectError> {
-        Ok(Self {
+    pub(super) const fn new(outer: ArrayOf) -> Self {
+        Self {
             outer,
             segments: BTreeMap::new(),
-            nothing: array(1)?,
-        })
+        }
     }
 
     /// Creates segment `index` with this many blocks.
     pub(super) fn create(&mut self, index: u32, blocks: u32) -> Result<(), CollectError> {
         let map = array(blocks)?;
-        self.outer.set(index, &map, 0).map_err(map_error)?;
+        self.outer.put(index, &map)?;
         self.segments.insert(index, (map, blocks));
         Ok(())
     }
 
     /// Gives segment `index` back to the kernel.
     pub(super) fn remove(&mut self, index: u32) -> Result<(), CollectError> {
-        self.outer.set(index, &self.nothing, 0).map_err(map_error)?;
+        self.outer.remove(index)?;
         self.segments.remove(&index);
         Ok(())
     }

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use aya::maps::{ArrayOfMaps, MapData, MapError, MapInfo, MapType};
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH;
+use aya::maps::{MapData, MapError, MapInfo, MapType};
 
 use super::CollectError;
+use super::of_maps::ArrayOf;
 
 /// Where it is pinned.
 pub const PINNED: &str = "/sys/fs/bpf/otel/traces_ctx_v1";
@@ -16,7 +16,8 @@ const VALUE_BYTES: u32 = 24;
 
 /// What the kernel side looks into.
 pub struct Traces {
-    outer: ArrayOfMaps<MapData, MapData>,
+    /// For maps with type information and for maps without: on some kernels an outer map takes one kind only.
+    outer: [ArrayOf; 2],
     /// The id of the map that it looks into.
     current: Option<u32>,
     /// The id of a pinned map that is not what it should be.
@@ -24,7 +25,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    pub(super) const fn new(outer: ArrayOfMaps<MapData, MapData>) -> Self {
+    pub(super) const fn new(outer: [ArrayOf; 2]) -> Self {
         Self {
             outer,
             current: None,
@@ -54,7 +55,12 @@ impl Traces {
             && info.value_size() == VALUE_BYTES;
         let map = MapData::from_pin(path).map_err(map_error)?;
         // Its flags are to be those of the template too: the kernel compares.
-        if fits && self.outer.set(0, &map, 0).is_ok() {
+        if fits
+            && self
+                .outer
+                .iter_mut()
+                .any(|outer| outer.put(0, &map).is_ok())
+        {
             self.current = id;
             self.refused = None;
             tracing::info!(path = %path.display(), "links come from an instrumentation too");
@@ -69,15 +75,10 @@ impl Traces {
         if self.current.take().is_none() {
             return Ok(());
         }
-        let empty = aya_obj::Map::new_from_params(
-            BPF_MAP_TYPE_LRU_HASH as u32,
-            KEY_BYTES,
-            VALUE_BYTES,
-            1,
-            0,
-        );
-        let empty = MapData::create(empty, "no_traces", None).map_err(map_error)?;
-        self.outer.set(0, &empty, 0).map_err(map_error)
+        for outer in &mut self.outer {
+            outer.remove(0)?;
+        }
+        Ok(())
     }
 }
 

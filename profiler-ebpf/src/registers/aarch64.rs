@@ -33,20 +33,26 @@ pub fn interrupted_pc(data: *const bpf_perf_event_data) -> u64 {
 /// Copies the registers of a task that was interrupted in user code.
 #[inline(always)]
 pub fn from_context(data: *const bpf_perf_event_data, user: *mut UserRegisters) {
-    let (from, to) = (data.cast::<u64>(), user.cast::<u64>());
+    from_known(data.cast(), user);
+}
+
+/// Copies registers from where the verifier knows that there are some.
+#[inline(always)]
+pub fn from_known(known: *const UserRegisters, user: *mut UserRegisters) {
+    let (from, to) = (known.cast::<u64>(), user.cast::<u64>());
     macro_rules! copy {
         ($($index:literal)*) => {
-            // Volatile: the verifier wants each access at a constant offset from the context itself.
-            // SAFETY: both are this long; the verifier checks accesses to the context.
+            // Volatile: the verifier wants each access at a constant offset from the pointer itself.
+            // SAFETY: both are this long; the verifier checks the accesses.
             unsafe { $(*to.add($index) = from.add($index).read_volatile();)* }
         };
     }
     copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33);
 }
 
-/// Does the task run code of another mode (32-bit)?
+/// Does the task run 32-bit code?
 #[inline(always)]
-pub fn foreign_mode(user: *const UserRegisters) -> bool {
+pub fn is_compat(user: *const UserRegisters) -> bool {
     // SAFETY: points into the context or the scratch space.
     unsafe { (*user).pstate & MODE_32_BIT != 0 }
 }

@@ -47,23 +47,39 @@ pub fn interrupted_pc(data: *const bpf_perf_event_data) -> u64 {
     unsafe { (*data.cast::<UserRegisters>()).rip }
 }
 
+// Volatile: the verifier wants each access at a constant offset from the pointer itself.
+macro_rules! copy {
+    ($from:ident $to:ident $($index:literal)*) => {
+        $(*$to.add($index) = $from.add($index).read_volatile();)*
+    };
+}
+
 /// Copies the registers of a task that was interrupted in user code.
 #[inline(always)]
 pub fn from_context(data: *const bpf_perf_event_data, user: *mut UserRegisters) {
     let (from, to) = (data.cast::<u64>(), user.cast::<u64>());
-    macro_rules! copy {
-        ($($index:literal)*) => {
-            // Volatile: the verifier wants each access at a constant offset from the context itself.
-            // SAFETY: both are this long; the verifier checks accesses to the context.
-            unsafe { $(*to.add($index) = from.add($index).read_volatile();)* }
-        };
+    // SAFETY: both are this long; the verifier checks the accesses.
+    unsafe {
+        copy!(from to 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
     }
-    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
 }
 
-/// Does the task run code of another mode (32-bit)?
+/// Copies registers from a `struct pt_regs` that the verifier knows as one.
 #[inline(always)]
-pub fn foreign_mode(user: *const UserRegisters) -> bool {
+pub fn from_known(known: *const UserRegisters, user: *mut UserRegisters) {
+    let (from, to) = (known.cast::<u64>(), user.cast::<u64>());
+    // SAFETY: both are this long; the verifier checks the accesses. Of the segments some kernels have two bytes
+    // only, and another field behind them.
+    unsafe {
+        copy!(from to 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 18 19);
+        (*user).cs = u64::from((&raw const (*known).cs).cast::<u16>().read_volatile());
+        (*user).ss = 0;
+    }
+}
+
+/// Does the task run 32-bit code?
+#[inline(always)]
+pub fn is_compat(user: *const UserRegisters) -> bool {
     // SAFETY: points into the context or the scratch space.
     unsafe { (*user).cs & 0xffff != USER_CODE_SEGMENT }
 }

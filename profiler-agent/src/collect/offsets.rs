@@ -1,0 +1,51 @@
+//! Where the running kernel keeps what the programs read: their constants.
+
+use super::CollectError;
+use super::btf::KernelTypes;
+
+/// Byte offsets of fields of `task_struct`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub(super) flags: u32,
+    pub(super) tgid: u32,
+    pub(super) stack: u32,
+    pub(super) thread_pointer: u32,
+}
+
+/// Where a task keeps its thread pointer: `struct thread_struct` of the machine
+/// (`arch/*/include/asm/processor.h`).
+#[cfg(target_arch = "x86_64")]
+const THREAD_POINTER: &[&str] = &["thread", "fsbase"];
+/// Where a task keeps its thread pointer: `struct thread_struct` of the machine
+/// (`arch/*/include/asm/processor.h`).
+#[cfg(target_arch = "aarch64")]
+const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
+
+impl Offsets {
+    /// Reads them of the running kernel.
+    pub(super) fn read() -> Result<Self, CollectError> {
+        let bytes = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|_| no_btf())?;
+        let offsets = KernelTypes::parse(&bytes).and_then(|types| {
+            Ok(Self {
+                flags: types.offset("task_struct", "flags")?,
+                tgid: types.offset("task_struct", "tgid")?,
+                stack: types.offset("task_struct", "stack")?,
+                thread_pointer: types.offset_of_path("task_struct", THREAD_POINTER)?,
+            })
+        });
+        #[cfg(feature = "fault-injection")]
+        let offsets = offsets.map(super::fault::displace);
+        offsets.map_err(|error| CollectError::Kernel {
+            missing: error.to_string(),
+            fix: "Report this kernel: its type information is unusual.",
+        })
+    }
+}
+
+/// The kernel has no type information.
+pub(super) fn no_btf() -> CollectError {
+    CollectError::Kernel {
+        missing: "no type information in /sys/kernel/btf/vmlinux".to_owned(),
+        fix: "A kernel with CONFIG_DEBUG_INFO_BTF is needed, and /sys mounted.",
+    }
+}

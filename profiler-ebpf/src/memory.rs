@@ -1,0 +1,52 @@
+//! Memory of the interrupted task.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_probe_read_user, generated};
+use profiler_common::context::Bytes;
+use profiler_common::unwind::Memory;
+
+use crate::registers::REGISTERS;
+
+/// The memory and registers of the interrupted task.
+pub struct UserMemory<'a> {
+    /// General registers of the interrupted frame, by DWARF number.
+    pub general: &'a [u64; REGISTERS],
+}
+
+impl Memory for UserMemory<'_> {
+    #[inline(always)]
+    fn read_word(&mut self, address: u64) -> Option<u64> {
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_user(address as *const u64).ok() }
+    }
+    #[inline(always)]
+    fn interrupted_register(&mut self, number: u8) -> Option<u64> {
+        self.general.get(usize::from(number)).copied()
+    }
+}
+
+impl Bytes for UserMemory<'_> {
+    #[inline(always)]
+    fn read_bytes<const N: usize>(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        into: &mut [u64; N],
+    ) -> bool {
+        // SAFETY: not more than `into` has room for.
+        bytes <= size_of::<[u64; N]>() as u64 && unsafe { copy(into.as_mut_ptr(), bytes, address) }
+    }
+}
+
+/// Copies `bytes` bytes at `address` of the thread's memory.
+///
+/// # Safety
+/// `into` points to as much memory of this program's own.
+#[inline(always)]
+pub unsafe fn copy(into: *mut u64, bytes: u64, address: u64) -> bool {
+    // SAFETY: the helper checks the address; the caller answers for the room.
+    unsafe {
+        generated::bpf_probe_read_user(into.cast(), bytes as u32, address as *const c_void) == 0
+    }
+}

@@ -1,0 +1,92 @@
+//! From a pc to the rule of its frame: through the process's mappings to an unwind table.
+
+use core::ptr::NonNull;
+
+use profiler_common::layout::process::NO_TABLE;
+use profiler_common::layout::{MappingEntry, ProcessEntry, TablePlace};
+use profiler_common::unwind::Outcome;
+use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, TableBlock, Words, rule_index};
+
+use crate::inner_map::InnerMap;
+use crate::launder::Cell;
+use crate::maps::{CHUNKS, SEGMENTS};
+
+/// Index of `Rule::NONE`.
+const NO_INFORMATION: u16 = 0;
+
+/// The index of the rule for `pc`, or why there is none. `mapping` is that of the frame before, and
+/// becomes that of `pc`.
+#[inline(always)]
+pub fn find_rule(
+    process: impl Fn() -> *const ProcessEntry,
+    mapping: &mut MappingEntry,
+    cell: *mut Cell,
+    pc: u64,
+) -> (Option<u16>, Outcome) {
+    // SAFETY: the cell is this CPU's.
+    let launder = |index: u32| unsafe { Cell::launder(cell, u64::from(index)) } as u32;
+    if pc < mapping.start || pc >= mapping.end {
+        let entry = process();
+        if entry.is_null() {
+            return (None, Outcome::TablePending);
+        }
+        // SAFETY: a live element of the table of processes.
+        let entry = unsafe { &*entry };
+        let Some(slot) = entry.table.chunk_of(pc, launder) else {
+            return (None, Outcome::UnknownCode);
+        };
+        let Some(chunk) = CHUNKS.get(slot) else {
+            return (None, Outcome::UnknownCode);
+        };
+        let Some(found) = chunk.mapping_of(pc, launder) else {
+            return (None, Outcome::UnknownCode);
+        };
+        // Field by field: a copy of the whole would be a loop over its bytes.
+        mapping.start = found.start;
+        mapping.end = found.end;
+        mapping.bias = found.bias;
+        mapping.table = found.table;
+        mapping.buckets = found.buckets;
+    }
+    if mapping.table == NO_TABLE {
+        return (None, Outcome::TablePending);
+    }
+    let offset = pc.wrapping_add(mapping.bias);
+    if offset >> BUCKET_BITS >= u64::from(mapping.buckets) {
+        // The file has no information for this part of it, or none at all.
+        return (Some(NO_INFORMATION), Outcome::NoRule);
+    }
+    let place = TablePlace(mapping.table);
+    let Some(segment) = SEGMENTS.get(place.segment()) else {
+        return (None, Outcome::TablePending);
+    };
+    let table = KernelTable {
+        segment,
+        first: place.block(),
+        cell,
+    };
+    (
+        rule_index(&table, mapping.buckets, offset),
+        Outcome::TableCorrupt,
+    )
+}
+
+/// A table in its segment.
+struct KernelTable {
+    segment: InnerMap,
+    first: u32,
+    cell: *mut Cell,
+}
+
+impl Words for KernelTable {
+    #[inline(always)]
+    fn word(&self, index: u32) -> Option<u32> {
+        // SAFETY: the cell is this CPU's.
+        let index = unsafe { Cell::launder(self.cell, u64::from(index)) } as u32;
+        let block = self.first + index / BLOCK_WORDS as u32;
+        // SAFETY: a segment is an array of such blocks.
+        let block: NonNull<TableBlock> = unsafe { self.segment.value(&block) }?;
+        // SAFETY: an element of an array stays where it is.
+        Some(unsafe { block.as_ref() }.0[index as usize % BLOCK_WORDS])
+    }
+}

@@ -16,7 +16,7 @@ use profiler_common::unwind::Memory as _;
 use crate::launder::Cell;
 use crate::maps::{Link, TRACES, TRACES_UNTYPED};
 use crate::memory::{UserMemory, copy};
-use crate::repeat::{CONTINUE, Repeat, STOP};
+use crate::repeat::{Next, Repeat};
 use crate::sample::{RECORD_WORDS, Scratch};
 
 /// Words of the longest label, its header included.
@@ -64,7 +64,7 @@ fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry) {
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     if scratch.labels.begin(go, address, &mut memory) {
-        R::labels(scratch);
+        R::labels();
     }
     if scratch.labels.is_incomplete() {
         push(scratch, header(ENTRY_INCOMPLETE, 0, 0, 0));
@@ -73,21 +73,21 @@ fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry) {
 
 /// One step of the walk over the labels.
 #[inline(always)]
-pub fn label_step(scratch: &mut Scratch) -> i64 {
+pub fn label_step(scratch: &mut Scratch) -> Next {
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     match scratch.labels.next(&mut memory) {
-        Found::End => STOP,
-        Found::Nothing => CONTINUE,
+        Found::End => Next::Stop,
+        Found::Nothing => Next::Continue,
         Found::Label { key, value, cut } => {
             let key = bounded(scratch, key, KEY_MASK);
             let value = bounded(scratch, value, VALUE_MASK);
             label(scratch, key, value, cut);
             // A call fewer than to find the end.
             if scratch.labels.is_over() {
-                STOP
+                Next::Stop
             } else {
-                CONTINUE
+                Next::Continue
             }
         }
     }

@@ -9,16 +9,35 @@ use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, TableBlock, Words
 
 use crate::inner_map::InnerMap;
 use crate::launder::Cell;
-use crate::maps::{CHUNKS, SEGMENTS};
+use crate::maps::{CHUNKS, PROCESSES, SEGMENTS};
 
 /// Index of `Rule::NONE`.
 const NO_INFORMATION: u16 = 0;
+
+/// An image of a process: its mappings are those from one exec to the next.
+#[derive(Clone, Copy)]
+pub struct ProcessImage {
+    pub pid: u32,
+    /// `ProcessEntry::image`.
+    pub image: u64,
+}
+
+impl ProcessImage {
+    /// Its entry, if its mappings are known. It is looked up where a walk comes to another mapping, not at every frame.
+    #[inline(always)]
+    fn entry(self) -> Option<&'static ProcessEntry> {
+        let entry = PROCESSES.get_ptr(self.pid)?;
+        // SAFETY: a live element of the table of processes; a replaced element stays valid until the program ends (RCU).
+        let entry = unsafe { &*entry };
+        (entry.state == ProcessEntry::KNOWN && entry.image == self.image).then_some(entry)
+    }
+}
 
 /// The index of the rule for `pc`, or why there is none. `mapping` is that of the frame before, and
 /// becomes that of `pc`.
 #[inline(always)]
 pub fn find_rule(
-    process: impl Fn() -> *const ProcessEntry,
+    image: ProcessImage,
     mapping: &mut MappingEntry,
     cell: *mut Cell,
     pc: u64,
@@ -26,12 +45,9 @@ pub fn find_rule(
     // SAFETY: the cell is this CPU's.
     let launder = |index: u32| unsafe { Cell::launder(cell, u64::from(index)) } as u32;
     if pc < mapping.start || pc >= mapping.end {
-        let entry = process();
-        if entry.is_null() {
+        let Some(entry) = image.entry() else {
             return (None, Outcome::TablePending);
-        }
-        // SAFETY: a live element of the table of processes.
-        let entry = unsafe { &*entry };
+        };
         let Some(slot) = entry.table.chunk_of(pc, launder) else {
             return (None, Outcome::UnknownCode);
         };

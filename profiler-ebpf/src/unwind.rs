@@ -8,8 +8,8 @@ use profiler_common::unwind::{
 use crate::maps::RULES;
 use crate::memory::UserMemory;
 use crate::registers::Machine;
-use crate::repeat::{CONTINUE, Repeat, STOP};
-use crate::rules::find_rule;
+use crate::repeat::{Next, Repeat};
+use crate::rules::{ProcessImage, find_rule};
 use crate::runtime;
 use crate::sample::{MAX_FRAMES, Scratch};
 
@@ -22,58 +22,50 @@ pub fn walk<R: Repeat>(
     position: u64,
 ) -> u64 {
     scratch.header.outcome = Outcome::Truncated as u8;
-    let mut known = core::ptr::null();
+    let mut known = false;
     if let Some(entry) = entry {
         // SAFETY: a live element of the table of processes.
-        let image = unsafe { (*entry).image };
-        scratch.header.image = image;
-        if is_known(entry, image) {
-            known = entry;
+        unsafe {
+            scratch.header.image = (*entry).image;
+            known = (*entry).state == ProcessEntry::KNOWN;
         }
     }
-    if known.is_null() {
+    if !known {
         scratch.header.flags |= SampleFlags::UNKNOWN_PROCESS;
     }
     scratch.position = position;
     scratch.found_by = RawFrame::INTERRUPTED;
     scratch.stacks = Stacks::of(scratch.goroutine);
     scratch.mapping = MappingEntry::default();
-    R::unwind(scratch, known);
+    R::unwind();
     scratch.position
 }
 
-/// Does `entry` have the mappings of this image of its process?
+/// One frame: notes it, finds its rule, steps to its caller.
 #[inline(always)]
-pub fn is_known(entry: *const ProcessEntry, image: u64) -> bool {
-    if entry.is_null() {
-        return false;
-    }
-    // SAFETY: not null, so a live element of the table of processes.
-    unsafe { (*entry).state == ProcessEntry::KNOWN && (*entry).image == image }
-}
-
-/// One frame: notes it, finds its rule, steps to its caller. `process` finds the process's entry,
-/// null where its mappings are not known.
-#[inline(always)]
-pub fn frame(scratch: &mut Scratch, process: impl Fn() -> *const ProcessEntry) -> i64 {
+pub fn frame(scratch: &mut Scratch) -> Next {
     let position = scratch.position as usize;
     if position >= MAX_FRAMES {
-        return STOP;
+        return Next::Stop;
     }
     scratch.frames[position] = RawFrame::new(scratch.registers.pc, scratch.found_by).0;
     scratch.position = position as u64 + 1;
 
     let called = (scratch.registers.interrupted == Registers::CALLED) as u64;
     let pc = scratch.registers.pc - called;
+    let image = ProcessImage {
+        pid: scratch.header.pid,
+        image: scratch.header.image,
+    };
     let cell = &raw mut scratch.cell;
-    let (found, missing) = find_rule(process, &mut scratch.mapping, cell, pc);
+    let (found, missing) = find_rule(image, &mut scratch.mapping, cell, pc);
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     let stepped = match found {
         Some(index) => {
             let Some(rule) = RULES.get(u32::from(index)) else {
                 scratch.header.outcome = Outcome::TableCorrupt as u8;
-                return STOP;
+                return Next::Stop;
             };
             if rule.cfa == CfaKind::None as u8 {
                 scratch.found_by = RawFrame::BY_FRAME_POINTER;
@@ -112,7 +104,7 @@ pub fn frame(scratch: &mut Scratch, process: impl Fn() -> *const ProcessEntry) -
             if scratch.registers.interrupted != Registers::CALLED {
                 scratch.found_by |= RawFrame::INTERRUPTED;
             }
-            CONTINUE
+            Next::Continue
         }
         Step::End(outcome) => {
             // What a missing table led astray is its fault, not that of where it ended.
@@ -123,7 +115,7 @@ pub fn frame(scratch: &mut Scratch, process: impl Fn() -> *const ProcessEntry) -
                 outcome
             };
             scratch.header.outcome = outcome as u8;
-            STOP
+            Next::Stop
         }
     }
 }

@@ -356,6 +356,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
             directory: directory.clone(),
             max_bytes: config.tables.cache_max_size.0,
         }),
+        way: None,
         correlation: config.labels.correlation(),
     }
 }

@@ -14,7 +14,7 @@ use super::tables::CachePlace;
 use super::turns::Running;
 use super::wake::Wake;
 use crate::collect::sideband::SidebandError;
-use crate::collect::{CollectError, Selection};
+use crate::collect::{CollectError, Selection, Way};
 use crate::correlate;
 use crate::profile::{ClockPair, LocatedFrame, SamplePeriod, Window, WindowUuid};
 
@@ -31,6 +31,8 @@ pub struct CollectorConfig {
     pub window: Duration,
     /// Bytes of unwind tables in the kernel.
     pub table_budget: u64,
+    /// How stacks are walked; `None`: the first way that the kernel takes.
+    pub way: Option<Way>,
     /// Where tables are kept between runs.
     pub table_cache: Option<CachePlace>,
     /// What is kept of labels.

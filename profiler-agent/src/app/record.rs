@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::clock;
 use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError, WindowSink};
 use super::launch::Launched;
-use crate::collect::Selection;
+use crate::collect::{Selection, Way};
 use crate::correlate;
 use crate::profile::{Profile, SamplePeriod, merge};
 use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
@@ -31,6 +31,8 @@ pub struct Recording {
     pub duration: Option<Duration>,
     /// A command to start and follow.
     pub command: Vec<OsString>,
+    /// How stacks are walked; `None`: the first way that the kernel takes.
+    pub way: Option<Way>,
 }
 
 /// What was recorded.
@@ -138,6 +140,7 @@ async fn run(
         window: WINDOW,
         table_budget: TABLE_BUDGET,
         table_cache: None,
+        way: recording.way,
         // A file of one's own costs nobody a series.
         correlation: correlate::Config {
             goroutine_ids: true,

@@ -12,6 +12,7 @@ use super::duration;
 use super::exit::{self, fail};
 use crate::app::record::{RecordError, Recorded, Recording, record};
 use crate::app::report;
+use crate::collect::Way;
 use crate::export::{Format, file};
 use crate::telemetry::log;
 
@@ -36,6 +37,9 @@ pub(super) struct Arguments {
     /// Leave out the children of the processes.
     #[arg(long)]
     no_children: bool,
+    /// How the kernel side walks stacks: bpf_loop or bounded [default: the first that the kernel takes].
+    #[arg(long, value_name = "WAY")]
+    walk: Option<Way>,
     /// A command to start and record; its exit status is passed on.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -69,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             .duration
             .or_else(|| arguments.command.is_empty().then_some(DEFAULT_DURATION)),
         command: arguments.command.clone(),
+        way: arguments.walk,
     };
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |passed: Duration, samples: u64| {

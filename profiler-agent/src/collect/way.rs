@@ -4,6 +4,7 @@
 //! agent runs on takes the second.
 
 use std::fmt;
+use std::str::FromStr;
 
 use aya::maps::Array;
 use aya::programs::{BtfTracePoint, PerfEvent, ProgramError};
@@ -35,12 +36,31 @@ impl Way {
     }
 }
 
-impl fmt::Display for Way {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Way {
+    /// What users call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Helper => "bpf_loop",
             Self::Bounded => "bounded",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Way {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|way| way.name() == name)
+            .ok_or_else(|| format!("{name} is neither bpf_loop nor bounded"))
     }
 }
 

@@ -51,7 +51,7 @@ impl Running {
             period: config.period,
             selection: config.selection.clone(),
             table_budget: config.table_budget,
-            way: None,
+            way: config.way,
         };
         raise_descriptor_limit();
         let (mut kernel, costs) = Kernel::load(&options)?;

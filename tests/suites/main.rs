@@ -8,6 +8,7 @@ mod cli;
 mod collector;
 mod delivery;
 mod deployment;
+mod doctor;
 mod durability;
 mod exports;
 mod go_labels;

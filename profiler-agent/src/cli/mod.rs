@@ -2,6 +2,7 @@
 
 mod agent;
 mod check;
+mod doctor;
 mod duration;
 mod exit;
 mod record;
@@ -34,6 +35,8 @@ enum Command {
     Agent(agent::Arguments),
     /// Says what is wrong with a configuration file, with line and column, or that it is right.
     Check(check::Arguments),
+    /// Says what this host offers: every way to walk stacks is tried, and every line is ok, degraded or missing.
+    Doctor(doctor::Arguments),
     /// Shows saved profiles on the page.
     View(view::Arguments),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
     }
 }

@@ -57,6 +57,7 @@ pub struct LoadOptions {
 pub struct Kernel {
     programs: Ebpf,
     way: Way,
+    finds_user_registers: bool,
     selected: HashMap<MapData, u32, u8>,
     possible_cpus: u32,
     /// Reads samples.
@@ -92,9 +93,8 @@ impl Kernel {
         let mut programs = open(object, &btf, options, possible_cpus, ring_bytes)?;
         let (way, cost) = way::load(&mut programs, options.way)?;
         let mut costs = vec![cost];
-        if way == Way::Bounded {
-            way::find_user_registers(&mut programs, &btf);
-        }
+        let finds_user_registers =
+            way == Way::Helper || way::find_user_registers(&mut programs, &btf);
         for (name, tracepoint) in [
             ("process_fork", "sched_process_fork"),
             ("process_exec", "sched_process_exec"),
@@ -133,6 +133,7 @@ impl Kernel {
             ]),
             possible_cpus,
             way,
+            finds_user_registers,
             programs,
         };
         Ok((kernel, costs))
@@ -180,6 +181,12 @@ impl Kernel {
     #[must_use]
     pub const fn way(&self) -> Way {
         self.way
+    }
+
+    /// Can the user stacks of samples inside the kernel be walked?
+    #[must_use]
+    pub const fn finds_user_registers(&self) -> bool {
+        self.finds_user_registers
     }
 
     /// Times that the program that samples ran, and nanoseconds that took: counted where

@@ -5,6 +5,7 @@
 //! - [`rings`] reads the rings; [`decode`] makes samples of records.
 //! - [`publish`] writes what the kernel side knows of processes and their unwind tables;
 //!   [`segments`] places tables in memory.
+//! - [`survey`] says what the running kernel offers.
 //! - [`sideband`] tells what happens to processes.
 
 pub mod btf;
@@ -27,6 +28,7 @@ mod segment_memory;
 pub mod segments;
 pub mod sideband;
 mod slots;
+pub mod survey;
 pub mod traces;
 mod way;
 

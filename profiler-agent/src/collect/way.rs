@@ -108,8 +108,8 @@ pub(super) fn program(programs: &Ebpf, way: Way) -> Result<&PerfEvent, CollectEr
 }
 
 /// Lets the kernel side find out where tasks keep the registers that they left user space with: it sees one
-/// system call of this thread. Where that fails, samples in the kernel have no user stack, and say so.
-pub(super) fn find_user_registers(programs: &mut Ebpf, btf: &Btf) {
+/// system call of this thread. Where that fails, samples in the kernel have no user stack, and say so. Was it found?
+pub(super) fn find_user_registers(programs: &mut Ebpf, btf: &Btf) -> bool {
     const PROGRAM: &str = "find_user_registers";
     let found = program::load_tracepoint(programs, PROGRAM, "sys_enter", btf).map(|_| {
         // Any system call of any thread will do; this is one.
@@ -128,6 +128,7 @@ pub(super) fn find_user_registers(programs: &mut Ebpf, btf: &Btf) {
     match (found, distance()) {
         (Ok(()), Some(distance)) if distance != 0 => {
             tracing::debug!(distance, "user registers are found on the kernel stack");
+            return true;
         }
         (Err(error), _) => tracing::warn!(
             %error,
@@ -137,4 +138,5 @@ pub(super) fn find_user_registers(programs: &mut Ebpf, btf: &Btf) {
             "samples inside the kernel will have no user stack: no system call was seen"
         ),
     }
+    false
 }

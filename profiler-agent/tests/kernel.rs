@@ -113,4 +113,14 @@ fn only_selected_processes_are_sampled() {
         pids.insert(sample.pid);
     });
     assert_eq!(pids, [std::process::id(), child_pid].into());
+    assert!(kernel.is_selected(std::process::id()));
+    // Whoever gets its pid next is somebody else. The kernel frees a task a moment after it was waited for.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while kernel.is_selected(child_pid) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the child stays selected"
+        );
+        std::thread::yield_now();
+    }
 }

@@ -15,6 +15,8 @@ fn check(machine: &str) {
         "find_user_registers",
         "process_fork",
         "process_exec",
+        "process_exit",
+        "process_free",
     ] {
         assert!(
             object.programs.contains_key(program),

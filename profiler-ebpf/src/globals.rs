@@ -14,6 +14,12 @@ pub static TASK_TGID_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static TASK_STACK_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.signal`.
+#[unsafe(no_mangle)]
+pub static TASK_SIGNAL_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `signal_struct.live`.
+#[unsafe(no_mangle)]
+pub static SIGNAL_LIVE_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of the thread pointer in `task_struct`.
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_POINTER_OFFSET: Global<u32> = Global::new(0);

@@ -3,7 +3,7 @@
 //! - `sample`: perf_event, once per sampling period and CPU.
 //! - `sample_bounded`: the same for kernels that lack what it needs (`repeat`, `task`).
 //! - `find_user_registers`: tp_btf, for a moment, what `sample_bounded` must know of the kernel's stacks.
-//! - `process_fork`, `process_exec`: tp_btf, keep the table of processes right between the kernel's
+//! - `process_fork`, `process_exec`, `process_exit`, `process_free`: tp_btf, keep the table of processes right between the kernel's
 //!   event and the moment the agent has caught up with it.
 #![no_std]
 #![no_main]
@@ -61,6 +61,20 @@ pub fn process_fork(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_exec(context: BtfTracePointContext) -> i32 {
     process::executed(&context);
+    0
+}
+
+/// A thread ends.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(context: BtfTracePointContext) -> i32 {
+    process::ended(&context);
+    0
+}
+
+/// A thread that ended is no more.
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn process_free(context: BtfTracePointContext) -> i32 {
+    process::freed(&context);
     0
 }
 

@@ -1,4 +1,4 @@
-//! Forks and execs, at once.
+//! Forks, execs and exits, at once.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
@@ -9,6 +9,10 @@ use crate::counters::count;
 use crate::globals::SELECT_CHILDREN;
 use crate::maps::{EMPTY_PROCESS, PROCESSES, SELECTED};
 use crate::task::Task;
+
+/// The value of a selected process in `SELECTED`, and that of one whose last thread has ended.
+const CHOSEN: u8 = 1;
+const ENDING: u8 = 2;
 
 /// `sched_process_fork(parent, child)`: a child process has its parent's mappings (until the agent
 /// gives it its own) and its selection.
@@ -27,11 +31,13 @@ pub fn forked(context: &BtfTracePointContext) {
             count(Counter::ProcessTableFull);
         }
     }
-    if SELECT_CHILDREN.load() != 0
-        && SELECTED.get_ptr(parent).is_some()
-        && SELECTED.insert(child, 1, 0).is_err()
-    {
-        count(Counter::SelectionFull);
+    if SELECT_CHILDREN.load() != 0 && SELECTED.get_ptr(parent).is_some() {
+        if SELECTED.insert(child, CHOSEN, 0).is_err() {
+            count(Counter::SelectionFull);
+        }
+    } else {
+        // Somebody else had this pid.
+        let _ = SELECTED.remove(child);
     }
 }
 
@@ -59,5 +65,36 @@ pub fn executed(context: &BtfTracePointContext) {
             (*entry).state = 0;
             (*entry).image = now;
         }
+    }
+}
+
+/// `sched_process_exit(task, ..)`: no mappings are kept of a process whose last thread ends: it does not return to user
+/// space. What the agent publishes after that it takes back itself, when it reads of the end. Some kernels say so before
+/// the process's memory is freed, which is its work still: it stays selected.
+#[inline(always)]
+pub fn ended(context: &BtfTracePointContext) {
+    let task = Task(context.arg::<*const u8>(0));
+    if task.live_threads() != 0 {
+        return;
+    }
+    let pid = task.process_id();
+    // Most processes are in neither: that is no error.
+    let _ = PROCESSES.remove(pid);
+    if let Some(selected) = SELECTED.get_ptr_mut(pid) {
+        // SAFETY: a live element.
+        unsafe { *selected = ENDING };
+    }
+}
+
+/// `sched_process_free(task)`: nobody samples it any more. Its pid may be another process's already.
+#[inline(always)]
+pub fn freed(context: &BtfTracePointContext) {
+    let pid = Task(context.arg::<*const u8>(0)).process_id();
+    // SAFETY: a live element.
+    if SELECTED
+        .get_ptr(pid)
+        .is_some_and(|selected| unsafe { *selected } == ENDING)
+    {
+        let _ = SELECTED.remove(pid);
     }
 }

@@ -12,7 +12,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::globals::{
-    TASK_FLAGS_OFFSET, TASK_STACK_OFFSET, TASK_TGID_OFFSET, TASK_THREAD_POINTER_OFFSET,
+    SIGNAL_LIVE_OFFSET, TASK_FLAGS_OFFSET, TASK_SIGNAL_OFFSET, TASK_STACK_OFFSET, TASK_TGID_OFFSET,
+    TASK_THREAD_POINTER_OFFSET,
 };
 use crate::maps::USER_REGISTERS;
 use crate::registers::{self, UserRegisters};
@@ -26,6 +27,13 @@ impl Task {
     #[inline(always)]
     pub fn process_id(self) -> u32 {
         self.word(&TASK_TGID_OFFSET)
+    }
+    /// Threads of its process that are not ending (`signal_struct.live`).
+    #[inline(always)]
+    pub fn live_threads(self) -> u32 {
+        let offset = TASK_SIGNAL_OFFSET.load() as usize;
+        // SAFETY: the verifier checks the accesses against the types of the fields at these offsets.
+        unsafe { Self(*self.0.add(offset).cast::<*const u8>()).word(&SIGNAL_LIVE_OFFSET) }
     }
     #[inline(always)]
     fn word(self, offset: &Global<u32>) -> u32 {

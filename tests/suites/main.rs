@@ -21,6 +21,7 @@ mod jit;
 mod large;
 mod namespaces;
 mod native;
+mod offspring;
 mod outage;
 mod own_signals;
 mod process_context;

@@ -16,6 +16,8 @@ pub(super) fn displace(offsets: Offsets) -> Offsets {
         flags: offsets.flags + 3,
         tgid: offsets.tgid + 3,
         stack: offsets.stack + 3,
+        signal: offsets.signal + 3,
+        live: offsets.live + 3,
         thread_pointer: offsets.thread_pointer + 3,
     }
 }

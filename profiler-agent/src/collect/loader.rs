@@ -98,6 +98,8 @@ impl Kernel {
         for (name, tracepoint) in [
             ("process_fork", "sched_process_fork"),
             ("process_exec", "sched_process_exec"),
+            ("process_exit", "sched_process_exit"),
+            ("process_free", "sched_process_free"),
         ] {
             costs.push(program::load_tracepoint(
                 &mut programs,
@@ -219,6 +221,8 @@ fn open(
         .override_global("TASK_FLAGS_OFFSET", &offsets.flags, true)
         .override_global("TASK_TGID_OFFSET", &offsets.tgid, true)
         .override_global("TASK_STACK_OFFSET", &offsets.stack, true)
+        .override_global("TASK_SIGNAL_OFFSET", &offsets.signal, true)
+        .override_global("SIGNAL_LIVE_OFFSET", &offsets.live, true)
         .override_global("TASK_THREAD_POINTER_OFFSET", &offsets.thread_pointer, true)
         .override_global("ONLY_SELECTED", &only_selected, true)
         .override_global("SELECT_CHILDREN", &select_children, true)

@@ -9,6 +9,9 @@ pub(super) struct Offsets {
     pub(super) flags: u32,
     pub(super) tgid: u32,
     pub(super) stack: u32,
+    pub(super) signal: u32,
+    /// Within `signal_struct`, to which `signal` points.
+    pub(super) live: u32,
     pub(super) thread_pointer: u32,
 }
 
@@ -30,6 +33,8 @@ impl Offsets {
                 flags: types.offset("task_struct", "flags")?,
                 tgid: types.offset("task_struct", "tgid")?,
                 stack: types.offset("task_struct", "stack")?,
+                signal: types.offset("task_struct", "signal")?,
+                live: types.offset("signal_struct", "live")?,
                 thread_pointer: types.offset_of_path("task_struct", THREAD_POINTER)?,
             })
         });

@@ -41,12 +41,24 @@ pub struct Opened {
 /// `ENOENT` and the like when nothing is there; `InvalidInput` for what is not a regular file;
 /// `FileTooLarge` above [`MAX_FILE_BYTES`].
 pub fn open_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<Opened> {
+    open_resolved(root, path, OFlags::empty())
+}
+
+/// Like [`open_in_root`], and the last name of `path` is the file itself, no symbolic link to it.
+///
+/// # Errors
+/// As [`open_in_root`]; `InvalidInput` for a symbolic link.
+pub fn open_in_root_itself(root: BorrowedFd<'_>, path: &Path) -> io::Result<Opened> {
+    open_resolved(root, path, OFlags::NOFOLLOW)
+}
+
+fn open_resolved(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<Opened> {
     let mut attempts = 0;
     let handle = loop {
         let handle = openat2(
             root,
             path,
-            OFlags::PATH | OFlags::CLOEXEC,
+            OFlags::PATH | OFlags::CLOEXEC | flags,
             Mode::empty(),
             ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
         );

@@ -280,3 +280,37 @@ fn a_go_program_has_its_functions() {
     has_chain_in(&burning, &["main.main", "main.cycle"], 0.995);
     reaches_root(&burning, &["runtime.goexit", "runtime.goexit.abi0"]);
 }
+
+/// `pthread_exit` in `main`: /proc has no memory of a main thread that ended, but of the threads that go on.
+#[test]
+fn a_process_whose_main_thread_has_ended_is_recorded() {
+    let (profile, _) = profile(&c("headless"), &[]);
+    has_samples(&profile, 800);
+    has_chain_in(&profile, &["thread_main", "burn_alone"], WHOLE);
+    reaches_root(&profile, C_ROOTS);
+}
+
+/// What lies behind a symbol without a size is not its code where functions have no symbols.
+#[test]
+fn a_symbol_without_a_size_names_nothing_behind_it() {
+    let program = c_with("sizeless", "sizeless-stripped", "gcc", &["-rdynamic", "-s"]);
+    let (profile, _) = profile(&program, &[]);
+    has_samples(&profile, 800);
+    holds(&profile, "is not named `tiny`", 1.0, |sample| {
+        !holds_function(sample, "tiny")
+    });
+    let unnamed = "sizeless-stripped+0x";
+    holds(&profile, "has frames named by its file", WHOLE, |sample| {
+        sample
+            .frames
+            .iter()
+            .filter(|frame| frame.function.starts_with(unnamed))
+            .count()
+            == 2
+    });
+    reaches_root(&profile, C_ROOTS);
+    // With all symbols a symbol without a size reaches to the next one, and no further.
+    let program = c_with("sizeless", "sizeless", "gcc", &[]);
+    let (profile, _) = self::profile(&program, &[]);
+    has_chain_in(&profile, &["main", "hidden_middle", "hidden_leaf"], WHOLE);
+}

@@ -15,6 +15,7 @@ use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError,
 use super::launch::Launched;
 use crate::collect::{Selection, Way};
 use crate::correlate;
+use crate::process::stat::Stat;
 use crate::profile::{Profile, SamplePeriod, merge};
 use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
 
@@ -208,14 +209,11 @@ async fn run(
     })
 }
 
-/// Has the process ended? A zombie has; its parent may never ask.
+/// Has the process ended? A zombie has, whose parent may never ask, unless it is the main thread alone.
 fn has_ended(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return true;
-    };
-    // The state follows the name, which may hold anything but ends at the last parenthesis.
-    let state = stat.rsplit(')').next().unwrap_or_default();
-    state.trim_start().starts_with(['Z', 'X'])
+    let stat = std::fs::read(format!("/proc/{pid}/stat"));
+    let stat = stat.ok().and_then(|stat| Stat::parse(&stat));
+    stat.is_none_or(|stat| stat.ended())
 }
 
 type Naming = JoinHandle<Result<Profile, RecordError>>;

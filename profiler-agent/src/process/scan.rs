@@ -111,9 +111,16 @@ impl Reader for ProcFs {
         let directory = directory(pid).ok()?;
         let at = now();
         let stat = Stat::parse(self.read(&directory, "stat").ok()?)?;
-        if matches!(stat.state, b'Z' | b'X') {
+        if stat.ended() {
             return None;
         }
+        // /proc shows the memory and the executable of a thread that has not ended.
+        let (pid, directory) = if stat.main_thread_ended() {
+            let thread = live_threads(pid).next()?;
+            (thread, self::directory(thread).ok()?)
+        } else {
+            (pid, directory)
+        };
         let cgroup = self.read(&directory, "cgroup").ok().and_then(cgroup::parse);
         let (executable, mappings) = if stat.kernel {
             (Box::default(), Vec::new())
@@ -156,18 +163,7 @@ impl Reader for ProcFs {
     }
 
     fn threads(&mut self, pid: u32) -> u32 {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-            return 0;
-        };
-        let mut live = 0;
-        for task in tasks.flatten() {
-            let dead = fs::read(task.path().join("stat"))
-                .ok()
-                .and_then(|stat| Stat::parse(&stat))
-                .is_none_or(|stat| matches!(stat.state, b'Z' | b'X'));
-            live += u32::from(!dead);
-        }
-        live
+        live_threads(pid).count() as u32
     }
 
     fn content(&mut self, mapped: &MappedFile<'_>) -> MappingKind {
@@ -181,6 +177,19 @@ impl Reader for ProcFs {
     fn take_losses(&mut self) -> Losses {
         self.executables.take_losses()
     }
+}
+
+/// The threads of a process that have not ended.
+fn live_threads(pid: u32) -> impl Iterator<Item = u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    tasks.filter_map(|task| {
+        let stat = Stat::parse(&fs::read(task.path().join("stat")).ok()?)?;
+        if matches!(stat.state, b'Z' | b'X') {
+            return None;
+        }
+        task.file_name().to_str()?.parse().ok()
+    })
 }
 
 /// The line of /proc/PID/maps whose executable mapping has `address` in it.

@@ -51,6 +51,19 @@ impl Stat {
     }
 }
 
+impl Stat {
+    /// Did the main thread end? Others may go on (`pthread_exit` in `main`), and the memory is theirs.
+    #[must_use]
+    pub const fn main_thread_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+    /// Did all threads end? A main thread that ended is counted until it is waited for.
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        self.main_thread_ended() && self.threads <= 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -10,7 +10,8 @@ use object::{Endianness, elf};
 use super::image::ElfImage;
 use super::known_file::{DebugInfo, KnownFile};
 use super::mapped::MappedFile;
-use super::{debug_file, mini_debug, plt, symtab};
+use super::symtab::{self, Sizeless};
+use super::{debug_file, mini_debug, plt};
 use crate::profile::{
     Executable, ExecutableId, FrameName, FrameType, LossCause, Losses, ResolvedFrames,
 };
@@ -294,24 +295,29 @@ fn symbols(
             found[at] = name;
         }
     };
-    look(&mut |wanted| table(image, elf::SHT_SYMTAB, wanted));
+    look(&mut |wanted| table(image, elf::SHT_SYMTAB, Sizeless::ToTheNext, wanted));
     if let Some(separate) = separate {
-        look(&mut |wanted| table(separate, elf::SHT_SYMTAB, wanted));
+        look(&mut |wanted| table(separate, elf::SHT_SYMTAB, Sizeless::ToTheNext, wanted));
     }
     look(&mut |wanted| {
         let mini = mini.get_or_insert_with(|| mini_debug::read(image));
         let mini = mini.as_deref().and_then(ElfImage::parse);
         mini.map_or(vec![None; wanted.len()], |mini| {
-            table(&mini, elf::SHT_SYMTAB, wanted)
+            table(&mini, elf::SHT_SYMTAB, Sizeless::OwnAddress, wanted)
         })
     });
-    look(&mut |wanted| table(image, elf::SHT_DYNSYM, wanted));
+    look(&mut |wanted| table(image, elf::SHT_DYNSYM, Sizeless::OwnAddress, wanted));
     look(&mut |wanted| plt::names(image, wanted));
     found
 }
 
-fn table(image: &ElfImage<'_>, kind: elf::SectionType, addresses: &[u64]) -> Vec<Option<String>> {
-    let symbols = symtab::find(image, kind, addresses).into_iter();
+fn table(
+    image: &ElfImage<'_>,
+    kind: elf::SectionType,
+    sizeless: Sizeless,
+    addresses: &[u64],
+) -> Vec<Option<String>> {
+    let symbols = symtab::find(image, kind, sizeless, addresses).into_iter();
     symbols
         .map(|symbol| Some(String::from_utf8_lossy(symbol?.name).into_owned()))
         .collect()

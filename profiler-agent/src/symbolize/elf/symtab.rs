@@ -31,6 +31,16 @@ pub(super) struct Symbol<'data> {
     pub(super) name: &'data [u8],
 }
 
+/// What a symbol without a size covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sizeless {
+    /// Up to the next symbol of its section: the table has all functions.
+    ToTheNext,
+    /// Its own address alone: the table has some functions only (those that are exported), and what lies behind the symbol
+    /// may be any other.
+    OwnAddress,
+}
+
 /// The best symbol so far for an address.
 #[derive(Clone, Copy)]
 struct Candidate {
@@ -53,6 +63,7 @@ impl Candidate {
 pub(super) fn find<'data>(
     image: &ElfImage<'data>,
     table: elf::SectionType,
+    sizeless: Sizeless,
     addresses: &[u64],
 ) -> Vec<Option<Symbol<'data>>> {
     let endian = image.endian;
@@ -113,7 +124,11 @@ pub(super) fn find<'data>(
         .iter()
         .zip(covering.into_iter().zip(nearest))
         .map(|(address, (covering, nearest))| {
-            let found = covering.or_else(|| nearest.filter(|n| reaches(image, n, *address)))?;
+            let nearest = nearest.filter(|nearest| {
+                (sizeless == Sizeless::ToTheNext || nearest.start == *address)
+                    && reaches(image, nearest, *address)
+            });
+            let found = covering.or(nearest)?;
             let name = name_at(strings, found.name)?;
             Some(Symbol {
                 start: found.start,

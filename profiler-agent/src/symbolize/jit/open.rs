@@ -16,7 +16,8 @@ const TICK: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// `NotFound` when there is none or the process is gone; `PermissionDenied` when the file belongs
-/// neither to the process's user nor to root: somebody else wants to name its code.
+/// neither to the process's user nor to root: somebody else wants to name its code; or when that user may not read it.
+/// A symbolic link is not followed: it would lead to a file of somebody else's choice.
 pub(super) fn perf_map(process: ProcessKey) -> io::Result<File> {
     let gone = |_| io::Error::from(io::ErrorKind::NotFound);
     let pid = process.pid;
@@ -31,12 +32,19 @@ pub(super) fn perf_map(process: ProcessKey) -> io::Result<File> {
         return Err(io::Error::from(io::ErrorKind::NotFound));
     }
     let path = PathBuf::from(format!("tmp/perf-{own_pid}.map"));
-    let opened = confine::open_in_root(root.as_fd(), &path)?;
-    let owner = opened.stat.st_uid;
-    if owner != user && owner != 0 {
+    let opened = confine::open_in_root_itself(root.as_fd(), &path)?;
+    if !may_name(opened.stat.st_uid, opened.stat.st_mode, user) {
         return Err(io::Error::from(io::ErrorKind::PermissionDenied));
     }
     Ok(opened.file)
+}
+
+/// May a file with this owner and these permissions name the code of a process of `user`'s? It must come from that user or
+/// from root, and what the agent shows of it must be what that user may read: the agent reads more.
+const fn may_name(owner: u32, mode: u32, user: u32) -> bool {
+    /// `S_IROTH`.
+    const READ_BY_OTHERS: u32 = 0o004;
+    owner == user || (owner == 0 && mode & READ_BY_OTHERS != 0)
 }
 
 /// The effective user, of `/proc/PID/status`.
@@ -60,6 +68,16 @@ fn not_after(start: BootTime, process: ProcessKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_roots_names_code_only_where_everybody_may_read_it() {
+        assert!(may_name(1000, 0o600, 1000));
+        assert!(may_name(0, 0o644, 1000));
+        assert!(may_name(0, 0o600, 0));
+        assert!(!may_name(0, 0o600, 1000));
+        assert!(!may_name(0, 0o640, 1000));
+        assert!(!may_name(1001, 0o644, 1000));
+    }
 
     #[test]
     fn the_second_of_the_users_is_the_effective_one() {

@@ -14,6 +14,7 @@ use super::{AgentConfig, Sync};
 use crate::export::connection::{Connection, HeaderSource, Secret, TlsFiles};
 use crate::export::{directory, otlp, pyroscope};
 use crate::profile::Coding;
+use crate::profile::endpoint::has_usable_port;
 use crate::spool;
 
 /// A destination of profiles.
@@ -324,6 +325,12 @@ fn uri(text: &str, example: &str) -> Result<Uri, String> {
         .is_some_and(|authority| authority.as_str().contains('@'))
     {
         return Err("credentials go into `headers`, where they are not shown".to_owned());
+    }
+    if !uri
+        .authority()
+        .is_none_or(|authority| has_usable_port(authority.as_str()))
+    {
+        return Err(write("its port is no number from 1 to 65535"));
     }
     if uri.query().is_some() {
         return Err(write("it has a query"));

@@ -205,7 +205,27 @@ fn what_is_in_effect_is_shown_without_secrets_and_read_back() {
 }
 
 /// Each with the beginning of what is said of it.
-const BROKEN: [(&str, &str); 58] = [
+const BROKEN: [(&str, &str); 63] = [
+    (
+        "store: {directory: ''}",
+        "line 1, column 20: store.directory: an absolute path is needed",
+    ),
+    (
+        "store: {directory: here}",
+        "line 1, column 20: store.directory: an absolute path is needed",
+    ),
+    (
+        "spool: {directory: here}",
+        "line 1, column 20: spool.directory: an absolute path is needed, or none",
+    ),
+    (
+        "exporters: {otlp_grpc: {endpoint: 'http://host:99999'}}",
+        "line 1, column 35: exporters.otlp_grpc.endpoint: its port is no number from 1 to 65535",
+    ),
+    (
+        "exporters: {otlp_grpc: {endpoint: 'http://host:x'}}",
+        "line 1, column 35: exporters.otlp_grpc.endpoint: it",
+    ),
     (
         "telemetry: {endpoint: '4098'}",
         "line 1, column 23: telemetry.endpoint: `4098` is no address with a port: write 127.0.0.1:4098",

@@ -66,6 +66,21 @@ impl AgentConfig {
             "at least 1MiB",
         );
         found.unless(
+            self.store.directory.is_absolute(),
+            "store.directory",
+            "an absolute path is needed",
+        );
+        for (key, directory) in [
+            ("spool.directory", &self.spool.directory),
+            ("tables.cache_directory", &self.tables.cache_directory),
+        ] {
+            found.unless(
+                directory.as_os_str().is_empty() || directory.is_absolute(),
+                key,
+                "an absolute path is needed, or none to keep nothing on disk",
+            );
+        }
+        found.unless(
             self.store.max_size.0 >= crate::store::Limits::MIN_BYTES,
             "store.max_size",
             "at least 8MiB",

@@ -8,6 +8,7 @@ pub mod builder;
 pub mod context;
 pub mod delivery;
 pub mod distinct;
+pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod executable;

@@ -23,6 +23,7 @@ use super::options::Options;
 use super::pairs::pairs;
 use crate::export::connection::{Connection, HeaderSource, Secret, TlsFiles};
 use crate::profile::Coding;
+use crate::profile::endpoint::{has_usable_port, without_credentials};
 
 const GRPC_PORT: u16 = 4317;
 const HTTP_PORT: u16 = 4318;
@@ -154,6 +155,11 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     /// `http://` is plain, `https://` is TLS; without a scheme, INSECURE decides.
     fn endpoint(&self, setting: &Setting, protocol: Protocol) -> Result<Uri, ConfigError> {
         let value = &setting.value;
+        // What is said of it is logged: without a password.
+        let setting = &Setting {
+            variable: setting.variable.clone(),
+            value: without_credentials(value),
+        };
         let scheme = match value.split_once("://") {
             Some(("http" | "https", _)) => "",
             Some(_) => return Err(setting.error("write http://HOST:4317 or https://HOST:4317")),
@@ -171,6 +177,11 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             return Err(setting.error(
                 "credentials go into OTEL_EXPORTER_OTLP_PROFILES_HEADERS=authorization=Basic%20..",
             ));
+        }
+        if !uri.authority().is_none_or(|a| has_usable_port(a.as_str())) {
+            return Err(
+                setting.error("its port is no number from 1 to 65535: write http://HOST:4317")
+            );
         }
         let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
         if protocol == Protocol::Grpc && has_path {

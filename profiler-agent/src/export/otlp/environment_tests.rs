@@ -205,3 +205,17 @@ fn resource_attributes_are_decoded_or_dropped_whole() {
         assert_eq!(resource(broken), (Vec::new(), 1), "{broken}");
     }
 }
+
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    let with_password = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:PW@host:4317");
+    let said = read(&[with_password]).unwrap_err().to_string();
+    assert!(
+        said.contains("..@host:4317") && !said.contains("PW"),
+        "{said}"
+    );
+    let unusable = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:PW@host:99999");
+    assert!(!read(&[unusable]).unwrap_err().to_string().contains("PW"));
+    let port = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:99999");
+    assert!(read(&[port]).unwrap_err().to_string().contains("65535"));
+}

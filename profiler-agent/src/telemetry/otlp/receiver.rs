@@ -1,5 +1,6 @@
 //! Where signals go.
 
+use crate::profile::endpoint::has_usable_port;
 use std::fmt::{self, Display, Formatter};
 
 use http::Uri;
@@ -32,6 +33,9 @@ impl Receiver {
         }
         if authority.contains('@') {
             return Err(wrong("credentials go into OTEL_EXPORTER_OTLP_HEADERS"));
+        }
+        if !has_usable_port(authority) {
+            return Err(wrong("its port is no number from 1 to 65535"));
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("gRPC has no path"));

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
+use super::decode;
 use super::error::{Attempt, Refusal};
-use super::{CollectError, decode};
 use crate::profile::RawSample;
 
 /// The rings of the CPUs that are online.
@@ -44,12 +44,7 @@ impl Rings {
     ///
     /// # Errors
     /// The kernel refuses the ring; the CPU has none then, and may be tried again.
-    pub fn add(&mut self, cpu: u32) -> Result<(), CollectError> {
-        Ok(self.give(cpu)?)
-    }
-
-    /// See [`Rings::add`].
-    pub(super) fn give(&mut self, cpu: u32) -> Result<(), Refusal> {
+    pub fn add(&mut self, cpu: u32) -> Result<(), Refusal> {
         if self.rings.contains_key(&cpu) {
             return Ok(());
         }

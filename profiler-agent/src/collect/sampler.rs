@@ -113,29 +113,6 @@ impl Sampler {
         }
     }
 
-    /// Starts sampling on `cpu`, if it is not sampled already. A CPU that has just gone offline is
-    /// no error.
-    ///
-    /// # Errors
-    /// It cannot be sampled.
-    pub fn add(&mut self, cpu: u32) -> Result<(), CollectError> {
-        let mut online: BTreeSet<u32> = self.cpus().collect();
-        online.insert(cpu);
-        self.opener.refused = None;
-        self.follow(&online, Instant::now(), false, &mut |_| Ok(()));
-        match self.opener.refused.take() {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Stops sampling on `cpu`.
-    pub fn remove(&mut self, cpu: u32) {
-        let mut online: BTreeSet<u32> = self.cpus().collect();
-        online.remove(&cpu);
-        self.follow(&online, Instant::now(), false, &mut |_| Ok(()));
-    }
-
     /// Stops sampling everywhere.
     pub fn stop(&mut self) {
         self.events.clear();
@@ -151,9 +128,19 @@ impl Sampler {
         self.events.troubles()
     }
 
-    /// Why a CPU could not be sampled the last time that one could not.
-    pub const fn take_refused(&mut self) -> Option<Refusal> {
-        self.opener.refused.take()
+    /// Is there a CPU that is sampled?
+    ///
+    /// # Errors
+    /// There is none; why the last one that was tried cannot be.
+    pub fn require_one(&mut self) -> Result<(), CollectError> {
+        if !self.events.events().is_empty() {
+            return Ok(());
+        }
+        let refused = self.opener.refused.take().unwrap_or_else(|| {
+            let offline = io::Error::from_raw_os_error(libc::ENODEV);
+            Refusal::of(Attempt::SampleCpu(0), &offline)
+        });
+        Err(refused.into())
     }
 }
 

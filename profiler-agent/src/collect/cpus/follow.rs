@@ -38,7 +38,7 @@ impl CpuFollower {
         let now = Instant::now();
         // First what happens to processes, then samples of them.
         sideband.follow(&self.online, now, stood_still);
-        let sampled = sampler.follow(&self.online, now, stood_still, &mut |cpu| rings.give(cpu));
+        let sampled = sampler.follow(&self.online, now, stood_still, &mut |cpu| rings.add(cpu));
         self.losses.add(LossCause::CpuUnsampled, sampled.failures);
         if self.started {
             let interrupted = sampled.interrupted + sampled.begun;
@@ -58,14 +58,7 @@ impl CpuFollower {
         sideband: &mut Sideband,
     ) -> Result<(), CollectError> {
         self.follow(rings, sampler, sideband, false);
-        if sampler.cpus().next().is_some() {
-            return Ok(());
-        }
-        if let Some(refusal) = sampler.take_refused() {
-            return Err(refusal.into());
-        }
-        let offline = io::Error::from_raw_os_error(libc::ENODEV);
-        Err(Refusal::of(Attempt::SampleCpu(0), &offline).into())
+        sampler.require_one()
     }
 
     fn read_online(&mut self, online: io::Result<BTreeSet<u32>>) {

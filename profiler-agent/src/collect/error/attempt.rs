@@ -9,6 +9,8 @@ pub enum Attempt<'a> {
     ReadTypes,
     /// Find the CPUs of the machine.
     FindCpus,
+    /// Load what the programs have in common: their type information, their relocations.
+    LoadObject,
     /// Make a map.
     CreateMap(&'a str),
     /// Write to a map, or read it.
@@ -33,6 +35,7 @@ impl Attempt<'_> {
         match self {
             Self::ReadTypes => format!("reading the kernel's type information ({TYPES})"),
             Self::FindCpus => "reading which CPUs are online (/sys/devices/system/cpu)".to_owned(),
+            Self::LoadObject => "loading the BPF object".to_owned(),
             Self::CreateMap(name) => format!("making the BPF map `{name}`"),
             Self::UseMap(name) => format!("using the BPF map `{name}`"),
             Self::LoadProgram(name) => format!("loading the BPF program `{name}`"),
@@ -52,7 +55,9 @@ impl Attempt<'_> {
     pub(super) const fn need(self) -> Option<Need> {
         match self {
             Self::ReadTypes | Self::FindCpus => None,
-            Self::CreateMap(_) | Self::UseMap(_) | Self::LoadProgram(_) => Some(Need::Bpf),
+            Self::LoadObject | Self::CreateMap(_) | Self::UseMap(_) | Self::LoadProgram(_) => {
+                Some(Need::Bpf)
+            }
             Self::AttachProgram(_)
             | Self::SampleCpu(_)
             | Self::RunProgram(_)

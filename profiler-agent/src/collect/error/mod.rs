@@ -43,14 +43,6 @@ pub enum CollectError {
         /// What helps.
         fix: &'static str,
     },
-    /// The kernel refused a program.
-    #[error("the kernel refused the program `{program}`: {reason}")]
-    Program {
-        /// The program's name.
-        program: &'static str,
-        /// The error with the end of the verifier's log.
-        reason: String,
-    },
     /// A map could not be made or used.
     #[error("map `{map}`: {}", chain(source))]
     Map {
@@ -76,9 +68,7 @@ impl CollectError {
         match self {
             Self::Privilege { .. } => true,
             Self::Refused(refusal) => refusal.cause == Cause::Privilege,
-            Self::Kernel { .. } | Self::Program { .. } | Self::Map { .. } | Self::System { .. } => {
-                false
-            }
+            Self::Kernel { .. } | Self::Map { .. } | Self::System { .. } => false,
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) fn permission(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host
                 "Add CAP_IPC_LOCK, or raise the sysctl kernel.perf_event_mlock_kb.",
             );
         }
-        Attempt::CreateMap(_) | Attempt::LoadProgram(_) => {
+        Attempt::LoadObject | Attempt::CreateMap(_) | Attempt::LoadProgram(_) => {
             if let Some(bytes) = host.locked_memory {
                 return Some(too_little_locked_memory(bytes));
             }

@@ -410,6 +410,7 @@ fn no_sentence_names_a_version() {
             for attempt in [
                 Attempt::ReadTypes,
                 Attempt::FindCpus,
+                Attempt::LoadObject,
                 Attempt::CreateMap("RINGS"),
                 Attempt::UseMap("RINGS"),
                 Attempt::LoadProgram("sample"),

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<()> {
-    let cpus: Vec<u32> = (0..std::thread::available_parallelism()?.get() as u32).collect();
+    let cpus = profiler_agent::collect::cpus::online()?;
     let mut sideband = Sideband::open(&cpus)?;
     let mut table = ProcessTable::new(ProcFs::new(Limits::default()));
 

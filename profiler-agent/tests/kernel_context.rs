@@ -186,12 +186,8 @@ fn publish(kernel: &mut Kernel, image: BootTime, go: GoRuntime, variables: Varia
     };
     let own = std::process::id();
     let publisher = &mut kernel.publisher;
-    publisher
-        .publish(own, image, std::iter::empty(), BootTime(u64::MAX))
-        .expect("a process is published");
-    publisher
-        .set_runtime(own, image, &runtime, BootTime(u64::MAX))
-        .expect("its runtime is published");
+    publisher.publish(own, image, std::iter::empty(), BootTime(u64::MAX));
+    assert!(publisher.set_runtime(own, image, &runtime, BootTime(u64::MAX)));
 }
 
 /// The distinct contexts of the samples of this thread.
@@ -328,16 +324,12 @@ fn more_programs_than_there_are_entries_share_what_is_equal() {
     for number in 0..2 * MAX_RUNTIMES as u32 {
         // More than any process has (`PID_MAX_LIMIT` of `include/linux/threads.h`).
         let pid = (1 << 22) + 1 + number;
-        publisher
-            .publish(pid, BootTime(1), std::iter::empty(), now)
-            .expect("a process is published");
+        publisher.publish(pid, BootTime(1), std::iter::empty(), now);
         let mut runtime = RuntimeEntry::default();
         runtime.go.g_labels = G_LABELS;
         runtime.go.constants = u64::from(number) << 12;
         runtime.go.constants_bytes = 1;
-        publisher
-            .set_runtime(pid, BootTime(1), &runtime, now)
-            .expect("its runtime is published");
+        assert!(publisher.set_runtime(pid, BootTime(1), &runtime, now));
     }
     assert_eq!(publisher.take_losses().iter().next(), None);
 }
@@ -456,7 +448,7 @@ fn the_map_of_an_instrumentation_is_looked_into_while_it_is_there() {
     };
     let check = |expected: RawContext| {
         let mut kernel = load();
-        kernel.traces.follow(&path).expect("following works");
+        kernel.traces.follow(&path);
         assert_eq!(seen(&mut kernel), [expected]);
     };
     check(RawContext::default());
@@ -464,16 +456,16 @@ fn the_map_of_an_instrumentation_is_looked_into_while_it_is_there() {
     check(linked(7));
     // It goes and another one comes while the same programs run.
     let mut kernel = load();
-    kernel.traces.follow(&path).expect("following works");
+    kernel.traces.follow(&path);
     std::fs::remove_file(&path).expect("it can be unpinned");
-    kernel.traces.follow(&path).expect("following works");
+    kernel.traces.follow(&path);
     pin(LRU_HASH, &path, [8; 3]);
-    kernel.traces.follow(&path).expect("following works");
+    kernel.traces.follow(&path);
     assert_eq!(seen(&mut kernel), [linked(8)]);
     let mut kernel = load();
-    kernel.traces.follow(&path).expect("following works");
+    kernel.traces.follow(&path);
     std::fs::remove_file(&path).expect("it can be unpinned");
-    kernel.traces.follow(&path).expect("following works");
+    kernel.traces.follow(&path);
     assert_eq!(seen(&mut kernel), [RawContext::default()]);
     // What is of another kind is left alone.
     pin(HASH, &path, [9; 3]);

@@ -1,12 +1,17 @@
 //! The side-band and the table of processes on the real kernel: what it reports of real programs
 //! against what other tools say of them. Needs the privileges that the agent needs.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use profiler_agent::collect::sideband::Sideband;
+use profiler_agent::collect::sideband::open::MappingRecords;
 use profiler_agent::profile::{
     FileIdentity, LossCause, MappingKind, ProcessEvent, ProcessEventKind,
 };
@@ -15,6 +20,16 @@ use machine::{Agent, build_id, now, online_cpus};
 
 #[test]
 fn every_exec_is_seen_with_its_files() {
+    check_execs(MappingRecords::BuildId);
+}
+
+/// As on kernels whose records have no build ids: they are read from the files, and are the same.
+#[test]
+fn without_build_ids_in_records_the_files_have_the_same() {
+    check_execs(MappingRecords::Inode);
+}
+
+fn check_execs(records: MappingRecords) {
     const RUNS: usize = 200;
     let program = std::fs::canonicalize("/bin/true").unwrap();
     let mut expected = BTreeMap::new();
@@ -30,7 +45,8 @@ fn every_exec_is_seen_with_its_files() {
     expected.insert(program.clone(), build_id(&program).unwrap());
     assert!(expected.len() >= 3, "program, libc, loader: {expected:?}");
 
-    let mut agent = Agent::start();
+    let mut agent = Agent::start_with(records);
+    assert_eq!(agent.sideband.records(), records);
     // Its end is the last that is waited for: other programs run `true` on this machine too.
     let directory = tempfile::tempdir().unwrap();
     let last = directory.path().join("last");
@@ -162,9 +178,9 @@ fn a_cpu_can_come_and_go() {
     let cpus = online_cpus();
     let child = Command::new("/bin/true").status().unwrap();
     assert!(child.success());
-    for cpu in &cpus {
-        agent.sideband.remove_cpu(*cpu);
-    }
+    agent
+        .sideband
+        .follow(&BTreeSet::new(), Instant::now(), false);
     assert_eq!(agent.sideband.fds().count(), 0);
     // What had been recorded is still delivered.
     let mut events = Vec::new();
@@ -175,17 +191,39 @@ fn a_cpu_can_come_and_go() {
     };
     assert!(execs(&events) > 0);
     assert!(events.is_sorted_by_key(|event| event.time));
-    for cpu in &cpus {
-        agent.sideband.add_cpu(*cpu).unwrap();
-        agent.sideband.add_cpu(*cpu).unwrap();
-    }
+    agent.sideband.follow(&cpus, Instant::now(), false);
+    agent.sideband.follow(&cpus, Instant::now(), false);
     assert_eq!(agent.sideband.fds().count(), cpus.len());
+    // What happened in the meantime is to be found by a scan.
     let mut child = Command::new("/bin/true").spawn().unwrap();
     let pid = child.id();
     child.wait().unwrap();
-    agent.run_until(
-        |_, event| matches!(event.kind, ProcessEventKind::Exec { pid: of, .. } if of == pid),
-    );
-    let absent = agent.sideband.add_cpu(100_000).unwrap_err().to_string();
-    assert!(absent.contains("CPU 100000"), "{absent}");
+    let mut scan_wanted = false;
+    agent.run_until(|table, event| {
+        scan_wanted |= table.scan_wanted();
+        matches!(event.kind, ProcessEventKind::Exec { pid: of, .. } if of == pid)
+    });
+    assert!(scan_wanted);
+    assert_eq!(agent.sideband.take_losses().iter().next(), None);
+}
+
+/// A CPU that is not there keeps no other from being followed.
+#[test]
+fn one_cpu_that_cannot_be_followed_is_a_trouble_and_no_end() {
+    let mut cpus = online_cpus();
+    let there = cpus.len();
+    cpus.insert(100_000);
+    let mut sideband = Sideband::open(&cpus).unwrap();
+    assert_eq!(sideband.fds().count(), there);
+    let troubles: Vec<_> = sideband.troubles().collect();
+    assert_eq!(troubles.len(), 1);
+    let (cpu, reason) = troubles[0];
+    assert_eq!(cpu, 100_000);
+    assert!(reason.contains("Invalid argument"), "{reason}");
+    assert!(sideband.is_incomplete());
+    let losses = sideband.take_losses();
+    assert_eq!(losses.of(LossCause::SidebandMissing), 1);
+    // With none that is there it is the end.
+    let refused = Sideband::open(&[100_000].into()).unwrap_err().to_string();
+    assert!(refused.contains("CPU 100000"), "{refused}");
 }

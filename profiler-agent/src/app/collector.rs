@@ -11,9 +11,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::tables::CachePlace;
+use super::troubles::Troubles;
 use super::turns::Running;
 use super::wake::Wake;
-use crate::collect::sideband::SidebandError;
 use crate::collect::{CollectError, Selection, Way};
 use crate::correlate;
 use crate::profile::{ClockPair, LocatedFrame, SamplePeriod, Window, WindowUuid};
@@ -45,9 +45,6 @@ pub enum CollectorError {
     /// The kernel boundary.
     #[error(transparent)]
     Collect(#[from] CollectError),
-    /// The side-band.
-    #[error(transparent)]
-    Sideband(#[from] SidebandError),
     /// Another system call.
     #[error("{what}: {source}")]
     System {
@@ -61,10 +58,10 @@ pub enum CollectorError {
 impl CollectorError {
     /// Is it a missing privilege?
     #[must_use]
-    pub const fn is_privilege(&self) -> bool {
+    pub fn is_privilege(&self) -> bool {
         match self {
             Self::Collect(error) => error.is_privilege(),
-            Self::Sideband(_) | Self::System { .. } => false,
+            Self::System { .. } => false,
         }
     }
 }
@@ -90,11 +87,15 @@ pub struct CollectorGauges {
     pub runs: AtomicU64,
     /// Nanoseconds that took.
     pub run_nanoseconds: AtomicU64,
+    /// CPUs that are online and not sampled.
+    pub cpus_unsampled: AtomicU64,
+    /// What does not work just now.
+    pub troubles: Troubles,
 }
 
 /// A running collector.
 pub struct Collector {
-    thread: Option<JoinHandle<Result<(), CollectorError>>>,
+    thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     wake: Wake,
     /// What it tells of itself.
@@ -149,20 +150,22 @@ impl Collector {
     }
 
     /// Stops sampling, reads what is in the rings, closes the last window.
+    ///
+    /// # Errors
+    /// The thread panicked.
     pub fn stop(mut self) -> Result<(), CollectorError> {
         self.stop.store(true, Ordering::Release);
         self.wake.wake();
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
             Some(Err(_)) => Err(CollectorError::System {
                 what: "the collector thread panicked",
                 source: io::ErrorKind::Other.into(),
             }),
-            None => Ok(()),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 
-    /// Has the thread ended by itself (with an error)?
+    /// Has the thread ended by itself? It does only by a panic.
     #[must_use]
     pub fn ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

@@ -11,7 +11,6 @@ use hashbrown::{HashMap, HashSet};
 
 use super::runtimes::FileFacts;
 use super::tables::{BuiltTable, TableBuilder};
-use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
 use crate::profile::{BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind};
 use crate::unwind::{RuleInterner, reindex};
@@ -22,7 +21,7 @@ pub(super) struct Demand {
     rules: RuleInterner,
     uploaded: usize,
     asked: HashSet<ExecutableId>,
-    /// Files whose table found no room, and when.
+    /// Files whose table found no room or was refused by the kernel, and when.
     refused: HashMap<ExecutableId, BootTime>,
     /// What files said beside their tables since the last call of `take_facts`.
     facts: Vec<(ExecutableId, FileFacts)>,
@@ -33,10 +32,7 @@ pub(super) struct Demand {
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 impl Demand {
-    pub(super) fn new(
-        builder: TableBuilder,
-        publisher: &mut Publisher,
-    ) -> Result<Self, CollectError> {
+    pub(super) fn new(builder: TableBuilder, publisher: &mut Publisher) -> Self {
         let mut demand = Self {
             builder,
             rules: RuleInterner::new(),
@@ -46,8 +42,9 @@ impl Demand {
             facts: Vec::new(),
             losses: Losses::default(),
         };
-        demand.upload_rules(publisher)?;
-        Ok(demand)
+        // What fails is uploaded with the first table.
+        demand.upload_rules(publisher);
+        demand
     }
 
     /// Asks for the tables of the files among `mappings` that are not loaded.
@@ -68,11 +65,7 @@ impl Demand {
     }
 
     /// Loads the tables that were built.
-    pub(super) fn load(
-        &mut self,
-        publisher: &mut Publisher,
-        now: BootTime,
-    ) -> Result<(), CollectError> {
+    pub(super) fn load(&mut self, publisher: &mut Publisher, now: BootTime) {
         while let Some(built) = self.builder.take() {
             let BuiltTable {
                 executable,
@@ -87,8 +80,10 @@ impl Demand {
                 Ok(table) => {
                     let (start, buckets) = (table.start, table.buckets);
                     let reindexed = reindex(table, &mut self.rules);
-                    self.upload_rules(publisher)?;
-                    if !publisher.load_table(executable, start, buckets, &reindexed.words, now)? {
+                    // Its rows name rules: without them it would say what is not so.
+                    let loaded = self.upload_rules(publisher)
+                        && publisher.load_table(executable, start, buckets, &reindexed.words, now);
+                    if !loaded {
                         self.refused.insert(executable, now);
                     }
                 }
@@ -97,11 +92,10 @@ impl Demand {
                         self.losses.add(cause, 1);
                     }
                     // An empty table: its mappings fall back to frame pointers for good.
-                    publisher.load_table(executable, ElfAddress(0), 0, &[], now)?;
+                    publisher.load_table(executable, ElfAddress(0), 0, &[], now);
                 }
             }
         }
-        Ok(())
     }
 
     /// What files said beside their tables since the last call.
@@ -109,10 +103,14 @@ impl Demand {
         std::mem::take(&mut self.facts)
     }
 
-    fn upload_rules(&mut self, publisher: &mut Publisher) -> Result<(), CollectError> {
-        publisher.write_rules(self.uploaded as u32, self.rules.added_since(self.uploaded))?;
-        self.uploaded = self.rules.rules().len();
-        Ok(())
+    /// Does the kernel side have all rules now?
+    fn upload_rules(&mut self, publisher: &mut Publisher) -> bool {
+        let new = self.rules.added_since(self.uploaded);
+        let written = publisher.write_rules(self.uploaded as u32, new);
+        if written {
+            self.uploaded = self.rules.rules().len();
+        }
+        written
     }
 
     /// Lets files whose table found no room be asked for again, after a while.

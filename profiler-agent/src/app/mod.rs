@@ -9,6 +9,7 @@
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
 //!   changes them.
 //! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
+//! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
@@ -29,6 +30,7 @@ mod resources;
 mod runtimes;
 mod status;
 pub mod tables;
+pub mod troubles;
 mod turns;
 pub mod view;
 mod wake;

@@ -97,6 +97,7 @@ impl Subject for Reader {
             samples: of(&gauges.samples),
             processes: of(&gauges.processes),
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u64),
+            cpus_unsampled: of(&gauges.cpus_unsampled),
             windows: totals.windows,
             rings_read_age: ages.rings_read,
             window_close_age: ages.window_closed,
@@ -139,6 +140,10 @@ impl Subject for Reader {
             .unwrap_or_else(PoisonError::into_inner)
             .last;
         health::judge(self.ages(named), self.sources.window)
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.sources.gauges.troubles.now()
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use profiler_common::layout::{RuntimeEntry, ThreadLocal};
 
-use crate::collect::CollectError;
 use crate::collect::publish::Publisher;
 use crate::confine;
 use crate::go::{self, LineTable, Runtime, Slot};
@@ -27,6 +26,9 @@ use crate::thread_local::{self, ProcessMemory, Resolved, Role};
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// The longest time between two looks.
 const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// Time to the next attempt after the kernel refused what was found.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// What a file says that is no unwind table.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +120,7 @@ impl Runtimes {
         mappings: impl Iterator<Item = &'a ExecutableMapping>,
         publisher: &mut Publisher,
         now: BootTime,
-    ) -> Result<(), CollectError> {
+    ) {
         let files = self.files(process.program, mappings);
         let mut entry = RuntimeEntry::default();
         let found = files
@@ -133,9 +135,16 @@ impl Runtimes {
         resolved.write(&mut entry);
         self.look_again(process, &resolved, now);
         if entry == RuntimeEntry::default() {
-            return Ok(());
+            return;
         }
-        publisher.set_runtime(process.pid, process.image, &entry, now)
+        if !publisher.set_runtime(process.pid, process.image, &entry, now) {
+            let look = Look {
+                image: process.image,
+                next: now.plus(AFTER_REFUSAL),
+                wait: AFTER_REFUSAL,
+            };
+            self.looks.entry(process.pid).or_insert(look);
+        }
     }
 
     /// The files of a process that something is known of, each once.

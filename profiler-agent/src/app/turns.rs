@@ -4,6 +4,8 @@
 //! second) reads the rings; a sample is located once the side-band has been read up to its time, so
 //! the mappings that it is looked up in are those that were valid then. A window whose time is
 //! over is closed and handed on; the thread never waits for the stages behind it.
+//!
+//! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
 
 mod start;
 
@@ -21,8 +23,9 @@ use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink
 use super::demand::Demand;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
-use super::wake::{Kind, Waiter, Wake};
+use super::wake::{Kind, Waiter, Wake, Woken};
 use crate::aggregate::Aggregator;
+use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::collect::{Kernel, traces};
 use crate::correlate::Correlator;
@@ -47,11 +50,16 @@ const RECORDS_AT_ONCE: usize = 20_000;
 /// Samples that may wait for the side-band.
 const MAX_HELD: usize = 500_000;
 const SECOND: Duration = Duration::from_secs(1);
+/// What is done every second comes later than this when the agent was stopped, or the machine slept.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+/// Time between two scans of all processes while the side-band of a CPU is missing.
+const SCANS: Duration = Duration::from_secs(5);
 
 /// The thread's state.
 pub(super) struct Running {
     kernel: Kernel,
     sideband: Sideband,
+    cpus: CpuFollower,
     processes: ProcessTable<ProcFs>,
     demand: Demand,
     runtimes: Runtimes,
@@ -76,6 +84,8 @@ pub(super) struct Running {
     /// Samples whose time the side-band has not been read up to.
     held: Vec<RawSample>,
     losses: Losses,
+    /// Why the thread cannot wait for all that it should, if it cannot.
+    waiting: Option<String>,
     everything: bool,
     /// The random number of this run.
     run: u64,
@@ -87,50 +97,64 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
 
 impl Running {
     /// Runs until `stop`, then reads what is left and closes the last window.
-    pub(super) fn run(&mut self, stop: &AtomicBool) -> Result<(), CollectorError> {
+    pub(super) fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
             let until_turn = self.next_turn.since(boot_now());
-            let woken = self.waiter.wait(until_turn).map_err(system("epoll"))?;
+            let woken = self.wait(until_turn);
             self.wake.clear();
-            self.load_tables()?;
+            self.load_tables();
             if woken.sideband || self.sideband.holds() {
-                self.read_sideband()?;
+                self.read_sideband();
                 // What follows at once is read together.
                 std::thread::sleep(self.breath());
             }
             let now = boot_now();
             if now >= self.next_turn || woken.ring {
-                self.turn(now)?;
+                self.turn(now);
             }
         }
-        self.finish()
+        self.finish();
     }
 
-    /// Waits for the descriptors of all CPUs, new ones included.
-    fn watch_descriptors(&self) -> Result<(), CollectorError> {
+    /// Waits until something happens, at most `at_most`. Where that cannot be waited for, turns alone read everything.
+    fn wait(&mut self, at_most: Duration) -> Woken {
+        self.waiter.wait(at_most).unwrap_or_else(|error| {
+            self.waiting = Some(format!("waiting for the rings (epoll_wait): {error}"));
+            std::thread::sleep(at_most);
+            Woken::default()
+        })
+    }
+
+    /// Waits for the descriptors of all CPUs, new ones included. What cannot be waited for is read every turn all the
+    /// same.
+    fn watch_descriptors(&mut self) {
         let rings = self.kernel.rings.descriptors().map(|fd| (fd, Kind::Ring));
         let sideband = self.sideband.fds().map(|(_, fd)| (fd, Kind::Sideband));
-        for (descriptor, kind) in rings.chain(sideband) {
-            self.waiter.add(descriptor, kind).map_err(system("epoll"))?;
-        }
-        Ok(())
+        let failed = rings
+            .chain(sideband)
+            .filter_map(|(descriptor, kind)| self.waiter.add(descriptor, kind).err())
+            .last();
+        self.waiting = failed.map(|error| {
+            format!(
+                "some rings are read five times a second only, because they cannot be waited for (epoll_ctl): {error}"
+            )
+        });
     }
 
     /// Loads the tables that were built, and tells of the runtimes that were found with them.
-    fn load_tables(&mut self) -> Result<(), CollectorError> {
+    fn load_tables(&mut self) {
         let now = boot_now();
-        self.demand.load(&mut self.kernel.publisher, now)?;
+        self.demand.load(&mut self.kernel.publisher, now);
         for (executable, facts) in self.demand.take_facts() {
             if self.runtimes.learn(executable, facts) {
                 for pid in self.kernel.publisher.users_of(executable) {
-                    self.publish_runtime(pid, now)?;
+                    self.publish_runtime(pid, now);
                 }
             }
         }
-        Ok(())
     }
 
-    fn publish_runtime(&mut self, pid: u32, now: BootTime) -> Result<(), CollectorError> {
+    fn publish_runtime(&mut self, pid: u32, now: BootTime) {
         if let (Some(image), Some(process)) =
             (self.processes.image(pid), self.processes.process(pid))
         {
@@ -141,9 +165,8 @@ impl Running {
             };
             let mappings = self.processes.mappings(pid);
             let publisher = &mut self.kernel.publisher;
-            self.runtimes.publish(process, mappings, publisher, now)?;
+            self.runtimes.publish(process, mappings, publisher, now);
         }
-        Ok(())
     }
 
     const fn breath(&mut self) -> Duration {
@@ -156,7 +179,7 @@ impl Running {
     }
 
     /// Reads the side-band and tells the kernel side what changed.
-    fn read_sideband(&mut self) -> Result<(), CollectorError> {
+    fn read_sideband(&mut self) {
         self.known_until = self.sideband.drain(&mut self.events);
         for event in &self.events {
             self.processes.apply(event);
@@ -164,6 +187,9 @@ impl Running {
         let now = boot_now();
         if self.processes.scan_wanted() && now >= self.next_scan {
             self.next_scan = now.plus(SECOND);
+            self.processes.scan(now);
+        } else if self.sideband.is_incomplete() && now >= self.next_scan.plus(SCANS) {
+            self.next_scan = now;
             self.processes.scan(now);
         }
         for pid in self.processes.take_changed() {
@@ -174,10 +200,10 @@ impl Running {
                         image,
                         self.processes.mappings(pid),
                         self.known_until,
-                    )?;
-                    self.publish_runtime(pid, self.known_until)?;
+                    );
+                    self.publish_runtime(pid, self.known_until);
                 }
-                None => self.kernel.publisher.forget(pid, self.known_until)?,
+                None => self.kernel.publisher.forget(pid, self.known_until),
             }
         }
         // A process that maps code now is about to run it.
@@ -190,14 +216,13 @@ impl Running {
             }
         }
         self.events.clear();
-        Ok(())
     }
 
     /// Reads the rings, locates the samples, closes the window when its time is over.
-    fn turn(&mut self, now: BootTime) -> Result<(), CollectorError> {
+    fn turn(&mut self, now: BootTime) {
         // First the rings, then the side-band: so it is read up to the time of every sample.
         self.read_rings();
-        self.read_sideband()?;
+        self.read_sideband();
         let processes = &self.processes;
         for new in self.resources.look(|pid| processes.image(pid), now) {
             self.processes
@@ -205,50 +230,54 @@ impl Running {
         }
         self.locate(self.known_until);
         for pid in self.runtimes.due(now) {
-            self.publish_runtime(pid, now)?;
+            self.publish_runtime(pid, now);
         }
         if now >= self.next_second {
+            let stood_still = now.since(self.next_second) >= STOOD_STILL;
             self.next_second = now.plus(SECOND);
-            self.follow_cpus()?;
-            self.watch_descriptors()?;
-            self.kernel.traces.follow(Path::new(traces::PINNED))?;
-            self.processes.prune(now);
-            self.kernel.publisher.unload_idle(now)?;
-            self.demand.prune(now);
-            let publisher = &self.kernel.publisher;
-            let processes = &self.processes;
-            self.runtimes
-                .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
-            self.resources.prune(|pid| processes.image(pid));
-            self.breaths = 0;
+            self.every_second(now, stood_still);
         }
         if now >= self.window_end {
-            self.close(self.window_end)?;
+            self.close(self.window_end);
             self.window_end = self.window_end.plus(self.window).max(now);
         }
         let missing = self.demand.outstanding() > 0;
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
-        Ok(())
     }
 
-    /// Samples CPUs that came online and lets go of those that went.
-    fn follow_cpus(&mut self) -> Result<(), CollectorError> {
-        self.kernel.follow_cpus()?;
-        let online: Vec<u32> = self.kernel.sampler.cpus().collect();
-        let gone: Vec<u32> = self
-            .sideband
-            .fds()
-            .map(|(cpu, _)| cpu)
-            .filter(|cpu| !online.contains(cpu))
-            .collect();
-        for cpu in gone {
-            self.sideband.remove_cpu(cpu);
-        }
-        for cpu in online {
-            self.sideband.add_cpu(cpu)?;
-        }
-        Ok(())
+    /// Follows the CPUs, forgets what is not needed any more, tries again what failed.
+    fn every_second(&mut self, now: BootTime, stood_still: bool) {
+        let Kernel { rings, sampler, .. } = &mut self.kernel;
+        self.cpus
+            .follow(rings, sampler, &mut self.sideband, stood_still);
+        self.watch_descriptors();
+        self.kernel.traces.follow(Path::new(traces::PINNED));
+        self.kernel.publisher.retry(now);
+        self.processes.prune(now);
+        self.kernel.publisher.unload_idle(now);
+        self.demand.prune(now);
+        let publisher = &self.kernel.publisher;
+        let processes = &self.processes;
+        self.runtimes
+            .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
+        self.resources.prune(|pid| processes.image(pid));
+        self.breaths = 0;
+        self.say_troubles();
+    }
+
+    /// Says what does not work just now.
+    fn say_troubles(&mut self) {
+        let mut sentences = self.cpus.troubles(&self.kernel.sampler, &self.sideband);
+        sentences.extend(self.kernel.publisher.take_trouble());
+        sentences.extend(self.kernel.traces.trouble().map(str::to_owned));
+        sentences.extend(self.kernel.counters.trouble().map(str::to_owned));
+        sentences.extend(self.waiting.clone());
+        self.gauges.troubles.are(sentences);
+        let unsampled = self.cpus.unsampled(&self.kernel.sampler) as u64;
+        self.gauges
+            .cpus_unsampled
+            .store(unsampled, Ordering::Relaxed);
     }
 
     fn read_rings(&mut self) {
@@ -306,12 +335,12 @@ impl Running {
     }
 
     /// Closes the window at `end` and hands it on.
-    fn close(&mut self, end: BootTime) -> Result<(), CollectorError> {
+    fn close(&mut self, end: BootTime) {
         let clocks = clock::pair();
         let name = WindowUuid::new(clocks.unix(self.aggregator.start()), self.run);
         let span = trace::window(name);
         let entered = span.enter();
-        let window = tracing::trace_span!("close").in_scope(|| self.close_window(end))?;
+        let window = tracing::trace_span!("close").in_scope(|| self.close_window(end));
         drop(entered);
         self.gauges
             .last_close
@@ -330,12 +359,13 @@ impl Running {
             self.losses
                 .add(LossCause::PipelineBehind, window.sample_count());
         }
-        Ok(())
     }
 
-    fn close_window(&mut self, end: BootTime) -> Result<Window, CollectorError> {
+    fn close_window(&mut self, end: BootTime) -> Window {
         let mut losses = self.losses.take();
-        losses.merge(&self.kernel.counters.new_losses()?);
+        losses.merge(&self.kernel.counters.new_losses());
+        losses.merge(&self.kernel.traces.take_losses());
+        losses.merge(&self.cpus.take_losses());
         losses.merge(&self.kernel.publisher.take_losses());
         losses.merge(&self.processes.take_losses());
         losses.merge(&self.sideband.take_losses());
@@ -343,18 +373,18 @@ impl Running {
         losses.merge(&self.runtimes.take_losses());
         losses.merge(&self.resources.take_losses());
         losses.merge(&self.correlator.take_losses());
-        Ok(self.aggregator.close(end, losses))
+        self.aggregator.close(end, losses)
     }
 
     /// Stops sampling, reads what is left, closes the last window.
-    fn finish(&mut self) -> Result<(), CollectorError> {
+    fn finish(&mut self) {
         self.kernel.sampler.stop();
         let now = boot_now();
         self.read_rings();
-        self.read_sideband()?;
+        self.read_sideband();
         self.locate(BootTime(u64::MAX));
         self.tell(now);
-        self.close(now)
+        self.close(now);
     }
 
     fn tell(&self, now: BootTime) {

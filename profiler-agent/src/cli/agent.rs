@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-const fn code_of(error: &AgentError) -> u8 {
+fn code_of(error: &AgentError) -> u8 {
     match error {
         AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
         AgentError::Export(_) | AgentError::OwnVariable(_) | AgentError::OwnSignal(_) => {

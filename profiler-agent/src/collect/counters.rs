@@ -5,6 +5,7 @@ use profiler_common::layout::Counter;
 use profiler_common::layout::counter::COUNTERS;
 
 use super::CollectError;
+use super::error::{Attempt, Refusal};
 use crate::profile::{LossCause, Losses};
 
 /// Totals since the programs were loaded.
@@ -14,6 +15,7 @@ pub type Totals = [u64; COUNTERS];
 pub struct Counters {
     map: PerCpuArray<MapData, Totals>,
     last: Totals,
+    trouble: Option<String>,
 }
 
 impl Counters {
@@ -21,6 +23,7 @@ impl Counters {
         Self {
             map,
             last: [0; COUNTERS],
+            trouble: None,
         }
     }
 
@@ -39,10 +42,19 @@ impl Counters {
         Ok(totals)
     }
 
-    /// What was lost since the last call.
-    pub fn new_losses(&mut self) -> Result<Losses, CollectError> {
-        let now = self.totals()?;
+    /// What was lost since the last call. Counters that cannot be read are counted, and what they say is in the next
+    /// losses.
+    pub fn new_losses(&mut self) -> Losses {
         let mut losses = Losses::default();
+        let now = match self.totals() {
+            Ok(now) => now,
+            Err(error) => {
+                losses.add(LossCause::MapFailed, 1);
+                self.trouble = Some(Refusal::of(Attempt::UseMap("COUNTS"), &error).to_string());
+                return losses;
+            }
+        };
+        self.trouble = None;
         for (counter, cause) in [
             (Counter::RingFull, LossCause::RingFull),
             (Counter::RingMissing, LossCause::RingMissing),
@@ -54,6 +66,12 @@ impl Counters {
             losses.add(cause, now[index].saturating_sub(self.last[index]));
         }
         self.last = now;
-        Ok(losses)
+        losses
+    }
+
+    /// Why they could not be read the last time, if they could not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 }

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::time::Instant;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 
 use super::counters::Counters;
+use super::error::Attempt;
 use super::of_maps::ArrayOf;
-use super::offsets::{self, Offsets};
+use super::offsets::Offsets;
 use super::program::{self, ProgramCost};
 use super::publish::Publisher;
 use super::rings::Rings;
@@ -59,7 +61,6 @@ pub struct Kernel {
     way: Way,
     finds_user_registers: bool,
     selected: HashMap<MapData, u32, u8>,
-    possible_cpus: u32,
     /// Reads samples.
     pub rings: Rings,
     /// Takes samples.
@@ -84,11 +85,10 @@ impl Kernel {
         options: &LoadOptions,
     ) -> Result<(Self, Vec<ProgramCost>), CollectError> {
         require_host_pid_namespace()?;
-        let possible_cpus = cpus::possible().map_err(|source| CollectError::System {
-            call: "reading the possible CPUs".to_owned(),
-            source,
-        })?;
-        let btf = Btf::from_sys_fs().map_err(|_| offsets::no_btf())?;
+        let possible_cpus =
+            cpus::possible().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
+        let btf = Btf::from_sys_fs()
+            .map_err(|error| CollectError::explained(Attempt::ReadTypes, &error))?;
         let ring_bytes = ring_bytes(options.period);
         let mut programs = open(object, &btf, options, possible_cpus, ring_bytes)?;
         let (way, cost) = way::load(&mut programs, options.way)?;
@@ -133,7 +133,6 @@ impl Kernel {
                 ArrayOf::take(&mut programs, "TRACES")?,
                 ArrayOf::take(&mut programs, "TRACES_UNTYPED")?,
             ]),
-            possible_cpus,
             way,
             finds_user_registers,
             programs,
@@ -157,26 +156,17 @@ impl Kernel {
         self.selected.get(&pid, 0).is_ok()
     }
 
-    /// Starts sampling on the CPUs that are online and not sampled yet, stops on those that went
-    /// offline.
+    /// Samples the CPUs that are online, and no others.
+    ///
+    /// # Errors
+    /// None of them can be sampled.
     pub fn follow_cpus(&mut self) -> Result<(), CollectError> {
-        let online = cpus::online().map_err(|source| CollectError::System {
-            call: "reading the CPUs that are online".to_owned(),
-            source,
-        })?;
-        let gone: Vec<u32> = self
-            .sampler
-            .cpus()
-            .filter(|cpu| !online.contains(cpu))
-            .collect();
-        for cpu in gone {
-            self.sampler.remove(cpu);
-        }
-        for cpu in online.into_iter().filter(|cpu| *cpu < self.possible_cpus) {
-            self.rings.add(cpu)?;
-            self.sampler.add(cpu)?;
-        }
-        Ok(())
+        let online =
+            cpus::online().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
+        let rings = &mut self.rings;
+        self.sampler
+            .follow(&online, Instant::now(), false, &mut |cpu| rings.add(cpu));
+        self.sampler.require_one()
     }
 
     /// How the steps of a walk are repeated.
@@ -273,32 +263,12 @@ fn require_host_pid_namespace() -> Result<(), CollectError> {
     })
 }
 
-/// What helps when a privilege is missing, with the value of the sysctl that asks for it.
-pub(super) fn privilege_fix() -> String {
-    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
-        .ok()
-        .and_then(|text| text.trim().parse::<i32>().ok());
-    match paranoid {
-        Some(level) if level > 2 => format!(
-            "Run as root, or with CAP_SYS_ADMIN in addition to CAP_BPF and CAP_PERFMON: \
-             kernel.perf_event_paranoid is {level} here (2 or less needs no CAP_SYS_ADMIN)"
-        ),
-        _ => "Run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, \
-              CAP_SYSLOG and CAP_CHECKPOINT_RESTORE"
-            .to_owned(),
-    }
-}
-
 fn load_refused(error: &aya::EbpfError) -> CollectError {
-    if program::is_permission(error) {
-        return CollectError::Privilege {
-            what: "creating BPF maps",
-            source: io::ErrorKind::PermissionDenied.into(),
-            fix: privilege_fix(),
-        };
-    }
-    CollectError::Kernel {
-        missing: program::chain(error),
-        fix: "The kernel must have BPF ring buffers and maps inside maps (CONFIG_BPF_SYSCALL).",
-    }
+    let attempt = match error {
+        aya::EbpfError::MapError(aya::maps::MapError::CreateError { name, .. }) => {
+            Attempt::CreateMap(name)
+        }
+        _ => Attempt::LoadObject,
+    };
+    CollectError::explained(attempt, error)
 }

@@ -1,12 +1,13 @@
 //! The kernel boundary: the only place that speaks BPF and perf events.
 //!
 //! - [`loader`] sets the programs' constants and loads them; `way` finds how the kernel lets stacks be walked.
-//! - [`sampler`] opens the sampling events, one per CPU; [`cpus`] says which there are.
+//! - [`sampler`] opens the sampling events, one per CPU; [`cpus`] says which there are and keeps an event of each open.
 //! - [`rings`] reads the rings; [`decode`] makes samples of records.
 //! - [`publish`] writes what the kernel side knows of processes and their unwind tables;
 //!   [`segments`] places tables in memory.
 //! - [`survey`] says what the running kernel offers.
 //! - [`sideband`] tells what happens to processes.
+//! - [`error`] says what failed, why, and what to do; [`limits`] raises what this process may have.
 
 pub mod btf;
 mod context;
@@ -17,6 +18,7 @@ pub mod error;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod layout;
+pub mod limits;
 pub mod loader;
 mod of_maps;
 mod offsets;

@@ -2,6 +2,7 @@
 
 use super::CollectError;
 use super::btf::KernelTypes;
+use super::error::Attempt;
 
 /// Byte offsets of fields of `task_struct`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
 impl Offsets {
     /// Reads them of the running kernel.
     pub(super) fn read() -> Result<Self, CollectError> {
-        let bytes = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|_| no_btf())?;
+        let bytes = std::fs::read("/sys/kernel/btf/vmlinux")
+            .map_err(|error| CollectError::explained(Attempt::ReadTypes, &error))?;
         let offsets = KernelTypes::parse(&bytes).and_then(|types| {
             Ok(Self {
                 flags: types.offset("task_struct", "flags")?,
@@ -44,13 +46,5 @@ impl Offsets {
             missing: error.to_string(),
             fix: "Report this kernel: its type information is unusual.",
         })
-    }
-}
-
-/// The kernel has no type information.
-pub(super) fn no_btf() -> CollectError {
-    CollectError::Kernel {
-        missing: "no type information in /sys/kernel/btf/vmlinux".to_owned(),
-        fix: "A kernel with CONFIG_DEBUG_INFO_BTF is needed, and /sys mounted.",
     }
 }

@@ -4,13 +4,19 @@
 //! which replaces the former one at once. A table is written to its segment before any mapping
 //! refers to it, and mappings stop referring to it before its place is given back (`tables`).
 //! What is known of language runtimes is shared by content too (`runtimes`).
+//!
+//! Every operation on a map may fail (no memory, no room, busy). A process whose entry could not be written keeps the
+//! entry that it has, with everything that it refers to, until [`Publisher::retry`] writes the new one. Nothing that
+//! the kernel side may still refer to is reused.
 
 mod mapping;
+mod maps;
 mod runtimes;
 mod tables;
 
-use aya::Pod;
-use aya::maps::{Array, HashMap, MapData, MapError};
+use std::collections::BTreeSet;
+
+use aya::maps::{Array, HashMap, MapData};
 use hashbrown::{HashMap as Table, HashSet};
 use profiler_common::layout::process::{MAX_CHUNKS, MAX_MAPPINGS};
 use profiler_common::layout::runtime::MAX_RUNTIMES;
@@ -19,53 +25,57 @@ use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::BLOCK_WORDS;
 
 use self::mapping::PublishedMapping;
+use self::maps::{KernelMaps, Maps, PlainChunk, PlainProcess, PlainRule, PlainRuntime};
 use self::tables::Loaded;
 use super::CollectError;
+use super::error::{Attempt, Refusal, errno_of};
 use super::layout::chunk_mappings;
 use super::of_maps::ArrayOf;
-use super::segment_memory::SegmentMemory;
 use super::segments::Segments;
 use super::slots::Slots;
 use crate::profile::{BootTime, ExecutableId, ExecutableMapping, LossCause, Losses};
 
-macro_rules! plain {
-    ($name:ident, $inner:ty) => {
-        /// A layout that crosses the kernel boundary as it is.
-        #[repr(transparent)]
-        #[derive(Clone, Copy)]
-        pub(super) struct $name(pub(super) $inner);
-        // SAFETY: the inner type is repr(C) and consists of integers only.
-        unsafe impl Pod for $name {}
-    };
-}
-plain!(PlainProcess, ProcessEntry);
-plain!(PlainChunk, MappingChunk);
-plain!(PlainRule, Rule);
-plain!(PlainRuntime, RuntimeEntry);
+/// Entries that are written again in one call of [`Publisher::retry`].
+const RETRIES: usize = 256;
 
 /// Writes processes and tables, and remembers what it wrote.
-pub struct Publisher {
-    processes: HashMap<MapData, u32, PlainProcess>,
-    chunks: Array<MapData, PlainChunk>,
-    rules: Array<MapData, PlainRule>,
-    runtimes: Array<MapData, PlainRuntime>,
-    memory: SegmentMemory,
+pub struct Publisher<M = KernelMaps> {
+    maps: M,
     slots: Slots<MappingChunk>,
     runtime_slots: Slots<RuntimeEntry>,
     segments: Segments,
     published: Table<u32, Published>,
+    /// Processes whose entry in the kernel is not what it should be.
+    stale: BTreeSet<u32>,
+    /// The process that was written again last.
+    retried: u32,
+    /// Processes that ended and whose entry could not be removed.
+    gone: Table<u32, Written>,
     users: Table<ExecutableId, HashSet<u32>>,
     tables: Table<ExecutableId, Loaded>,
     budget_blocks: u64,
     losses: Losses,
+    /// Why the last operation failed that did since somebody asked.
+    trouble: Option<String>,
 }
 
 struct Published {
     image: BootTime,
+    /// Up to when all execs are known in this.
+    as_of: BootTime,
     mappings: Vec<PublishedMapping>,
+    /// Index of its runtime; 0 for none.
+    runtime: u32,
+    written: Written,
+}
+
+/// What an entry in the kernel refers to.
+#[derive(Default)]
+struct Written {
     slots: Vec<u32>,
     /// Index of its runtime; 0 for none.
     runtime: u32,
+    executables: Vec<ExecutableId>,
 }
 
 impl Publisher {
@@ -77,21 +87,28 @@ impl Publisher {
         segments: ArrayOf,
         budget_bytes: u64,
     ) -> Result<Self, CollectError> {
-        Ok(Self {
-            processes,
-            chunks,
-            rules,
-            runtimes,
-            memory: SegmentMemory::new(segments),
+        let maps = KernelMaps::new(processes, chunks, rules, runtimes, segments);
+        Ok(Self::over(maps, budget_bytes))
+    }
+}
+
+impl<M: Maps> Publisher<M> {
+    fn over(maps: M, budget_bytes: u64) -> Self {
+        Self {
+            maps,
             slots: Slots::new(0..MAX_CHUNKS as u32),
             runtime_slots: Slots::new(1..MAX_RUNTIMES as u32),
             segments: Segments::default(),
             published: Table::new(),
+            stale: BTreeSet::new(),
+            retried: 0,
+            gone: Table::new(),
             users: Table::new(),
             tables: Table::new(),
             budget_blocks: budget_bytes / (4 * BLOCK_WORDS as u64),
             losses: Losses::default(),
-        })
+            trouble: None,
+        }
     }
 
     /// Publishes a process's mappings as they are now. `as_of` is a time up to which the agent knows
@@ -103,18 +120,15 @@ impl Publisher {
         image: BootTime,
         mappings: impl Iterator<Item = &'a ExecutableMapping>,
         as_of: BootTime,
-    ) -> Result<(), CollectError> {
+    ) {
         let mut wanted: Vec<PublishedMapping> = mappings.filter_map(PublishedMapping::of).collect();
         wanted.sort_unstable_by_key(|mapping| mapping.start);
         if wanted.len() > MAX_MAPPINGS {
             self.losses.add(LossCause::MappingTableFull, 1);
             wanted.truncate(MAX_MAPPINGS);
         }
-        if let Ok(PlainProcess(entry)) = self.processes.get(&pid, 0)
-            && entry.state != ProcessEntry::KNOWN
-            && entry.image > as_of.0
-        {
-            return Ok(());
+        if self.exec_was_seen(pid, as_of) {
+            return;
         }
         for mapping in &wanted {
             self.users
@@ -122,8 +136,9 @@ impl Publisher {
                 .or_default()
                 .insert(pid);
         }
-        let before = self.published.remove(&pid);
-        if let Some(before) = &before {
+        let mut written = self.gone.remove(&pid).unwrap_or_default();
+        let mut runtime = 0;
+        if let Some(before) = self.published.remove(&pid) {
             for mapping in &before.mappings {
                 if !wanted
                     .iter()
@@ -132,49 +147,55 @@ impl Publisher {
                     self.forget_user(mapping.executable, pid);
                 }
             }
+            written = before.written;
+            if before.image == image {
+                runtime = before.runtime;
+            } else if before.runtime != written.runtime {
+                self.runtime_slots.release(before.runtime, as_of);
+            }
         }
         let published = Published {
             image,
+            as_of,
             mappings: wanted,
-            slots: Vec::new(),
-            runtime: match &before {
-                Some(before) if before.image == image => before.runtime,
-                _ => 0,
-            },
+            runtime,
+            written,
         };
-        let runtime = published.runtime;
         self.published.insert(pid, published);
-        self.write(pid, as_of)?;
-        if let Some(before) = before {
-            if before.runtime != runtime {
-                self.runtime_slots.release(before.runtime, as_of);
-            }
-            for slot in before.slots {
-                self.slots.release(slot, as_of);
-            }
-        }
-        Ok(())
+        self.write(pid, as_of);
     }
 
     /// Forgets a process that ended.
-    pub fn forget(&mut self, pid: u32, now: BootTime) -> Result<(), CollectError> {
+    pub fn forget(&mut self, pid: u32, now: BootTime) {
         let Some(published) = self.published.remove(&pid) else {
-            return Ok(());
+            return;
         };
-        match self.processes.remove(&pid) {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(source) => return Err(map_error("PROCESSES", source)),
-        }
+        self.stale.remove(&pid);
         for mapping in &published.mappings {
             self.forget_user(mapping.executable, pid);
         }
-        for slot in published.slots {
+        if published.runtime != published.written.runtime {
+            self.runtime_slots.release(published.runtime, now);
+        }
+        self.remove(pid, published.written, now);
+    }
+
+    /// Removes an entry; what it refers to stays as it is until that succeeds.
+    fn remove(&mut self, pid: u32, written: Written, now: BootTime) {
+        match self.maps.remove(pid) {
+            Ok(()) => self.release(written, now),
+            Err(error) => {
+                self.failed("PROCESSES", &error);
+                self.gone.insert(pid, written);
+            }
+        }
+    }
+
+    fn release(&mut self, written: Written, now: BootTime) {
+        for slot in written.slots {
             self.slots.release(slot, now);
         }
-        self.runtime_slots.release(published.runtime, now);
-        Ok(())
+        self.runtime_slots.release(written.runtime, now);
     }
 
     fn forget_user(&mut self, executable: ExecutableId, pid: u32) {
@@ -186,53 +207,72 @@ impl Publisher {
         }
     }
 
-    /// Writes rules into the array that all tables share, from index `first` on.
-    pub fn write_rules(&mut self, first: u32, rules: &[Rule]) -> Result<(), CollectError> {
-        (first..).zip(rules).try_for_each(|(index, rule)| {
-            self.rules
-                .set(index, PlainRule(*rule), 0)
-                .map_err(|source| map_error("RULES", source))
-        })
+    /// Writes again what could not be written; to be called about once a second.
+    pub fn retry(&mut self, now: BootTime) {
+        let gone: Vec<u32> = self.gone.keys().copied().take(RETRIES).collect();
+        for pid in gone {
+            if let Some(written) = self.gone.remove(&pid) {
+                self.remove(pid, written, now);
+            }
+        }
+        let behind = self.stale.range(self.retried.saturating_add(1)..);
+        let in_turn = behind.chain(self.stale.range(..=self.retried));
+        let stale: Vec<u32> = in_turn.copied().take(RETRIES).collect();
+        for pid in stale {
+            self.retried = pid;
+            if !self.rewrite(pid, now) {
+                continue;
+            }
+            // It is written, or the agent is about to publish a newer image.
+            self.stale.remove(&pid);
+        }
     }
 
-    fn rewrite_users(
-        &mut self,
-        executable: ExecutableId,
-        now: BootTime,
-    ) -> Result<(), CollectError> {
-        let users: Vec<u32> = self
-            .users
-            .get(&executable)
-            .map(|users| users.iter().copied().collect())
-            .unwrap_or_default();
-        users.into_iter().try_for_each(|pid| self.rewrite(pid, now))
+    /// Writes rules into the array that all tables share, from index `first` on. False when one of them could not be
+    /// written.
+    pub fn write_rules(&mut self, first: u32, rules: &[Rule]) -> bool {
+        let written = (first..)
+            .zip(rules)
+            .try_for_each(|(index, rule)| self.maps.set_rule(index, *rule));
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                self.failed("RULES", &error);
+                false
+            }
+        }
     }
 
-    /// Writes a published process again.
-    fn rewrite(&mut self, pid: u32, now: BootTime) -> Result<(), CollectError> {
-        let before = match self.published.get_mut(&pid) {
-            Some(published) => std::mem::take(&mut published.slots),
-            None => return Ok(()),
+    /// Writes the entries of all processes that map this file again. False when one of them could not be written.
+    fn rewrite_users(&mut self, executable: ExecutableId, now: BootTime) -> bool {
+        let mut all = true;
+        for pid in self.users_of(executable) {
+            all &= self.rewrite(pid, now);
+        }
+        all
+    }
+
+    /// Writes a published process again. False when it could not be written.
+    fn rewrite(&mut self, pid: u32, now: BootTime) -> bool {
+        let Some(published) = self.published.get(&pid) else {
+            return true;
         };
         // An exec since the last publication makes the entry stale; the kernel side has marked
         // it, and the agent is about to publish the new image.
-        let stale = self
-            .processes
-            .get(&pid, 0)
-            .map_or(true, |entry| entry.0.state != ProcessEntry::KNOWN);
-        if !stale {
-            self.write(pid, now)?;
-        }
-        for slot in before {
-            self.slots.release(slot, now);
-        }
-        Ok(())
+        self.exec_was_seen(pid, published.as_of) || self.write(pid, now)
     }
 
-    /// Writes a published process's chunks and entry.
-    fn write(&mut self, pid: u32, now: BootTime) -> Result<(), CollectError> {
+    /// Has the kernel side seen an exec that the agent has not, which knows of all up to `as_of`?
+    fn exec_was_seen(&self, pid: u32, as_of: BootTime) -> bool {
+        self.maps
+            .entry(pid)
+            .is_some_and(|entry| entry.state != ProcessEntry::KNOWN && entry.image > as_of.0)
+    }
+
+    /// Writes a published process's chunks and entry. False when that failed: the entry is what it was then.
+    fn write(&mut self, pid: u32, now: BootTime) -> bool {
         let Some(published) = self.published.get_mut(&pid) else {
-            return Ok(());
+            return true;
         };
         let tables = &self.tables;
         let entries: Vec<MappingEntry> = published
@@ -243,32 +283,77 @@ impl Publisher {
         let mut entry = ProcessEntry::empty(published.image.0);
         entry.state = ProcessEntry::KNOWN;
         entry.runtime = published.runtime;
+        let mut slots = Vec::new();
+        let mut failed = None;
         for chunk in chunk_mappings(&entries) {
             let Some(slot) = self.slots.acquire(&chunk, now) else {
                 self.losses.add(LossCause::MappingTableFull, 1);
                 break;
             };
-            if slot.write {
-                self.chunks
-                    .set(slot.slot, PlainChunk(chunk), 0)
-                    .map_err(|source| map_error("CHUNKS", source))?;
+            slots.push(slot.slot);
+            if slot.write
+                && let Err(error) = self.maps.set_chunk(slot.slot, chunk)
+            {
+                failed = Some(("CHUNKS", error));
+                break;
             }
             let index = entry.chunks as usize;
             entry.table.first[index] = chunk.mappings[0].start;
             entry.table.slot[index] = slot.slot;
             entry.chunks += 1;
-            published.slots.push(slot.slot);
         }
-        match self.processes.insert(pid, PlainProcess(entry), 0) {
-            Ok(()) => Ok(()),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::E2BIG) =>
-            {
-                self.losses.add(LossCause::ProcessTableFull, 1);
-                Ok(())
+        if failed.is_none() {
+            failed = self
+                .maps
+                .insert(pid, entry)
+                .err()
+                .map(|error| ("PROCESSES", error));
+        }
+        if let Some((map, error)) = failed {
+            for slot in slots {
+                self.slots.release(slot, now);
             }
-            Err(source) => Err(map_error("PROCESSES", source)),
+            let is_new = self.stale.insert(pid);
+            if errno_of(&error) != Some(libc::E2BIG) {
+                self.failed(map, &error);
+            } else if is_new {
+                self.losses.add(LossCause::ProcessTableFull, 1);
+            }
+            return false;
         }
+        let written = Written {
+            slots,
+            runtime: published.runtime,
+            executables: published
+                .mappings
+                .iter()
+                .map(|mapping| mapping.executable)
+                .collect(),
+        };
+        let mut before = std::mem::replace(&mut published.written, written);
+        if before.runtime == published.runtime {
+            before.runtime = 0;
+        }
+        self.release(before, now);
+        self.stale.remove(&pid);
+        true
+    }
+
+    /// Counts an operation that failed, and notes why.
+    fn failed(&mut self, map: &str, error: &CollectError) {
+        self.losses.add(LossCause::MapFailed, 1);
+        self.trouble = Some(Refusal::of(Attempt::UseMap(map), error).to_string());
+    }
+
+    /// Why operations on maps failed since the last call, if any did; with how much waits for them.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        let waiting = self.stale.len() + self.gone.len();
+        let trouble = self.trouble.take()?;
+        Some(if waiting == 0 {
+            trouble
+        } else {
+            format!("{trouble} It is tried again every second.")
+        })
     }
 
     /// What was lost since the last call.
@@ -277,6 +362,5 @@ impl Publisher {
     }
 }
 
-const fn map_error(map: &'static str, source: MapError) -> CollectError {
-    CollectError::Map { map, source }
-}
+#[cfg(test)]
+mod tests;

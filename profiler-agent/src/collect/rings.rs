@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
-use super::{CollectError, decode};
+use super::decode;
+use super::error::{Attempt, Refusal};
 use crate::profile::RawSample;
 
 /// The rings of the CPUs that are online.
@@ -29,13 +30,6 @@ pub struct Drained {
     pub malformed: u64,
 }
 
-fn map_error(source: aya::maps::MapError) -> CollectError {
-    CollectError::Map {
-        map: "RINGS",
-        source,
-    }
-}
-
 impl Rings {
     pub(super) const fn new(outer: ArrayOfMaps<MapData, MapData>, bytes: u32) -> Self {
         Self {
@@ -47,15 +41,23 @@ impl Rings {
 
     /// Gives `cpu` a ring, if it has none. A CPU that goes offline keeps its ring: what is in it
     /// is still read, and it is there when the CPU comes back.
-    pub fn add(&mut self, cpu: u32) -> Result<(), CollectError> {
+    ///
+    /// # Errors
+    /// The kernel refuses the ring; the CPU has none then, and may be tried again.
+    pub fn add(&mut self, cpu: u32) -> Result<(), Refusal> {
         if self.rings.contains_key(&cpu) {
             return Ok(());
         }
         let definition =
             aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, self.bytes, 0);
-        let map = MapData::create(definition, "sample_ring", None).map_err(map_error)?;
-        self.outer.set(cpu, &map, 0).map_err(map_error)?;
-        let reader = RingBuf::try_from(Map::RingBuf(map)).map_err(map_error)?;
+        let ring = Attempt::CreateMap("sample_ring");
+        let map = MapData::create(definition, "sample_ring", None)
+            .map_err(|error| Refusal::of(ring, &error))?;
+        self.outer
+            .set(cpu, &map, 0)
+            .map_err(|error| Refusal::of(Attempt::UseMap("RINGS"), &error))?;
+        let reader =
+            RingBuf::try_from(Map::RingBuf(map)).map_err(|error| Refusal::of(ring, &error))?;
         self.rings.insert(cpu, Ring { reader });
         Ok(())
     }

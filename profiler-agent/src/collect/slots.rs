@@ -78,6 +78,12 @@ impl<C: Clone + Eq + Hash> Slots<C> {
         self.slots.len() + self.resting.len()
     }
 
+    /// Slots in use.
+    #[cfg(test)]
+    pub fn in_use(&self) -> usize {
+        self.slots.len()
+    }
+
     fn rested(&self, now: BootTime) -> bool {
         self.resting
             .front()

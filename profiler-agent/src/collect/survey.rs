@@ -3,11 +3,12 @@
 
 use std::fs;
 
+use super::error::Host;
 use super::program::ProgramCost;
+use super::sideband::Sideband;
 use super::sideband::open::MappingRecords;
-use super::sideband::{Sideband, SidebandError};
 use super::way::Way;
-use super::{CollectError, Kernel, LoadOptions, Selection, cpus};
+use super::{CollectError, Kernel, LoadOptions, Selection, cpus, limits};
 use crate::profile::SamplePeriod;
 
 /// How much of something is there.
@@ -91,6 +92,8 @@ impl Survey {
     /// Looks at the running kernel. Takes as long as loading the programs twice.
     #[must_use]
     pub fn take() -> Self {
+        limits::raise();
+        let host = Host::read();
         let attempts: Vec<Attempt> = Way::ALL.into_iter().map(attempt).collect();
         let features = vec![
             walk(&attempts),
@@ -98,6 +101,8 @@ impl Survey {
             mapping_records(),
             cgroups(fs::read_to_string("/proc/self/mountinfo").ok().as_deref()),
             processors(),
+            open_files(&host),
+            capabilities(&host),
             lockdown(
                 fs::read_to_string("/sys/kernel/security/lockdown")
                     .ok()
@@ -181,7 +186,7 @@ fn user_registers(attempts: &[Attempt]) -> Feature {
 
 fn mapping_records() -> Feature {
     const NAME: &str = "process records";
-    let online: Vec<u32> = cpus::online().unwrap_or_default().into_iter().collect();
+    let online = cpus::online().unwrap_or_default();
     match Sideband::open(&online) {
         Ok(sideband) if sideband.records() == MappingRecords::BuildId => {
             Feature::ok(NAME, "perf records have build ids of what processes map")
@@ -190,14 +195,7 @@ fn mapping_records() -> Feature {
             NAME,
             "perf records have device and inode of what processes map; build ids are read from the files",
         ),
-        Err(error) => {
-            let (SidebandError::Open { source, .. } | SidebandError::Map { source, .. }) = &error;
-            let fix = match source.raw_os_error() {
-                Some(libc::EACCES | libc::EPERM) => super::loader::privilege_fix(),
-                _ => "A kernel with CONFIG_PERF_EVENTS is needed.".to_owned(),
-            };
-            Feature::new(NAME, State::Missing, error.to_string(), Some(&fix))
-        }
+        Err(error) => Feature::new(NAME, State::Missing, error.to_string(), None),
     }
 }
 
@@ -243,6 +241,32 @@ fn processors() -> Feature {
     }
 }
 
+fn open_files(host: &Host) -> Feature {
+    const NAME: &str = "open files";
+    let online = cpus::online().map_or(1, |online| online.len());
+    match limits::check_open_files(online, host) {
+        Ok(()) => Feature::ok(
+            NAME,
+            host.open_files
+                .map_or_else(|| "no limit".to_owned(), |limit| limit.to_string()),
+        ),
+        Err(refusal) => Feature::new(NAME, State::Missing, refusal.why, Some(&refusal.fix)),
+    }
+}
+
+fn capabilities(host: &Host) -> Feature {
+    const NAME: &str = "capabilities";
+    let missing = limits::missing_capabilities(host);
+    if missing.is_empty() {
+        return Feature::ok(
+            NAME,
+            "none is missing of those that the agent can do without",
+        );
+    }
+    let fix = "Add what is missing, or run the agent as root.";
+    Feature::new(NAME, State::Degraded, missing.join("; "), Some(fix))
+}
+
 /// `file` is the content of `/sys/kernel/security/lockdown`, in which the level in force is in brackets.
 fn lockdown(file: Option<&str>) -> Feature {
     const NAME: &str = "lockdown";
@@ -265,6 +289,7 @@ fn lockdown(file: Option<&str>) -> Feature {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::error::capability::{Capabilities, SYSLOG};
 
     #[test]
     fn control_groups_of_version_2_are_seen_beside_those_of_version_1() {
@@ -273,6 +298,27 @@ mod tests {
         assert_eq!(cgroups(Some(first)).state, State::Degraded);
         assert_eq!(cgroups(Some(&format!("{first}{second}"))).state, State::Ok);
         assert_eq!(cgroups(None).state, State::Degraded);
+    }
+
+    #[test]
+    fn what_a_host_gives_too_little_of_is_said() {
+        let host = Host {
+            open_files: Some(24),
+            ..Host::unrestricted()
+        };
+        assert_eq!(open_files(&host).state, State::Missing);
+        assert_eq!(capabilities(&host).state, State::Ok);
+        let host = Host {
+            capabilities: Capabilities::ALL.without(SYSLOG),
+            ..Host::unrestricted()
+        };
+        assert_eq!(open_files(&host).state, State::Ok);
+        let found = capabilities(&host);
+        assert_eq!(found.state, State::Degraded);
+        assert_eq!(
+            found.detail,
+            "CAP_SYSLOG is missing: functions of the kernel have no names"
+        );
     }
 
     #[test]

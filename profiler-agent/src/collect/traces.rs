@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
-use aya::maps::{MapData, MapError, MapInfo, MapType};
+use aya::maps::{MapData, MapInfo, MapType};
 
 use super::CollectError;
+use super::error::{Attempt, Refusal, errno_of};
 use super::of_maps::ArrayOf;
+use crate::profile::{LossCause, Losses};
 
 /// Where it is pinned.
 pub const PINNED: &str = "/sys/fs/bpf/otel/traces_ctx_v1";
@@ -22,69 +24,102 @@ pub struct Traces {
     current: Option<u32>,
     /// The id of a pinned map that is not what it should be.
     refused: Option<u32>,
+    trouble: Option<String>,
+    losses: Losses,
 }
 
 impl Traces {
-    pub(super) const fn new(outer: [ArrayOf; 2]) -> Self {
+    pub(super) fn new(outer: [ArrayOf; 2]) -> Self {
         Self {
             outer,
             current: None,
             refused: None,
+            trouble: None,
+            losses: Losses::default(),
         }
     }
 
     /// Lets the kernel side look into the map that is pinned at `path` now, or into none. To be called
-    /// now and then.
-    ///
-    /// # Errors
-    /// The kernel refuses a map operation. That another map is pinned there is none.
-    pub fn follow(&mut self, path: &Path) -> Result<(), CollectError> {
+    /// about once a second. That another map is pinned there is no trouble; what the kernel refuses is counted, and tried
+    /// again the next time.
+    pub fn follow(&mut self, path: &Path) {
+        self.trouble = None;
         let info = match path.try_exists() {
             Ok(true) => MapInfo::from_pin(path).ok(),
             Ok(false) | Err(_) => None,
         };
         let id = info.as_ref().map(MapInfo::id);
         if id == self.current || (id.is_some() && id == self.refused) {
-            return Ok(());
+            return;
         }
         let Some(info) = info else {
-            return self.look_into_none();
+            self.look_into_none();
+            return;
         };
         let fits = matches!(info.map_type(), Ok(MapType::LruHash))
             && info.key_size() == KEY_BYTES
             && info.value_size() == VALUE_BYTES;
-        let map = MapData::from_pin(path).map_err(map_error)?;
-        // Its flags are to be those of the template too: the kernel compares.
-        if fits
-            && self
-                .outer
-                .iter_mut()
-                .any(|outer| outer.put(0, &map).is_ok())
-        {
-            self.current = id;
-            self.refused = None;
-            tracing::info!(path = %path.display(), "links come from an instrumentation too");
-            return Ok(());
+        if fits {
+            match self.look_into(path) {
+                Ok(()) => {
+                    self.current = id;
+                    self.refused = None;
+                    tracing::info!(path = %path.display(), "links come from an instrumentation too");
+                    return;
+                }
+                // Its flags are to be those of the template too: the kernel compares, and says so with this number.
+                Err(error) if errno_of(&error) == Some(libc::EINVAL) => {}
+                Err(error) => {
+                    self.failed(&error);
+                    return;
+                }
+            }
         }
         self.refused = id;
         tracing::warn!(path = %path.display(), "what is pinned here is no map of traces");
-        self.look_into_none()
+        self.look_into_none();
     }
 
-    fn look_into_none(&mut self) -> Result<(), CollectError> {
-        if self.current.take().is_none() {
-            return Ok(());
+    fn look_into(&mut self, path: &Path) -> Result<(), CollectError> {
+        let map = MapData::from_pin(path).map_err(|source| CollectError::Map {
+            map: "TRACES",
+            source,
+        })?;
+        let [typed, untyped] = &mut self.outer;
+        // One of them only: the other may hold the map that was pinned before.
+        match typed.put(0, &map) {
+            Err(error) if errno_of(&error) == Some(libc::EINVAL) => {
+                untyped.put(0, &map)?;
+                typed.remove(0)
+            }
+            result => result.and_then(|()| untyped.remove(0)),
         }
-        for outer in &mut self.outer {
-            outer.remove(0)?;
-        }
-        Ok(())
     }
-}
 
-fn map_error(source: MapError) -> CollectError {
-    CollectError::Map {
-        map: "TRACES",
-        source,
+    fn look_into_none(&mut self) {
+        if self.current.is_none() {
+            return;
+        }
+        let emptied = self.outer.iter_mut().try_for_each(|outer| outer.remove(0));
+        match emptied {
+            Ok(()) => self.current = None,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &CollectError) {
+        self.losses.add(LossCause::MapFailed, 1);
+        self.trouble = Some(Refusal::of(Attempt::UseMap("TRACES"), error).to_string());
+    }
+
+    /// Why the last call of [`Traces::follow`] did not come to its end, if it did not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// What was lost since the last call.
+    pub fn take_losses(&mut self) -> Losses {
+        self.losses.take()
     }
 }

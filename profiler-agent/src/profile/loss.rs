@@ -18,10 +18,20 @@ pub enum LossCause {
     ProcessUnknown,
     /// Samples: the window held its maximum.
     WindowFull,
+    /// Attempts that failed to sample a CPU that is online: it is not sampled until one succeeds.
+    CpuUnsampled,
+    /// CPUs that came online, or were offline for a moment, and were not sampled until that was seen: for a second, or
+    /// as long as the agent itself did not run.
+    CpuInterrupted,
     /// Side-band records that the kernel dropped (the processes were scanned again).
     SidebandLost,
     /// Side-band records that were malformed.
     SidebandMalformed,
+    /// Attempts that failed to follow what the processes of a CPU do: they are read from /proc now and then until one
+    /// succeeds.
+    SidebandMissing,
+    /// Operations on the kernel side's maps that failed: they are tried again.
+    MapFailed,
     /// Processes that the kernel side had no room for.
     ProcessTableFull,
     /// Selected processes that the kernel side had no room for.
@@ -96,15 +106,19 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 46] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
         Self::RecordMalformed,
         Self::ProcessUnknown,
         Self::WindowFull,
+        Self::CpuUnsampled,
+        Self::CpuInterrupted,
         Self::SidebandLost,
         Self::SidebandMalformed,
+        Self::SidebandMissing,
+        Self::MapFailed,
         Self::ProcessTableFull,
         Self::SelectionFull,
         Self::MappingTableFull,
@@ -156,8 +170,12 @@ impl LossCause {
             Self::RecordMalformed => "record_malformed",
             Self::ProcessUnknown => "process_unknown",
             Self::WindowFull => "window_full",
+            Self::CpuUnsampled => "cpu_unsampled",
+            Self::CpuInterrupted => "cpu_interrupted",
             Self::SidebandLost => "sideband_lost",
             Self::SidebandMalformed => "sideband_malformed",
+            Self::SidebandMissing => "sideband_missing",
+            Self::MapFailed => "map_failed",
             Self::ProcessTableFull => "process_table_full",
             Self::SelectionFull => "selection_full",
             Self::MappingTableFull => "mapping_table_full",

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | the agent's own metrics, as Prometheus text or, where it is asked for, OpenMetrics |
-//! | `/healthz` | 200 while the agent does its work, else 503 and what is overdue |
+//! | `/healthz` | 200 while the agent does its work, and a line for each thing that does not work although the rest does; else 503 and what is overdue |
 //! | `/readyz` | 200 while programs are attached and it is not stopping, else 503 and why |
 //!
 //! They are on the page's listener, and alone on one of their own that a kubelet and Prometheus reach.
@@ -54,6 +54,8 @@ pub trait Subject: Send + Sync + 'static {
     /// # Errors
     /// What is overdue.
     fn health(&self) -> Result<(), Unhealthy>;
+    /// What does not work just now although the rest does, in sentences. At once.
+    fn troubles(&self) -> Vec<String>;
     /// Are programs attached? At once.
     ///
     /// # Errors
@@ -98,7 +100,11 @@ async fn metrics(State(subject): State<Arc<dyn Subject>>, headers: HeaderMap) ->
 
 async fn healthz(State(subject): State<Arc<dyn Subject>>) -> Response {
     match subject.health() {
-        Ok(()) => plain(StatusCode::OK, "healthy"),
+        Ok(()) => {
+            let mut lines = vec!["healthy".to_owned()];
+            lines.extend(subject.troubles());
+            plain(StatusCode::OK, &lines.join("\n"))
+        }
         Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, &reason.to_string()),
     }
 }

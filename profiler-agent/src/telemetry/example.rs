@@ -20,6 +20,7 @@ pub(super) fn reading() -> Reading {
         samples: 1001,
         processes: 102,
         cpus: 4,
+        cpus_unsampled: 1,
         windows: 103,
         rings_read_age: Duration::from_millis(200),
         window_close_age: Duration::from_millis(3500),

@@ -67,6 +67,7 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::Ready => count(u64::from(reading.ready)),
         Metric::Healthy => count(u64::from(reading.healthy)),
         Metric::Cpus => count(reading.cpus),
+        Metric::CpusUnsampled => count(reading.cpus_unsampled),
         Metric::Processes => count(reading.processes),
         Metric::Samples => count(reading.samples),
         Metric::SamplesLost => losses(reading, LossCause::loses_samples),

@@ -103,6 +103,7 @@ metrics! {
     Ready "profiler_ready" Gauge None [] "1 while programs are attached and the agent is not stopping."
     Healthy "profiler_healthy" Gauge None [] "1 while rings are read and windows close on time."
     Cpus "profiler_cpus" Gauge None [] "CPUs that are online."
+    CpusUnsampled "profiler_cpus_unsampled" Gauge None [] "CPUs that are online and not sampled; /healthz says why."
     Processes "profiler_processes" Gauge None [] "Live processes that are known."
     Samples "profiler_samples_total" Counter None [] "Samples taken and located."
     SamplesLost "profiler_samples_lost_total" Counter None ["cause"] "Samples that are in no window."

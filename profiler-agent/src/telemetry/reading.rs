@@ -26,6 +26,8 @@ pub struct Reading {
     pub processes: u64,
     /// CPUs of the machine that are online.
     pub cpus: u64,
+    /// CPUs among them that are not sampled.
+    pub cpus_unsampled: u64,
     /// Windows that were closed and named.
     pub windows: u64,
     /// How long ago the rings were read.

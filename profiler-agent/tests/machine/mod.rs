@@ -3,16 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "each test program uses its part")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use profiler_agent::collect::sideband::Sideband;
+use profiler_agent::collect::sideband::open::MappingRecords;
 use profiler_agent::process::{Limits, ProcFs, ProcessTable};
 use profiler_agent::profile::{BootTime, ProcessEvent};
 use rustix::event::{PollFd, PollFlags, poll};
 
-pub fn online_cpus() -> Vec<u32> {
+pub fn online_cpus() -> BTreeSet<u32> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
     text.trim()
         .split(',')
@@ -35,7 +37,11 @@ pub struct Agent {
 
 impl Agent {
     pub fn start() -> Self {
-        let sideband = Sideband::open(&online_cpus()).unwrap();
+        Self::start_with(MappingRecords::BuildId)
+    }
+    /// As on a kernel whose records say no more than that.
+    pub fn start_with(records: MappingRecords) -> Self {
+        let sideband = Sideband::open_with(&online_cpus(), records).unwrap();
         let mut table = ProcessTable::new(ProcFs::new(Limits::default()));
         table.scan(now());
         Self { sideband, table }

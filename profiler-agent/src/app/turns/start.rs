@@ -17,27 +17,16 @@ use crate::app::resources::Resources;
 use crate::app::runtimes::Runtimes;
 use crate::app::tables::TableBuilder;
 use crate::app::wake::{Kind, Waiter, Wake};
+use crate::collect::cpus::{self, CpuFollower};
+use crate::collect::error::{Attempt, Host};
 use crate::collect::sideband::Sideband;
-use crate::collect::{Kernel, LoadOptions, Selection, traces};
+use crate::collect::{CollectError, Kernel, LoadOptions, Selection, limits, traces};
 use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
-use crate::profile::{Losses, MappingKind};
+use crate::profile::{LossCause, Losses, MappingKind};
 
 /// How long sampling waits at the start for the tables of the selected processes.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Executables are kept open: as many as the hard limit lets.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of open files stays");
-    }
-}
 
 impl Running {
     /// Loads the kernel side, reads the processes, starts sampling.
@@ -53,7 +42,11 @@ impl Running {
             table_budget: config.table_budget,
             way: config.way,
         };
-        raise_descriptor_limit();
+        let online =
+            cpus::online().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
+        limits::raise();
+        let host = Host::read();
+        limits::check_open_files(online.len(), &host).map_err(CollectError::from)?;
         let (mut kernel, costs) = Kernel::load(&options)?;
         for cost in costs {
             tracing::debug!(
@@ -63,14 +56,13 @@ impl Running {
                 "loaded"
             );
         }
-        let online: Vec<u32> = crate::collect::cpus::online()
-            .map_err(system("reading the CPUs that are online"))?
-            .into_iter()
-            .collect();
+        for sentence in limits::missing_capabilities(&host) {
+            tracing::warn!("{sentence}");
+        }
         let sideband = Sideband::open(&online)?;
         let builder = TableBuilder::spawn(config.table_cache, wake.clone())
             .map_err(system("starting a thread"))?;
-        let demand = Demand::new(builder, &mut kernel.publisher)?;
+        let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
         waiter
             .add(wake.as_fd(), Kind::Wake)
@@ -83,6 +75,7 @@ impl Running {
         let mut running = Self {
             kernel,
             sideband,
+            cpus: CpuFollower::default(),
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             demand,
             runtimes: Runtimes::default(),
@@ -103,6 +96,7 @@ impl Running {
             events: Vec::new(),
             held: Vec::new(),
             losses: Losses::default(),
+            waiting: None,
             everything: config.selection == Selection::All,
             // Every hasher of the standard library has keys of its own.
             run: RandomState::new().hash_one(()),
@@ -114,27 +108,23 @@ impl Running {
     /// Reads the processes, publishes them, waits a little for the tables of those that were
     /// selected, starts sampling.
     fn prepare(&mut self, selected: &[u32]) -> Result<(), CollectorError> {
-        self.watch_descriptors()?;
+        self.watch_descriptors();
         self.processes.scan(boot_now());
-        self.read_sideband()?;
+        self.read_sideband();
         self.want_common_files();
-        for pid in selected {
-            self.kernel.select(*pid)?;
-            self.demand
-                .want(self.processes.mappings(*pid), &self.kernel.publisher);
-        }
+        self.select(selected)?;
         let start = boot_now();
         while self.demand.outstanding() > 0 && boot_now().since(start) < PATIENCE {
-            self.waiter
-                .wait(Duration::from_millis(50))
-                .map_err(system("epoll"))?;
+            self.wait(Duration::from_millis(50));
             self.wake.clear();
-            self.load_tables()?;
-            self.read_sideband()?;
+            self.load_tables();
+            self.read_sideband();
         }
-        self.kernel.traces.follow(Path::new(traces::PINNED))?;
-        self.kernel.follow_cpus()?;
-        self.watch_descriptors()?;
+        self.kernel.traces.follow(Path::new(traces::PINNED));
+        let Kernel { rings, sampler, .. } = &mut self.kernel;
+        self.cpus.start(rings, sampler, &mut self.sideband)?;
+        self.watch_descriptors();
+        self.say_troubles();
         let now = boot_now();
         // The window begins when sampling does.
         drop(self.aggregator.close(now, Losses::default()));
@@ -143,6 +133,27 @@ impl Running {
         self.next_turn = now.plus(FIRST_TURNS);
         self.next_second = now.plus(SECOND);
         Ok(())
+    }
+
+    /// Selects processes; those that there is no room for are counted.
+    fn select(&mut self, selected: &[u32]) -> Result<(), CollectorError> {
+        let mut refused = None;
+        let mut done = 0;
+        for pid in selected {
+            match self.kernel.select(*pid) {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    self.losses.add(LossCause::SelectionFull, 1);
+                    refused = Some(error);
+                }
+            }
+            self.demand
+                .want(self.processes.mappings(*pid), &self.kernel.publisher);
+        }
+        match refused {
+            Some(error) if done == 0 => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Asks for the tables of the libraries that this process itself maps: the C library and the

@@ -3,32 +3,29 @@
 use profiler_common::layout::RuntimeEntry;
 use profiler_common::layout::runtime::MAX_RUNTIMES;
 
-use super::{PlainRuntime, Publisher, map_error};
-use crate::collect::CollectError;
+use super::Publisher;
+use super::maps::Maps;
 use crate::profile::{BootTime, LossCause};
 
 /// Entries in use from which on constants are not told. They lie elsewhere in every program, and in every process
 /// of one that is placed at random: without them what is equal else shares an entry.
 const WITH_CONSTANTS: usize = MAX_RUNTIMES / 2;
 
-impl Publisher {
+impl<M: Maps> Publisher<M> {
     /// Says what is known of the runtime of a published process's image. Nothing is written when the
-    /// process has another image by now, or none.
-    ///
-    /// # Errors
-    /// The kernel refuses a map update.
+    /// process has another image by now, or none. False when the kernel refused it: to be tried again.
     pub fn set_runtime(
         &mut self,
         pid: u32,
         image: BootTime,
         runtime: &RuntimeEntry,
         now: BootTime,
-    ) -> Result<(), CollectError> {
+    ) -> bool {
         let Some(published) = self.published.get_mut(&pid) else {
-            return Ok(());
+            return true;
         };
         if published.image != image {
-            return Ok(());
+            return true;
         }
         let mut runtime = *runtime;
         if self.runtime_slots.taken() >= WITH_CONSTANTS {
@@ -36,19 +33,29 @@ impl Publisher {
         }
         let Some(slot) = self.runtime_slots.acquire(&runtime, now) else {
             self.losses.add(LossCause::RuntimeTableFull, 1);
-            return Ok(());
+            return true;
         };
         if slot.slot == published.runtime {
             self.runtime_slots.release(slot.slot, now);
-            return Ok(());
+            return true;
         }
-        if slot.write {
-            self.runtimes
-                .set(slot.slot, PlainRuntime(runtime), 0)
-                .map_err(|source| map_error("RUNTIMES", source))?;
+        if slot.write
+            && let Err(error) = self.maps.set_runtime(slot.slot, runtime)
+        {
+            self.runtime_slots.release(slot.slot, now);
+            self.failed("RUNTIMES", &error);
+            return false;
         }
+        // The process holds its slot once, and the entry in the kernel another one while that is not the same.
+        let in_kernel = published.written.runtime;
         let before = std::mem::replace(&mut published.runtime, slot.slot);
-        self.runtime_slots.release(before, now);
-        self.rewrite(pid, now)
+        if before != in_kernel {
+            self.runtime_slots.release(before, now);
+        }
+        if slot.slot == in_kernel {
+            self.runtime_slots.release(slot.slot, now);
+        }
+        self.rewrite(pid, now);
+        true
     }
 }

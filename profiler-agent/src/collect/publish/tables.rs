@@ -4,7 +4,7 @@ use profiler_common::layout::TablePlace;
 use profiler_common::unwind::table::BLOCK_WORDS;
 
 use super::Publisher;
-use crate::collect::CollectError;
+use super::maps::Maps;
 use crate::profile::{BootTime, ElfAddress, ExecutableId, LossCause};
 
 /// A table that was not used for this long may be replaced by another one.
@@ -20,7 +20,7 @@ pub(super) struct Loaded {
     used: BootTime,
 }
 
-impl Publisher {
+impl<M: Maps> Publisher<M> {
     /// Is this file's table loaded?
     #[must_use]
     pub fn has_table(&self, executable: ExecutableId) -> bool {
@@ -56,7 +56,7 @@ impl Publisher {
     }
 
     /// Loads a table (its rows name shared rules) and points the mappings of all published
-    /// processes to it. False, and counted, when the budget is used up by tables in use.
+    /// processes to it. False, and counted, when the budget is used up by tables in use, or the kernel refuses it.
     /// A table without words (of a file that has none) makes them fall back to frame pointers for good.
     pub fn load_table(
         &mut self,
@@ -65,72 +65,99 @@ impl Publisher {
         buckets: u32,
         words: &[u32],
         now: BootTime,
-    ) -> Result<bool, CollectError> {
+    ) -> bool {
         if self.has_table(executable) {
-            return Ok(true);
+            return true;
         }
         let blocks = words.len().div_ceil(BLOCK_WORDS) as u32;
-        if blocks == 0 {
-            let nothing = Loaded {
-                place: TablePlace(0),
-                blocks,
-                start,
-                buckets: 0,
-                used: now,
+        let mut loaded = Loaded {
+            place: TablePlace(0),
+            blocks,
+            start,
+            buckets: 0,
+            used: now,
+        };
+        if blocks > 0 {
+            let Some(place) = self.write_table(blocks, words, now) else {
+                return false;
             };
-            self.tables.insert(executable, nothing);
-            self.rewrite_users(executable, now)?;
-            return Ok(true);
+            loaded.place = place;
+            loaded.buckets = buckets;
         }
+        self.tables.insert(executable, loaded);
+        // Who cannot be told of it now is told by `retry`.
+        self.rewrite_users(executable, now);
+        true
+    }
+
+    /// Finds a place for a table and writes it there; `None`, and counted, when there is none or the kernel refuses it.
+    fn write_table(&mut self, blocks: u32, words: &[u32], now: BootTime) -> Option<TablePlace> {
         while self.used_blocks() + u64::from(blocks) > self.budget_blocks {
-            let Some(idle) = self.least_used(now) else {
+            let unloaded = self
+                .least_used(now)
+                .is_some_and(|idle| self.unload_table(idle, now));
+            if !unloaded {
                 self.losses.add(LossCause::UnwindTableBudget, 1);
-                return Ok(false);
-            };
-            self.unload_table(idle, now)?;
+                return None;
+            }
         }
         let Some(placement) = self.segments.place(blocks) else {
             self.losses.add(LossCause::UnwindTableBudget, 1);
-            return Ok(false);
+            return None;
         };
-        if let Some(length) = placement.create {
-            self.memory.create(placement.place.segment(), length)?;
+        let place = placement.place;
+        let created = placement.create.map_or(Ok(()), |length| {
+            self.maps.create_segment(place.segment(), length)
+        });
+        let written = created.and_then(|()| self.maps.write_table(place, words));
+        if let Err(error) = written {
+            self.failed("SEGMENTS", &error);
+            self.give_back(place, blocks);
+            return None;
         }
-        self.memory.write(placement.place, words)?;
-        let loaded = Loaded {
-            place: placement.place,
-            blocks,
-            start,
-            buckets,
-            used: now,
-        };
-        self.tables.insert(executable, loaded);
-        self.rewrite_users(executable, now)?;
-        Ok(true)
+        Some(place)
     }
 
-    /// Unloads a table: the processes that map the file fall back to frame pointers.
-    pub fn unload_table(
-        &mut self,
-        executable: ExecutableId,
-        now: BootTime,
-    ) -> Result<(), CollectError> {
+    /// Unloads a table: the processes that map the file fall back to frame pointers. False when one of them cannot be told:
+    /// the table stays then.
+    pub fn unload_table(&mut self, executable: ExecutableId, now: BootTime) -> bool {
         let Some(loaded) = self.tables.remove(&executable) else {
-            return Ok(());
+            return true;
         };
-        self.rewrite_users(executable, now)?;
-        if loaded.blocks == 0 {
-            return Ok(());
+        let told = self.rewrite_users(executable, now);
+        if !told || self.is_referred_to(executable) {
+            self.tables.insert(executable, loaded);
+            let users = self.users_of(executable);
+            self.stale.extend(users);
+            return false;
         }
-        if let Some(segment) = self.segments.release(loaded.place, loaded.blocks) {
-            self.memory.remove(u32::from(segment))?;
+        if loaded.blocks > 0 {
+            self.give_back(loaded.place, loaded.blocks);
         }
-        Ok(())
+        true
+    }
+
+    /// Does an entry that could not be brought up to date refer to this file's table?
+    fn is_referred_to(&self, executable: ExecutableId) -> bool {
+        let stale = self.stale.iter().filter_map(|pid| self.published.get(pid));
+        stale
+            .map(|published| &published.written)
+            .chain(self.gone.values())
+            .any(|written| written.executables.contains(&executable))
+    }
+
+    fn give_back(&mut self, place: TablePlace, blocks: u32) {
+        if let Some(segment) = self.segments.release(place, blocks)
+            && let Err(error) = self.maps.remove_segment(u32::from(segment))
+        {
+            // Its memory is given back when another segment takes its index.
+            self.failed("SEGMENTS", &error);
+        }
     }
 
     /// Unloads the tables of files that no published process maps and that no sample hit for
     /// 30 s.
-    pub fn unload_idle(&mut self, now: BootTime) -> Result<(), CollectError> {
+    pub fn unload_idle(&mut self, now: BootTime) {
         let idle: Vec<ExecutableId> = self
             .tables
             .iter()
@@ -140,8 +167,9 @@ impl Publisher {
             })
             .map(|(executable, _)| *executable)
             .collect();
-        idle.into_iter()
-            .try_for_each(|executable| self.unload_table(executable, now))
+        for executable in idle {
+            self.unload_table(executable, now);
+        }
     }
 
     fn used_blocks(&self) -> u64 {

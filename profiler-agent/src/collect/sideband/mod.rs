@@ -17,10 +17,14 @@ pub mod decode;
 pub mod open;
 pub mod ring;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
+use super::CollectError;
+use super::cpus::{NotOpened, PerCpu, Reason};
+use super::error::{Attempt, Refusal};
 use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind};
 use open::MappingRecords;
 use ring::{Records, Ring};
@@ -29,31 +33,10 @@ use ring::{Records, Ring};
 /// memory (`kernel.perf_event_mlock_kb`), and room for about a thousand mappings.
 const DATA_BYTES: usize = 128 << 10;
 
-/// Why the side-band is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum SidebandError {
-    /// The perf event of a CPU could not be opened.
-    #[error("cannot open the process side-band of CPU {cpu} (perf_event_open): {source}")]
-    Open {
-        /// Logical number of the CPU.
-        cpu: u32,
-        /// The system call's error.
-        source: io::Error,
-    },
-    /// The ring of a CPU could not be mapped.
-    #[error("cannot map the process side-band of CPU {cpu}: {source}")]
-    Map {
-        /// Logical number of the CPU.
-        cpu: u32,
-        /// The system call's error.
-        source: io::Error,
-    },
-}
-
 /// The side-band of the whole machine.
 #[derive(Debug)]
 pub struct Sideband {
-    rings: BTreeMap<u32, Ring>,
+    rings: PerCpu<Ring>,
     records: MappingRecords,
     bytes: Vec<u8>,
     held: Vec<ProcessEvent>,
@@ -64,42 +47,87 @@ impl Sideband {
     /// Opens the side-band of `cpus` (the online ones).
     ///
     /// # Errors
-    /// When one of them cannot be opened.
-    pub fn open(cpus: &[u32]) -> Result<Self, SidebandError> {
+    /// When none of them can be opened. Those that could not are in [`Sideband::troubles`].
+    pub fn open(cpus: &BTreeSet<u32>) -> Result<Self, CollectError> {
+        Self::open_with(cpus, MappingRecords::BuildId)
+    }
+
+    /// Like [`Sideband::open`], and asks for no more than `records`: as on a kernel that has no more.
+    ///
+    /// # Errors
+    /// As [`Sideband::open`].
+    pub fn open_with(cpus: &BTreeSet<u32>, records: MappingRecords) -> Result<Self, CollectError> {
         let mut sideband = Self {
-            rings: BTreeMap::new(),
-            records: MappingRecords::BuildId,
+            rings: PerCpu::default(),
+            records,
             bytes: Vec::new(),
             held: Vec::new(),
             losses: Losses::default(),
         };
-        for cpu in cpus {
-            sideband.add_cpu(*cpu)?;
+        let mut refused = None;
+        sideband.follow_cpus(cpus, Instant::now(), false, &mut refused);
+        if !sideband.rings.events().is_empty() {
+            return Ok(sideband);
         }
-        Ok(sideband)
+        let refused = refused.unwrap_or_else(|| {
+            let first = cpus.first().copied().unwrap_or(0);
+            let offline = io::Error::from_raw_os_error(libc::ENODEV);
+            Refusal::of(Attempt::OpenSideband(first), &offline)
+        });
+        Err(refused.into())
     }
 
-    /// Adds a CPU that came online; nothing changes when it is there already.
-    ///
-    /// # Errors
-    /// When its side-band cannot be opened.
-    pub fn add_cpu(&mut self, cpu: u32) -> Result<(), SidebandError> {
-        if self.rings.contains_key(&cpu) {
-            return Ok(());
+    /// Follows what happens on the CPUs that are `online` from now on, and lets go of the others; what their rings still
+    /// hold is kept for the next drain. A CPU that comes anew, or comes back, may have done something in the
+    /// meantime: an event says that records were lost. `stood_still`: the agent did not run for a while.
+    pub fn follow(&mut self, online: &BTreeSet<u32>, now: Instant, stood_still: bool) {
+        let opened = self.follow_cpus(online, now, stood_still, &mut None);
+        if opened > 0 {
+            self.held.push(ProcessEvent {
+                time: self::now(),
+                kind: ProcessEventKind::Lost { records: 0 },
+            });
         }
-        let event = open::open(cpu, &mut self.records)
-            .map_err(|source| SidebandError::Open { cpu, source })?;
-        let pages = (DATA_BYTES / rustix::param::page_size()).max(1);
-        let ring = Ring::new(event, pages).map_err(|source| SidebandError::Map { cpu, source })?;
-        self.rings.insert(cpu, ring);
-        Ok(())
     }
 
-    /// Drops a CPU that went offline; what its ring still holds is kept for the next drain.
-    pub fn remove_cpu(&mut self, cpu: u32) {
-        if let Some(mut ring) = self.rings.remove(&cpu) {
+    /// Number of CPUs whose side-band was opened; why the last one was not is left in `refused`.
+    fn follow_cpus(
+        &mut self,
+        online: &BTreeSet<u32>,
+        now: Instant,
+        stood_still: bool,
+        refused: &mut Option<Refusal>,
+    ) -> usize {
+        let records = &mut self.records;
+        let mut open = |cpu, _: Reason| {
+            open_ring(cpu, records).map_err(|(attempt, error)| {
+                if error.raw_os_error() == Some(libc::ENODEV) {
+                    return NotOpened::NoCpu;
+                }
+                let refusal = Refusal::of(attempt, &error);
+                let trouble = refusal.reason();
+                *refused = Some(refusal);
+                NotOpened::Trouble(trouble)
+            })
+        };
+        let followed = self.rings.follow(online, now, stood_still, &mut open);
+        for (_, mut ring) in followed.ended {
             read(&mut ring, &mut self.bytes, &mut self.held, &mut self.losses);
         }
+        self.losses
+            .add(LossCause::SidebandMissing, followed.failures);
+        followed.opened.len()
+    }
+
+    /// Is there a CPU whose processes are not followed?
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.troubles().next().is_some()
+    }
+
+    /// CPUs that are online and whose side-band cannot be opened, and why.
+    pub fn troubles(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.rings.troubles()
     }
 
     /// What mapping records say on this kernel.
@@ -110,13 +138,14 @@ impl Sideband {
 
     /// The descriptors to wait on, with their CPUs: readable when a record came in.
     pub fn fds(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        self.rings.iter().map(|(cpu, ring)| (*cpu, ring.as_fd()))
+        let rings = self.rings.events().iter();
+        rings.map(|(cpu, ring)| (*cpu, ring.as_fd()))
     }
 
     /// Appends to `events`, in order of time, everything that happened up to the time returned.
     pub fn drain(&mut self, events: &mut Vec<ProcessEvent>) -> BootTime {
         let until = now();
-        for ring in self.rings.values_mut() {
+        for ring in self.rings.events_mut() {
             read(ring, &mut self.bytes, &mut self.held, &mut self.losses);
         }
         self.held.sort_by_key(|event| event.time);
@@ -135,6 +164,16 @@ impl Sideband {
     pub fn take_losses(&mut self) -> Losses {
         self.losses.take()
     }
+}
+
+/// The ring of a CPU; or what was tried last, and why it failed.
+fn open_ring(
+    cpu: u32,
+    records: &mut MappingRecords,
+) -> Result<Ring, (Attempt<'static>, io::Error)> {
+    let event = open::open(cpu, records).map_err(|error| (Attempt::OpenSideband(cpu), error))?;
+    let pages = (DATA_BYTES / rustix::param::page_size()).max(1);
+    Ring::new(event, pages).map_err(|error| (Attempt::MapSideband(cpu), error))
 }
 
 /// Appends the events of `ring` to `held`; `bytes` is scratch space.

@@ -13,6 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use perf_event_open_sys::bindings::perf_event_mmap_page;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use crate::collect::cpus::CpuEvent;
+use crate::collect::cpus::per_cpu::read_progress;
+use crate::collect::cpus::plan::Progress;
+
 /// Where in a ring of `size` bytes the bytes `tail .. head` lie, in order: at most two pieces.
 /// `None` when they cannot: more than the ring holds, or head before tail.
 #[must_use]
@@ -134,6 +138,12 @@ impl Ring {
         // The reads above must be done before the kernel may overwrite what they read.
         tail.store(written, Ordering::Release);
         pieces.is_some()
+    }
+}
+
+impl CpuEvent for Ring {
+    fn progress(&self) -> std::io::Result<Progress> {
+        read_progress(self.as_fd())
     }
 }
 

@@ -1,7 +1,18 @@
-//! Which CPUs are online.
+//! Which CPUs there are, and an event for each that is online.
+//!
+//! - [`plan`] decides for which CPU an event is opened, looked at and closed; [`per_cpu`] does it.
+//! - [`follow`] does it for the sampling events and the side-band together.
+
+pub mod follow;
+pub mod per_cpu;
+pub mod plan;
+mod sentence;
 
 use std::collections::BTreeSet;
 use std::io;
+
+pub use follow::CpuFollower;
+pub use per_cpu::{CpuEvent, Followed, NotOpened, PerCpu, Reason};
 
 /// CPUs that are online now, by logical number.
 pub fn online() -> io::Result<BTreeSet<u32>> {

@@ -58,6 +58,12 @@ impl Guest {
         guest
     }
 
+    /// The CPU of its programs.
+    #[must_use]
+    pub const fn cpu(&self) -> Cpu {
+        self.cpu
+    }
+
     /// Adds a program, with the libraries that it needs.
     pub fn program(&mut self, name: &str, file: &Path) {
         self.archive.copy(&format!("{PROGRAMS}/{name}"), file);

@@ -1,5 +1,5 @@
 //! Real kernels under QEMU: which there are ([`Kernel`]), what a guest has in its memory ([`initramfs`]), how it is
-//! run ([`qemu`]), how its files leave it ([`protocol`]), and what came of it all ([`results`]).
+//! run ([`qemu`]), the programs that it profiles ([`workloads`]), how its files leave it ([`protocol`]), and what came of it all ([`results`]).
 //!
 //! `cargo xtask test` fetches the kernels to `target/kernels/SERIES-CPU` and cross-builds the agent. Emulation counts
 //! instructions as time (`-icount`), so that a busy machine makes a guest slow and nothing else: many may run at once.
@@ -9,6 +9,7 @@ pub mod initramfs;
 pub mod protocol;
 pub mod qemu;
 pub mod results;
+pub mod workloads;
 
 use std::fmt;
 use std::fs;

@@ -67,8 +67,10 @@ fn is_kernel(name: &str, beginning: &str, cpu: Cpu) -> bool {
     middle.is_some_and(|middle| middle.starts_with('.'))
 }
 
-/// Unpacks the kernel of a package; what `uname -r` will say.
+/// Unpacks the kernel of a package to `vmlinuz`; what `uname -r` will say.
 fn unpack(package: &Path, place: &Path) -> Result<String> {
+    let unpacked = place.join("unpacked");
+    fs::create_dir_all(&unpacked).with_context(|| unpacked.display().to_string())?;
     let mut archive = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
@@ -76,30 +78,48 @@ fn unpack(package: &Path, place: &Path) -> Result<String> {
         .spawn()
         .context("cannot start dpkg-deb")?;
     let stdout = archive.stdout.take().expect("standard output is piped");
-    let tar = Command::new("tar")
+    // It fails because one of the two is not there.
+    let _status = Command::new("tar")
         .arg("--directory")
-        .arg(place)
-        .args(["--extract", "--wildcards", "./boot/vmlinuz-*"])
+        .arg(&unpacked)
+        .args(["--extract", "--wildcards"])
+        .args(["./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz"])
         .stdin(stdout)
         .stderr(Stdio::null())
         .status()
         .context("cannot start tar")?;
-    let unpacked = archive.wait().context("dpkg-deb")?;
-    ensure!(
-        tar.success() && unpacked.success(),
-        "there is no kernel in it"
-    );
-    let boot = place.join("boot");
-    for entry in boot.read_dir().context("boot")? {
-        let file = entry?.path();
-        let name = file.file_name().and_then(|name| name.to_str());
-        if let Some(release) = name.and_then(|name| name.strip_prefix("vmlinuz-")) {
-            fs::rename(&file, place.join("vmlinuz")).context("vmlinuz")?;
-            fs::remove_dir_all(&boot).context("boot")?;
-            return Ok(release.to_owned());
+    ensure!(archive.wait().context("dpkg-deb")?.success(), "dpkg-deb");
+    let Some((kernel, release)) = find(&unpacked)? else {
+        bail!("there is no kernel in it")
+    };
+    fs::rename(&kernel, place.join("vmlinuz")).context("vmlinuz")?;
+    fs::remove_dir_all(&unpacked).context("unpacked")?;
+    Ok(release)
+}
+
+/// The kernel and its release, which is in its name or its directory's, depending on who made the package.
+fn find(unpacked: &Path) -> Result<Option<(PathBuf, String)>> {
+    for (directory, before, after) in [("boot", "vmlinuz-", ""), ("usr/lib/modules", "", "vmlinuz")]
+    {
+        let directory = unpacked.join(directory);
+        if !directory.is_dir() {
+            continue;
+        }
+        for entry in directory.read_dir().context("unpacked")? {
+            let name = entry?.file_name();
+            let release = name.to_str().and_then(|name| name.strip_prefix(before));
+            if let Some(release) = release {
+                let kernel = directory.join(&name);
+                let kernel = if after.is_empty() {
+                    kernel
+                } else {
+                    kernel.join(after)
+                };
+                return Ok(Some((kernel, release.to_owned())));
+            }
         }
     }
-    bail!("there is no kernel in it")
+    Ok(None)
 }
 
 #[cfg(test)]

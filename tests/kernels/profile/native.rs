@@ -115,8 +115,10 @@ pub fn rust(kernel: Kernel) {
 pub fn short_lived(kernel: Kernel) {
     check(kernel, "short-lived processes", "brief", |seen| {
         has_samples(&seen.profile, LEAST);
+        // The loader and the C library have names for few of their functions.
         holds(&seen.profile, "is named", 0.9, |sample| {
-            sample.frames.iter().all(is_named)
+            let mut own = sample.frames.iter();
+            own.all(|frame| is_named(frame) || !seen.profile.file(frame).ends_with("/brief"))
         });
         holds(&seen.profile, "burns below its functions", 0.7, |sample| {
             is_in(sample, &["main", "brief_work", "brief_burn"])

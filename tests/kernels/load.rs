@@ -24,8 +24,11 @@ pub fn check(kernel: Kernel) {
             &Machine::new(kernel),
             "run doctor ./profiler-agent doctor --json",
         );
-        let report: Value = serde_json::from_str(&output.text("doctor.out"))
-            .unwrap_or_else(|error| panic!("{kernel}: {error}: {output:?}"));
+        let report: Value =
+            serde_json::from_str(&output.text("doctor.out")).unwrap_or_else(|error| {
+                let said = output.text("doctor.err");
+                panic!("{kernel}: {error}: {said}\n{}", output.console)
+            });
         judge(kernel, &report)
     });
 }

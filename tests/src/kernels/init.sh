@@ -6,6 +6,8 @@ while read -r kind place options; do
     mkdir -p "$place"
     mount -t "$kind" -o "${options:-rw}" "$kind" "$place"
 done < /mounts
+# What the firmware wrote last has no end of line.
+echo
 # The console is for what leaves the guest from now on.
 dmesg -n 1
 

@@ -22,6 +22,7 @@ pub fn check(kernel: Kernel) {
     results::check(kernel, "load", || {
         let output = Guest::new(kernel.cpu).run(
             &Machine::new(kernel),
+            "load",
             "run doctor ./profiler-agent doctor --json",
         );
         let report: Value =

@@ -1,6 +1,6 @@
 # Records the whole guest while one program after the other works. What is put in front of this says which they are:
 # `each_program` calls what it is given for each with its name and arguments, for $SECONDS_EACH seconds.
-./profiler-agent record -d 3000 -F 997 -o /tmp/profile.pb.gz 2> /tmp/record.err &
+PROFILER_LOG=debug ./profiler-agent record -d 3000 -F 997 -o /tmp/profile.pb.gz 2> /tmp/record.err &
 agent=$!
 # Two perf events a CPU, when it samples.
 until [ "$(ls -l "/proc/$agent/fd" | grep -c perf_event)" -ge 2 ]; do

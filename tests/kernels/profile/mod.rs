@@ -119,7 +119,7 @@ fn record(kernel: Kernel) -> Recording {
         program.put(&mut guest);
     }
     script += include_str!("guest.sh");
-    let output = guest.run(&Machine::new(kernel), &script);
+    let output = guest.run(&Machine::new(kernel), "profile", &script);
     let log = output.text("record.err");
     println!("{kernel}: {log}");
     assert_eq!(output.text("record.status").trim(), "0", "{log}");

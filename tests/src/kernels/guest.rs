@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -88,13 +89,14 @@ impl Guest {
             .push((kind.to_owned(), place_and_options.to_owned()));
     }
 
-    /// Boots a kernel, runs a script and returns what left the guest.
+    /// Boots a kernel, runs a script and returns what left the guest; by the name of what it is for, that is also kept
+    /// in `target/kernels/SERIES-CPU`, to be looked at.
     ///
     /// # Panics
     ///
     /// When the guest does not come to its end.
     #[must_use]
-    pub fn run(mut self, machine: &Machine, script: &str) -> Output {
+    pub fn run(mut self, machine: &Machine, name: &str, script: &str) -> Output {
         let mut mounts = String::new();
         for (kind, place) in &self.mounts {
             let _infallible = writeln!(mounts, "{kind} {place}");
@@ -102,7 +104,9 @@ impl Guest {
         self.archive.directory("dev");
         self.archive.file("mounts", mounts.as_bytes());
         self.archive.file("script", script.as_bytes());
-        machine.run(&self.archive.finish())
+        let output = machine.run(&self.archive.finish());
+        keep(&machine.kernel.directory().join(name), &output);
+        output
     }
 
     /// Libraries by name, and theirs: the loader looks in `/lib`.
@@ -133,6 +137,16 @@ impl Guest {
         let name = place.to_str().expect("paths of libraries are text");
         self.archive.copy(name, file);
     }
+}
+
+fn keep(directory: &Path, output: &Output) {
+    let written = fs::create_dir_all(directory).and_then(|()| {
+        for (name, content) in &output.files {
+            fs::write(directory.join(name), content)?;
+        }
+        fs::write(directory.join("console"), &output.console)
+    });
+    written.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
 }
 
 fn busybox(cpu: Cpu) -> PathBuf {

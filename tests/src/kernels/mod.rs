@@ -108,7 +108,7 @@ impl Kernel {
             .unwrap_or_else(|error| panic!("{}: {error}: {TO_PREPARE}", file.display()))
     }
 
-    fn directory(self) -> PathBuf {
+    pub(crate) fn directory(self) -> PathBuf {
         directory().join(format!("{}-{}", self.series, self.cpu))
     }
 }

@@ -46,8 +46,14 @@ pub fn c_library(name: &str, variant: &str, flags: &[&str]) -> PathBuf {
 /// A C++ program with its own flags; `stripped` is for libraries in the middle of stacks.
 #[must_use]
 pub fn cpp(name: &str, variant: &str, flags: &[&str]) -> PathBuf {
+    cpp_with(name, variant, "g++", flags)
+}
+
+/// A C++ program with its own compiler and flags; `variant` names the result.
+#[must_use]
+pub fn cpp_with(name: &str, variant: &str, compiler: &str, flags: &[&str]) -> PathBuf {
     let source = sources().join("cpp").join(format!("{name}.cpp"));
-    let mut command = Command::new("g++");
+    let mut command = Command::new(compiler);
     command.args(FLAGS).arg(&source).args(flags);
     build(variant, &mut command, &sources().join("cpp"))
 }
@@ -85,13 +91,20 @@ pub fn go() -> PathBuf {
 /// The Go program whose goroutines label their work, built by a version of Go.
 #[must_use]
 pub fn go_labels(toolchain: &Toolchain) -> PathBuf {
+    go_labels_for(toolchain, "amd64")
+}
+
+/// The same for a CPU, by Go's name of it.
+#[must_use]
+pub fn go_labels_for(toolchain: &Toolchain, architecture: &str) -> PathBuf {
     let directory = sources().join("go-labels");
     let mut command = toolchain.command();
     command
         .args(["build", "-buildvcs=false", "-trimpath"])
+        .env("GOARCH", architecture)
         .current_dir(&directory);
     build(
-        &format!("go-labels-{}", toolchain.version),
+        &format!("go-labels-{}-{architecture}", toolchain.version),
         &mut command,
         &directory,
     )

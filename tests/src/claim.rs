@@ -100,12 +100,17 @@ pub fn holds_function(sample: &Sample, function: &str) -> bool {
 
 /// The shares of CPU time are those that the workload counted itself.
 pub fn has_shares(profile: &Profile, truth: &Truth) {
+    has_shares_in(profile, truth, 1000, TOLERANCE);
+}
+
+/// The same in at least so many samples, whose shares may differ so far from the truth.
+pub fn has_shares_in(profile: &Profile, truth: &Truth, least: i64, tolerance: f64) {
     assert!(!truth.shares.is_empty(), "the workload counted nothing");
-    has_samples(profile, 1000);
+    has_samples(profile, least);
     for (function, share) in &truth.shares {
         let measured = profile.share(|sample| holds_function(sample, function));
         assert!(
-            (measured - share).abs() <= TOLERANCE,
+            (measured - share).abs() <= tolerance,
             "{function}: {:.1} % of {} samples, {:.1} % of the CPU time\n{}",
             measured * 100.0,
             profile.count(),

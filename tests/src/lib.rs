@@ -4,7 +4,7 @@
 //! runs the agent as a daemon, [`receiver`] keeps what it sends, [`authority`] signs certificates, [`peer`] are the
 //! programs of others that it works with; [`measure`] tells
 //! what either costs. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
-//! and has them say what their runtime knows.
+//! and has them say what their runtime knows. [`kernels`] boots other kernels.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -17,6 +17,7 @@ pub mod claim;
 pub mod daemon;
 pub mod debug_info;
 pub mod go;
+pub mod kernels;
 pub mod manifest;
 pub mod measure;
 pub mod peer;

@@ -64,7 +64,7 @@ impl Workload {
         }
         let status = self.child.wait().expect("the workload can be waited for");
         assert!(status.success(), "the workload failed: {status}");
-        Truth::new(&lines)
+        Truth::new(lines.iter().map(String::as_str))
     }
 
     fn process(&self) -> Pid {
@@ -99,7 +99,18 @@ pub struct Truth {
 }
 
 impl Truth {
-    fn new(lines: &[String]) -> Self {
+    /// Reads what a workload printed, from its start on.
+    ///
+    /// # Panics
+    ///
+    /// When it is something else.
+    #[must_use]
+    pub fn parse(output: &str) -> Self {
+        let lines = output.lines().filter(|line| *line != "ready");
+        Self::new(lines)
+    }
+
+    fn new<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut truth = Self::default();
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();

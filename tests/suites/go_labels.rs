@@ -1,94 +1,18 @@
 //! Labels of goroutines: every sample has those of the code that it hit, and of no other.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use profiler_tests::agent::{record_process, show};
 use profiler_tests::build;
 use profiler_tests::claim::{has_samples, holds_function};
+use profiler_tests::go::labels::{Burner, MAX_LABELS, burners, labels_of};
 use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
-use profiler_tests::pprof::{Profile, Sample};
+use profiler_tests::pprof::Profile;
 use profiler_tests::workload::{Truth, Workload};
 
 /// How far the share of a label may be from the CPU time that was spent under it.
 const TOLERANCE: f64 = 0.02;
-/// What is kept of a key and of a value, and how many of them.
-const MAX_KEY: usize = 64;
-const MAX_VALUE: usize = 256;
-const MAX_LABELS: usize = 16;
-
-/// A function of the workload and the labels that it runs under.
-struct Burner {
-    function: &'static str,
-    labels: BTreeMap<String, String>,
-}
-
-fn burner(function: &'static str, labels: &[(&str, &str)]) -> Burner {
-    let labels = labels
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    Burner {
-        function,
-        labels: labels.collect(),
-    }
-}
-
-/// All but `burnMany`, whose labels are more than are read.
-fn burners() -> Vec<Burner> {
-    let (key, value) = ("k".repeat(MAX_KEY), "v".repeat(MAX_VALUE));
-    let traced = [
-        ("trace_id", "0123456789abcdef0123456789abcdef"),
-        ("span_id", "0011223344556677"),
-    ];
-    let other = [
-        ("trace_id", "fedcba9876543210fedcba9876543210"),
-        ("span_id", "8899aabbccddeeff"),
-    ];
-    vec![
-        burner("main.burnCart", &[("endpoint", "/cart")]),
-        burner("main.burnSearch", &[("endpoint", "/search")]),
-        burner("main.burnPlain", &[]),
-        burner(
-            "main.burnParse",
-            &[("phase", "parse"), ("request", "changing")],
-        ),
-        burner(
-            "main.burnRender",
-            &[("phase", "render"), ("request", "changing")],
-        ),
-        burner(
-            "main.burnInner",
-            &[
-                ("phase", "render"),
-                ("request", "changing"),
-                ("depth", "inner"),
-            ],
-        ),
-        burner("main.burnLong", &[(&key, &value)]),
-        burner("main.burnTraced", &traced),
-        burner("main.burnOther", &other),
-    ]
-}
-
-/// Is this label one of the workload's, and not one of the agent's own?
-fn is_of_workload(key: &str) -> bool {
-    [
-        "endpoint", "phase", "request", "depth", "trace_id", "span_id",
-    ]
-    .contains(&key)
-        || key.starts_with("key")
-        || key.starts_with("kkk")
-}
-
-fn labels_of(sample: &Sample) -> BTreeMap<String, String> {
-    let labels = sample.labels.iter();
-    labels
-        .filter(|(key, _)| is_of_workload(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
 fn record(program: &Path) -> (Profile, Truth) {
     let workload = Workload::start(&mut Command::new(program));
     let recording = record_process(workload.pid(), 5.0);

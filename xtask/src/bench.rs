@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{prerequisite, step, workspace};
+use crate::prerequisite::{self, Wanted};
+use crate::{step, workspace};
 
 /// What to measure.
 #[derive(Args)]
@@ -31,7 +32,7 @@ const LABEL_SECONDS: &str = "60";
 /// Runs the benchmarks of `profiler-agent/benches` and the measurements among its tests, then
 /// measures the agent in release.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    prerequisite::ensure()?;
+    prerequisite::ensure(Wanted::All)?;
     let cargo = || {
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(workspace());

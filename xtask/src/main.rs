@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod generate;
+mod kernels;
 mod prerequisite;
 mod run;
 mod step;

@@ -17,21 +17,44 @@ struct Prerequisite {
     probe: &'static str,
     /// The Debian package that has it.
     package: &'static str,
+    /// Is it needed to boot other kernels?
+    for_guests: bool,
 }
 
 const fn need(probe: &'static str, package: &'static str) -> Prerequisite {
-    Prerequisite { probe, package }
+    Prerequisite {
+        probe,
+        package,
+        for_guests: false,
+    }
+}
+
+const fn guests_need(probe: &'static str, package: &'static str) -> Prerequisite {
+    Prerequisite {
+        probe,
+        package,
+        for_guests: true,
+    }
+}
+
+/// Whose prerequisites are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Those of every check.
+    All,
+    /// Those of guests that other kernels are booted in.
+    Guests,
 }
 
 const PREREQUISITES: &[Prerequisite] = &[
-    need("gcc", "gcc"),
-    need("g++", "g++"),
-    need("musl-gcc", "musl-tools"),
+    guests_need("gcc", "gcc"),
+    guests_need("g++", "g++"),
+    guests_need("musl-gcc", "musl-tools"),
     need("addr2line", "binutils"),
     need("nm", "binutils"),
     need("objcopy", "binutils"),
     need("objdump", "binutils"),
-    need("readelf", "binutils"),
+    guests_need("readelf", "binutils"),
     need("strip", "binutils"),
     need("xz", "xz-utils"),
     need("dwz", "dwz"),
@@ -46,33 +69,38 @@ const PREREQUISITES: &[Prerequisite] = &[
         "python3-prometheus-client",
     ),
     // Fetches the Go toolchains whose programs the line table is read of.
-    need("pip", "python3-pip"),
+    guests_need("pip", "python3-pip"),
     need("node", "nodejs"),
-    need("go", "golang-go"),
+    guests_need("go", "golang-go"),
     need("perf", "linux-perf"),
     need("chromium", "chromium"),
     need("mount", "mount"),
     need("umount", "mount"),
     need("unshare", "util-linux"),
     need("setpriv", "util-linux"),
-    need("/usr/bin/busybox", "busybox-static"),
+    guests_need("/usr/bin/busybox", "busybox-static"),
     need("bpftool", "bpftool"),
     need("openssl", "openssl"),
     need("zstd", "zstd"),
-    // The eBPF side and the check for aarch64 rebuild the standard library.
-    need("/usr/bin/rustc", "rustc-web"),
-    need("/usr/bin/cargo", "cargo-web"),
+    // The eBPF side rebuilds the standard library.
+    guests_need("/usr/bin/rustc", "rustc-web"),
+    guests_need("/usr/bin/cargo", "cargo-web"),
     need("/usr/lib/rustlib/src/rust", "rust-web-src"),
-    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
-    need(
+    // What runs on other kernels and the other CPU.
+    guests_need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    guests_need("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"),
+    guests_need(
         "/usr/aarch64-linux-gnu/include/stdio.h",
         "libc6-dev-arm64-cross",
     ),
+    guests_need("qemu-system-x86_64", "qemu-system-x86"),
+    guests_need("qemu-system-aarch64", "qemu-system-arm"),
+    need("cpio", "cpio"),
 ];
 
-/// Sees to it that everything is there.
-pub(crate) fn ensure() -> Result<()> {
-    let packages = missing();
+/// Sees to it that what is wanted is there.
+pub(crate) fn ensure(wanted: Wanted) -> Result<()> {
+    let packages = missing(wanted);
     if packages.is_empty() {
         return Ok(());
     }
@@ -92,7 +120,7 @@ pub(crate) fn ensure() -> Result<()> {
     let mut install = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
     install.extend(&packages);
     apt(&install)?;
-    let missing = missing();
+    let missing = missing(wanted);
     if !missing.is_empty() {
         bail!(
             "still missing after the installation: {}",
@@ -112,9 +140,10 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(effective == Some("0"))
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(wanted: Wanted) -> Vec<&'static str> {
     let mut packages: Vec<&str> = PREREQUISITES
         .iter()
+        .filter(|need| wanted == Wanted::All || need.for_guests)
         .filter(|need| !present(need.probe))
         .map(|need| need.package)
         .collect();

@@ -1,6 +1,5 @@
 //! Every check and every test, in the order in which they are cheap.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -8,8 +7,10 @@ use std::thread;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::kernels::{self, Cpu, Selection};
+use crate::prerequisite::{self, Wanted};
 use crate::step::{self, Steps};
-use crate::{build_ebpf, prerequisite, tidy, workspace};
+use crate::{build_ebpf, tidy, workspace};
 
 /// What to run.
 #[derive(Args)]
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     /// stored, not only the newest version (about half an hour more when nothing is built yet).
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    kernels: Selection,
 }
 
 /// A step of the run.
@@ -40,8 +43,10 @@ enum Step {
     Ebpf,
     /// Unit tests of all crates.
     Unit,
-    /// The agent compiles for aarch64.
-    Aarch64,
+    /// The agent, cross-built, and the workload in Rust for arm64.
+    Arm64,
+    /// The agent's programs, and the agent, on other kernels and both CPUs.
+    Kernels,
     /// The real agent over real programs.
     Suites,
 }
@@ -62,6 +67,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok(builds) => steps.join(builds),
         Err(_) => steps.check("builds", || bail!("panicked")),
     }
+    if options.wants(Step::Kernels) {
+        steps.tests("kernels", &mut options.kernels.tests(tests_of_agent()));
+    }
     if options.wants(Step::Suites) {
         let mut all = suites(&[]);
         if options.full {
@@ -77,6 +85,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 impl Options {
     fn wants(&self, step: Step) -> bool {
+        if self.kernels.kernels {
+            return step == Step::Kernels;
+        }
         self.only.is_empty() || self.only.contains(&step)
     }
 
@@ -97,15 +108,18 @@ impl Options {
                 step::run(clippy.args(targets).args(["--", "-Dwarnings"]))
             };
             steps.check("lint", || clippy(&["--all-targets"]));
-            steps.check("lint of the suites", || clippy(&["--test", "suites"]));
+            steps.check("lint of the suites", || {
+                clippy(&["--test", "suites", "--test", "kernels"])
+            });
         }
         // Without a word if whoever installs has panicked: that fails by itself.
         let _told = is_installed.recv();
         if self.wants(Step::Unit) {
             steps.tests("unit tests", tests().arg("--no-fail-fast"));
         }
-        if self.wants(Step::Suites) {
-            let build = || step::run(tests().args(["--test", "suites", "--no-run"]));
+        if self.wants(Step::Suites) || self.wants(Step::Kernels) {
+            let programs = ["--test", "suites", "--test", "kernels", "--no-run"];
+            let build = || step::run(tests().args(programs));
             steps.check("build of the suites", build);
         }
         steps
@@ -113,25 +127,50 @@ impl Options {
 
     fn builds(&self, installed: &Sender<()>) -> Steps {
         let mut steps = Steps::default();
-        steps.check("prerequisites", prerequisite::ensure);
+        let wanted = if self.kernels.kernels {
+            Wanted::Guests
+        } else {
+            Wanted::All
+        };
+        steps.check("prerequisites", || prerequisite::ensure(wanted));
         // Nobody waits for it if there is nothing to check.
         let _told = installed.send(());
-        if self.wants(Step::Ebpf) {
-            steps.check("eBPF objects", || build_ebpf::run(true));
-        }
-        if self.wants(Step::Suites) || self.with_peers {
-            let arguments = [
-                "build",
-                "--profile",
-                "suites",
-                "--package",
-                "profiler-agent",
-                "--locked",
-            ];
-            steps.check("build of the agent", || step::run(cargo().args(arguments)));
-        }
-        if self.wants(Step::Aarch64) {
-            steps.check("aarch64", || step::run(&mut check_aarch64()));
+        thread::scope(|scope| {
+            // It waits for mirrors most of the time.
+            let fetched = scope.spawn(|| self.fetches());
+            if self.wants(Step::Ebpf) {
+                steps.check("eBPF objects", || build_ebpf::run(true));
+            }
+            let kernels = self.wants(Step::Kernels);
+            if self.wants(Step::Suites)
+                || self.with_peers
+                || (kernels && self.kernels.has(Cpu::X86_64))
+            {
+                let arguments = [
+                    "build",
+                    "--profile",
+                    "suites",
+                    "--package",
+                    "profiler-agent",
+                    "--locked",
+                ];
+                steps.check("build of the agent", || step::run(cargo().args(arguments)));
+            }
+            match fetched.join() {
+                Ok(fetched) => steps.join(fetched),
+                Err(_) => steps.check("fetching of kernels", || bail!("panicked")),
+            }
+            if self.wants(Step::Arm64) || (kernels && self.kernels.has(Cpu::Arm64)) {
+                steps.check("build for arm64", kernels::build_for_arm64);
+            }
+        });
+        steps
+    }
+
+    fn fetches(&self) -> Steps {
+        let mut steps = Steps::default();
+        if self.wants(Step::Kernels) {
+            steps.check("fetching of kernels", || self.kernels.fetch());
         }
         steps
     }
@@ -139,14 +178,10 @@ impl Options {
 
 /// The suites, one test at a time: each profiles programs whose share of the processor it knows.
 fn suites(arguments: &[&str]) -> Command {
-    let mut suites = tests();
+    let mut suites = tests_of_agent();
     suites
         .args(["--test", "suites", "--", "--test-threads=1"])
-        .args(arguments)
-        .env(
-            "PROFILER_AGENT",
-            workspace().join("target/suites/profiler-agent"),
-        );
+        .args(arguments);
     suites
 }
 
@@ -160,56 +195,18 @@ fn tests() -> Command {
     tests
 }
 
+/// Tests of the agent that was built for them.
+fn tests_of_agent() -> Command {
+    let mut tests = tests();
+    tests.env(
+        "PROFILER_AGENT",
+        workspace().join("target/suites/profiler-agent"),
+    );
+    tests
+}
+
 fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(workspace());
     command
-}
-
-/// The standard library for aarch64 comes from rustup where it could be fetched; else it is built
-/// from Debian's sources by the compiler that they belong to.
-fn check_aarch64() -> Command {
-    const TARGET: &str = "aarch64-unknown-linux-gnu";
-    let arguments = [
-        "check",
-        "--package",
-        "profiler-agent",
-        "--locked",
-        "--target",
-        TARGET,
-    ];
-    let mut command = if sysroot_has(TARGET) {
-        cargo()
-    } else {
-        let mut command = Command::new("/usr/bin/cargo");
-        command
-            .arg("-Zbuild-std=std,panic_abort")
-            .current_dir(workspace())
-            .env("RUSTC", "/usr/bin/rustc")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("CARGO");
-        command
-    };
-    command
-        .args(arguments)
-        // Not to wait for what is built for this machine.
-        .env("CARGO_TARGET_DIR", workspace().join("target/aarch64"))
-        .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
-            "aarch64-linux-gnu-gcc",
-        );
-    command
-}
-
-fn sysroot_has(target: &str) -> bool {
-    let mut rustc = Command::new("rustc");
-    let sysroot = step::output(rustc.args(["--print", "sysroot"]).current_dir(workspace()));
-    sysroot.is_ok_and(|sysroot| {
-        Path::new(sysroot.trim())
-            .join("lib/rustlib")
-            .join(target)
-            .is_dir()
-    })
 }

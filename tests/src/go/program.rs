@@ -78,6 +78,12 @@ pub fn build_stacks(toolchain: &Toolchain, variant: Variant) -> PathBuf {
     build_from("go-stacks", toolchain, variant)
 }
 
+/// The same without C, for a CPU by Go's name of it.
+#[must_use]
+pub fn build_stacks_for(toolchain: &Toolchain, architecture: &str) -> PathBuf {
+    build_for("go-stacks", toolchain, architecture)
+}
+
 fn build_from(source: &str, toolchain: &Toolchain, variant: Variant) -> PathBuf {
     let directory = sources().join(source);
     let mut command = toolchain.command();
@@ -97,14 +103,18 @@ fn build_from(source: &str, toolchain: &Toolchain, variant: Variant) -> PathBuf 
 /// The program for arm64; it cannot be run here.
 #[must_use]
 pub fn build_for_arm64(toolchain: &Toolchain) -> PathBuf {
-    let directory = sources().join("go-truth");
+    build_for("go-truth", toolchain, "arm64")
+}
+
+fn build_for(source: &str, toolchain: &Toolchain, architecture: &str) -> PathBuf {
+    let directory = sources().join(source);
     let mut command = toolchain.command();
     command
         .args(["build", "-buildvcs=false"])
         .env("CGO_ENABLED", "0")
-        .env("GOARCH", "arm64")
+        .env("GOARCH", architecture)
         .current_dir(&directory);
-    let name = format!("go-truth-{}-arm64", toolchain.version);
+    let name = format!("{source}-{}-{architecture}", toolchain.version);
     build::build(&name, &mut command, &directory)
 }
 

@@ -1,0 +1,62 @@
+//! Programs in Go.
+
+use profiler_tests::claim::{has_chain_in, has_samples, holds, holds_function, passes};
+use profiler_tests::go::labels::{self, labels_of};
+use profiler_tests::kernels::Kernel;
+
+use super::check;
+
+/// Where stacks of Go start.
+const ROOTS: [&str; 5] = [
+    "runtime.goexit",
+    "runtime.mstart",
+    "runtime.rt0_go",
+    "runtime.mcall",
+    "runtime.morestack",
+];
+/// Samples of a program at least: it shares its CPU with the agent.
+const LEAST: i64 = 300;
+
+/// Goroutines, their system stacks, and stacks that grow.
+pub fn stacks(kernel: Kernel) {
+    check(kernel, "Go stacks", "go-stacks", |seen| {
+        has_samples(&seen.profile, LEAST);
+        holds(&seen.profile, "reaches a root", 0.995, |sample| {
+            let first = sample.frames.first();
+            first.is_some_and(|frame| ROOTS.contains(&frame.function.as_str()))
+        });
+        let with = |function: &str| {
+            let profile = seen.profile.clone();
+            profile.only(|sample| holds_function(sample, function))
+        };
+        let spinning = with("stacks/leaf.Spin");
+        has_samples(&spinning, 50);
+        let chain = ["main.chainA", "main.chainB", "main.chainC"];
+        has_chain_in(&spinning, &chain, 0.99);
+        // A stack that is too large is copied, too.
+        let growing =
+            with("runtime.copystack").only(|sample| !holds_function(sample, "runtime.shrinkstack"));
+        has_samples(&growing, 5);
+        holds(&growing, "is called by whom needs it", 0.99, |sample| {
+            passes(
+                sample,
+                &["main.grow.func1", "main.deepen", "runtime.newstack"],
+            )
+        });
+    });
+}
+
+/// Labels, and the trace and span of a request.
+pub fn labels(kernel: Kernel) {
+    check(kernel, "Go labels", "go-labels", |seen| {
+        has_samples(&seen.profile, LEAST);
+        for burner in labels::burners() {
+            let profile = seen.profile.clone();
+            let inside = profile.only(|sample| holds_function(sample, burner.function));
+            has_samples(&inside, 5);
+            holds(&inside, burner.function, 1.0, |sample| {
+                labels_of(sample) == burner.labels
+            });
+        }
+    });
+}

@@ -1,0 +1,132 @@
+//! Real programs, profiled in a guest and judged here: all of them in one recording of the whole guest, so that the
+//! agent starts once a kernel. Each check looks at the samples of one program.
+
+mod go;
+mod native;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use profiler_tests::kernels::guest::Guest;
+use profiler_tests::kernels::protocol::Output;
+use profiler_tests::kernels::qemu::Machine;
+use profiler_tests::kernels::{Kernel, results, workloads};
+use profiler_tests::pprof::{Profile, Sample};
+use profiler_tests::workload::Truth;
+use serde_json::json;
+
+pub use go::{labels, stacks as go_stacks};
+pub use native::{
+    chain, chain_framed, chain_plain, chain_static, exceptions, recursion, rust, short_lived,
+    signal_handler,
+};
+
+/// How long each program works, in seconds of the guest.
+const SECONDS_EACH: u32 = 2;
+
+/// How much of a program's samples may be of the time until the agent knows its files.
+const MOST_PENDING: f64 = 0.15;
+
+/// What was seen of a program, and what was true.
+pub struct Seen {
+    /// Its samples.
+    pub profile: Profile,
+    /// What it said of itself.
+    pub truth: Truth,
+}
+
+/// A recording of a kernel's guest.
+struct Recording {
+    profile: Profile,
+    output: Output,
+}
+
+/// Runs a check of what one program's samples are.
+fn check(kernel: Kernel, name: &str, program: &str, judge: impl FnOnce(&Seen)) {
+    results::check(kernel, name, || {
+        let recording = recording(kernel);
+        let recording = match &*recording {
+            Ok(recording) => recording,
+            Err(error) => panic!("{kernel} was not profiled: {error}"),
+        };
+        let profile = recording.profile.clone();
+        let profile = profile.only(|sample| sample.label("comm") == program);
+        let seen = Seen {
+            profile: steady(&profile),
+            truth: Truth::parse(&recording.output.text(&format!("{program}.truth"))),
+        };
+        println!("{kernel}: {program}: {} samples", seen.profile.count());
+        judge(&seen);
+        json!({ "samples": seen.profile.count() })
+    });
+}
+
+/// The samples of a program at work: not of how it starts, and not of the time until the agent knows its files. An
+/// emulated CPU takes long for both.
+fn steady(profile: &Profile) -> Profile {
+    let is_pending = |sample: &Sample| {
+        let first = sample.frames.first();
+        first.is_some_and(|frame| frame.function == "[unwind: table_pending]")
+    };
+    let pending = profile.share(is_pending);
+    assert!(
+        pending < MOST_PENDING,
+        "{:.1} % of {} samples are of the time without tables",
+        pending * 100.0,
+        profile.count()
+    );
+    let starts = |sample: &Sample| {
+        sample.frames.iter().any(|frame| {
+            profile.file(frame).contains("/ld-linux") || frame.function.contains("execve")
+        })
+    };
+    profile
+        .clone()
+        .only(|sample| !is_pending(sample) && !starts(sample))
+}
+
+type Outcome = Arc<Result<Recording, String>>;
+
+/// The recording of a kernel's guest, made for whoever asks first.
+fn recording(kernel: Kernel) -> Outcome {
+    static RECORDINGS: Mutex<BTreeMap<Kernel, Arc<OnceLock<Outcome>>>> =
+        Mutex::new(BTreeMap::new());
+    let place = {
+        let mut recordings = RECORDINGS.lock().expect("nobody panics with it");
+        Arc::clone(recordings.entry(kernel).or_default())
+    };
+    let outcome = place.get_or_init(|| {
+        let made = panic::catch_unwind(AssertUnwindSafe(|| record(kernel)));
+        Arc::new(made.map_err(|reason| {
+            let text = reason.downcast_ref::<String>().cloned();
+            text.unwrap_or_else(|| "no reason was given".to_owned())
+        }))
+    });
+    Arc::clone(outcome)
+}
+
+fn record(kernel: Kernel) -> Recording {
+    let mut guest = Guest::new(kernel.cpu);
+    let mut script = format!("SECONDS_EACH={SECONDS_EACH}\neach_program() {{\n");
+    for program in workloads::all(kernel.cpu) {
+        program.put(&mut guest);
+        let _infallible = writeln!(script, "    $1 {} '{}'", program.name, program.arguments);
+    }
+    script += "}\n";
+    for program in workloads::swarm(kernel.cpu) {
+        program.put(&mut guest);
+    }
+    script += include_str!("guest.sh");
+    let output = guest.run(&Machine::new(kernel), "profile", &script);
+    let log = output.text("record.err");
+    println!("{kernel}: {log}");
+    assert_eq!(output.text("record.status").trim(), "0", "{log}");
+    let saved = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(saved.path(), &output.files["profile.pb.gz"]).expect("there is room for it");
+    Recording {
+        profile: Profile::read(saved.path()),
+        output,
+    }
+}

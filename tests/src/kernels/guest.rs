@@ -1,0 +1,181 @@
+//! A guest: its files, its mounts, and the script that it runs.
+//!
+//! A script is for busybox's shell and has two functions more (`init.sh`): `keep NAME FILE` lets a file leave the
+//! guest, `run NAME COMMAND..` runs a command and lets `NAME.out`, `NAME.err` and `NAME.status` leave. Programs are
+//! in its working directory.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Cpu;
+use super::initramfs::Archive;
+use super::protocol::Output;
+use super::qemu::Machine;
+use crate::agent::{log, run};
+
+/// Where programs lie in a guest.
+const PROGRAMS: &str = "work";
+/// Kinds of file systems and where they are mounted, in this order.
+const MOUNTS: &[[&str; 2]] = &[
+    ["proc", "/proc"],
+    ["sysfs", "/sys"],
+    ["devtmpfs", "/dev"],
+    ["tmpfs", "/tmp"],
+    ["tracefs", "/sys/kernel/tracing"],
+    ["bpf", "/sys/fs/bpf"],
+    ["cgroup2", "/sys/fs/cgroup"],
+];
+/// Libraries of the cross compiler.
+const LIBRARIES_FOR_ARM64: &str = "/usr/aarch64-linux-gnu/lib";
+
+/// A guest that is being put together.
+#[derive(Debug)]
+pub struct Guest {
+    cpu: Cpu,
+    archive: Archive,
+    mounts: Vec<(String, String)>,
+}
+
+impl Guest {
+    /// A guest with a shell and the agent.
+    #[must_use]
+    pub fn new(cpu: Cpu) -> Self {
+        let mut guest = Self {
+            cpu,
+            archive: Archive::default(),
+            mounts: MOUNTS
+                .iter()
+                .map(|mount| mount.map(str::to_owned).into())
+                .collect(),
+        };
+        guest.archive.copy("bin/busybox", &busybox(cpu));
+        guest
+            .archive
+            .file("init", include_str!("init.sh").as_bytes());
+        guest.program("profiler-agent", &cpu.agent());
+        guest
+    }
+
+    /// The CPU of its programs.
+    #[must_use]
+    pub const fn cpu(&self) -> Cpu {
+        self.cpu
+    }
+
+    /// Adds a program, with the libraries that it needs.
+    pub fn program(&mut self, name: &str, file: &Path) {
+        self.archive.copy(&format!("{PROGRAMS}/{name}"), file);
+        match self.cpu {
+            Cpu::X86_64 => {
+                for library in libraries(file) {
+                    self.library(&library, &library);
+                }
+            }
+            Cpu::Arm64 => self.needed(file),
+        }
+    }
+
+    /// Mounts nothing of a kind.
+    pub fn without(&mut self, kind: &str) {
+        self.mounts.retain(|(mounted, _)| mounted != kind);
+    }
+
+    /// Mounts something more; options of the mount follow the place.
+    pub fn mount(&mut self, kind: &str, place_and_options: &str) {
+        self.mounts
+            .push((kind.to_owned(), place_and_options.to_owned()));
+    }
+
+    /// Boots a kernel, runs a script and returns what left the guest; by the name of what it is for, that is also kept
+    /// in `target/kernels/SERIES-CPU`, to be looked at.
+    ///
+    /// # Panics
+    ///
+    /// When the guest does not come to its end.
+    #[must_use]
+    pub fn run(mut self, machine: &Machine, name: &str, script: &str) -> Output {
+        let mut mounts = String::new();
+        for (kind, place) in &self.mounts {
+            let _infallible = writeln!(mounts, "{kind} {place}");
+        }
+        self.archive.directory("dev");
+        self.archive.file("mounts", mounts.as_bytes());
+        self.archive.file("script", script.as_bytes());
+        let output = machine.run(&self.archive.finish());
+        keep(&machine.kernel.directory().join(name), &output);
+        output
+    }
+
+    /// Libraries by name, and theirs: the loader looks in `/lib`.
+    fn needed(&mut self, file: &Path) {
+        let names = needed(file);
+        if !names.is_empty() {
+            self.for_arm64("ld-linux-aarch64.so.1");
+        }
+        for name in names {
+            self.for_arm64(&name);
+        }
+    }
+
+    fn for_arm64(&mut self, name: &str) {
+        if self.archive.contains(&format!("lib/{name}")) {
+            return;
+        }
+        let file = Path::new(LIBRARIES_FOR_ARM64).join(name);
+        // The workloads' own lie beside them.
+        if file.is_file() {
+            self.archive.copy(&format!("lib/{name}"), &file);
+            self.needed(&file);
+        }
+    }
+
+    fn library(&mut self, place: &Path, file: &Path) {
+        let place = place.strip_prefix("/").expect("a library has a whole path");
+        let name = place.to_str().expect("paths of libraries are text");
+        self.archive.copy(name, file);
+    }
+}
+
+fn keep(directory: &Path, output: &Output) {
+    let written = fs::create_dir_all(directory).and_then(|()| {
+        for (name, content) in &output.files {
+            fs::write(directory.join(name), content)?;
+        }
+        fs::write(directory.join("console"), &output.console)
+    });
+    written.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+}
+
+fn busybox(cpu: Cpu) -> PathBuf {
+    match cpu {
+        Cpu::X86_64 => "/usr/bin/busybox".into(),
+        Cpu::Arm64 => super::directory().join("busybox-arm64"),
+    }
+}
+
+/// The libraries that the loader would map, by this machine's own loader; none of a static program.
+fn libraries(program: &Path) -> BTreeSet<PathBuf> {
+    let output = run(Command::new("ldd").arg(program));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = text.split_whitespace();
+    words
+        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// The names of the libraries that a file asks for.
+fn needed(file: &Path) -> Vec<String> {
+    let output = run(Command::new("readelf")
+        .args(["--dynamic", "--wide"])
+        .arg(file));
+    assert!(output.status.success(), "{}", log(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().filter(|line| line.contains("(NEEDED)"));
+    lines
+        .filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned()))
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! Real kernels under QEMU: which there are ([`Kernel`]), what a guest has in its memory ([`initramfs`]), how it is
+//! run ([`qemu`]), the programs that it profiles ([`workloads`]), how its files leave it ([`protocol`]), and what came of it all ([`results`]).
+//!
+//! `cargo xtask test` fetches the kernels to `target/kernels/SERIES-CPU` and cross-builds the agent. Emulation counts
+//! instructions as time (`-icount`), so that a busy machine makes a guest slow and nothing else: many may run at once.
+
+pub mod guest;
+pub mod initramfs;
+pub mod protocol;
+pub mod qemu;
+pub mod results;
+pub mod workloads;
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::{agent, workspace};
+
+/// A CPU that the agent is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cpu {
+    /// Intel's and AMD's.
+    X86_64,
+    /// Arm's.
+    Arm64,
+}
+
+impl Cpu {
+    /// Its name in tests, results and documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The agent built for it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not built.
+    #[must_use]
+    pub fn agent(self) -> PathBuf {
+        let path = match self {
+            Self::X86_64 => agent::executable().to_path_buf(),
+            Self::Arm64 => std::env::var_os("PROFILER_AGENT_ARM64").map_or_else(
+                || {
+                    workspace()
+                        .join("target/aarch64/aarch64-unknown-linux-gnu/emulated/profiler-agent")
+                },
+                Into::into,
+            ),
+        };
+        assert!(
+            path.is_file(),
+            "{} is not there: {TO_PREPARE}",
+            path.display()
+        );
+        path
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+const TO_PREPARE: &str = "`cargo xtask test --kernels` fetches and builds what the guests need";
+
+/// A kernel on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kernel {
+    /// Its series, like `6.1`.
+    pub series: &'static str,
+    /// The CPU.
+    pub cpu: Cpu,
+}
+
+impl Kernel {
+    /// The kernel's image, to be booted.
+    ///
+    /// # Panics
+    ///
+    /// When it was not fetched.
+    #[must_use]
+    pub fn image(self) -> PathBuf {
+        let image = self.directory().join("vmlinuz");
+        assert!(
+            image.is_file(),
+            "{} is not there: {TO_PREPARE}",
+            image.display()
+        );
+        image
+    }
+
+    /// What `uname -r` says in it.
+    ///
+    /// # Panics
+    ///
+    /// When it was not fetched.
+    #[must_use]
+    pub fn release(self) -> String {
+        let file = self.directory().join("release");
+        fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}: {TO_PREPARE}", file.display()))
+    }
+
+    pub(crate) fn directory(self) -> PathBuf {
+        directory().join(format!("{}-{}", self.series, self.cpu))
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {} on {}", self.series, self.cpu)
+    }
+}
+
+/// Where kernels, and what came of booting them, are kept.
+#[must_use]
+pub fn directory() -> PathBuf {
+    workspace().join("target/kernels")
+}

@@ -1,0 +1,140 @@
+//! The workloads of the suites, built for the CPU of a guest.
+
+use std::path::PathBuf;
+
+use super::guest::Guest;
+use super::{Cpu, TO_PREPARE};
+use crate::build::{self, c_with, cpp_with, text};
+use crate::go::program::build_stacks_for;
+use crate::go::toolchain::{Toolchain, VERSIONS};
+use crate::workspace;
+
+/// A program in a guest. Samples are told apart by the name of their process: the file's, 15 letters at most.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in the guest.
+    pub name: &'static str,
+    /// What it is started with.
+    pub arguments: &'static str,
+    file: PathBuf,
+    /// A library of its own, which lies beside it.
+    library: Option<&'static str>,
+}
+
+/// Every program that a CPU's guests run one after the other.
+#[must_use]
+pub fn all(cpu: Cpu) -> Vec<Program> {
+    let c = |name: &str, variant: &str, flags: &[&str]| {
+        c_with(
+            name,
+            &format!("{cpu}-{variant}"),
+            compiler(cpu, "gcc"),
+            flags,
+        )
+    };
+    // What distributions build with.
+    let usual: &[&str] = match cpu {
+        Cpu::X86_64 => &["-pthread"],
+        Cpu::Arm64 => &["-pthread", "-mbranch-protection=standard"],
+    };
+    let framed = [usual, &["-fno-omit-frame-pointer"]].concat();
+    let newest = Toolchain::get(VERSIONS[VERSIONS.len() - 1]);
+    let mut programs = vec![
+        program("chain", "", c("split", "chain", usual)),
+        program("chain-framed", "", c("split", "chain-framed", &framed)),
+        program("recursion", "100", c("recursion", "recursion", usual)),
+        program("handler", "", c("handler", "handler", usual)),
+        objects(cpu),
+        program("rust", "", rust(cpu)),
+        program("go-stacks", "mixed", build_stacks_for(&newest, go(cpu))),
+        program("go-labels", "", build::go_labels_for(&newest, go(cpu))),
+    ];
+    programs.push(match cpu {
+        Cpu::X86_64 => {
+            let file = c_with("split", "x86_64-chain-static", "musl-gcc", &["-static"]);
+            program("chain-static", "", file)
+        }
+        Cpu::Arm64 => {
+            let flags = ["-mbranch-protection=none"];
+            program("chain-plain", "", c("split", "chain-plain", &flags))
+        }
+    });
+    programs
+}
+
+/// Starts others again and again.
+#[must_use]
+pub fn swarm(cpu: Cpu) -> [Program; 2] {
+    ["swarm", "brief"].map(|name| {
+        let file = c_with(name, &format!("{cpu}-{name}"), compiler(cpu, "gcc"), &[]);
+        program(name, "", file)
+    })
+}
+
+impl Program {
+    /// Puts the program into a guest.
+    pub fn put(&self, guest: &mut Guest) {
+        guest.program(self.name, &self.file);
+        if let Some(library) = self.library {
+            guest.program(library, &self.file.with_file_name(library));
+        }
+    }
+}
+
+fn program(name: &'static str, arguments: &'static str, file: PathBuf) -> Program {
+    Program {
+        name,
+        arguments,
+        file,
+        library: None,
+    }
+}
+
+fn compiler(cpu: Cpu, name: &'static str) -> &'static str {
+    match (cpu, name) {
+        (Cpu::X86_64, name) => name,
+        (Cpu::Arm64, "g++") => "aarch64-linux-gnu-g++",
+        (Cpu::Arm64, _) => "aarch64-linux-gnu-gcc",
+    }
+}
+
+/// The C++ program and the library in the middle of its stacks.
+fn objects(cpu: Cpu) -> Program {
+    let compiler = compiler(cpu, "g++");
+    let name = match cpu {
+        Cpu::X86_64 => "libmiddle-x86_64.so",
+        Cpu::Arm64 => "libmiddle-arm64.so",
+    };
+    let library = cpp_with("middle", name, compiler, &["-shared", "-fPIC", "-s"]);
+    let directory = library.parent().expect("a directory");
+    let linked = format!("-l:{name}");
+    let flags = ["-L", text(&directory), &linked, "-Wl,-rpath,$ORIGIN"];
+    let file = cpp_with("objects", &format!("{cpu}-objects"), compiler, &flags);
+    Program {
+        library: Some(name),
+        ..program("objects", "", file)
+    }
+}
+
+fn rust(cpu: Cpu) -> PathBuf {
+    match cpu {
+        Cpu::X86_64 => build::rust(),
+        Cpu::Arm64 => {
+            let path = "target/workloads/rust/aarch64-unknown-linux-gnu/release/workload";
+            let path = workspace().join(path);
+            assert!(
+                path.is_file(),
+                "{} is not there: {TO_PREPARE}",
+                path.display()
+            );
+            path
+        }
+    }
+}
+
+const fn go(cpu: Cpu) -> &'static str {
+    match cpu {
+        Cpu::X86_64 => "amd64",
+        Cpu::Arm64 => "arm64",
+    }
+}

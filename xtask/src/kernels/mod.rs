@@ -1,0 +1,224 @@
+//! The kernels that the agent is proved on: fetches them, builds for the other CPU, and names the tests to run.
+//!
+//! The tests themselves (`tests/kernels/`) boot what lies below `target/kernels`.
+
+mod apt;
+mod cross;
+mod image;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use crate::{step, workspace};
+use apt::Apt;
+use cross::Cross;
+
+/// Every series, oldest first.
+const SERIES: [&str; 6] = ["5.10", "6.1", "6.12", "6.18", "7.0", "7.3"];
+/// Those that every run boots; the others are asked for.
+const OF_EVERY_RUN: [&str; 4] = ["5.10", "6.1", "7.0", "7.3"];
+
+/// A CPU of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cpu {
+    /// Intel's and AMD's.
+    #[value(name = "x86_64")]
+    X86_64,
+    /// Arm's.
+    Arm64,
+}
+
+impl Cpu {
+    const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// Debian's name of it.
+    const fn debian(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+/// Which part of the matrix to run; what is not named is all of it.
+#[derive(Args)]
+pub(crate) struct Selection {
+    /// Boots every kernel on both CPUs for every check, and runs nothing else.
+    #[arg(long)]
+    pub(crate) kernels: bool,
+    /// Boots this kernel only.
+    #[arg(long, value_name = "SERIES", requires = "kernels", value_parser = PossibleValuesParser::new(SERIES))]
+    kernel: Vec<String>,
+    /// Boots on this CPU only.
+    #[arg(long, value_enum, value_name = "CPU", requires = "kernels")]
+    cpu: Vec<Cpu>,
+    /// Makes only checks whose names begin so: `load`, `profile`, `variant`, `fault`, or more of a name.
+    #[arg(long, value_name = "CHECK", requires = "kernels")]
+    check: Vec<String>,
+}
+
+impl Selection {
+    fn series(&self) -> Vec<&str> {
+        match (self.kernels, self.kernel.is_empty()) {
+            (false, _) => OF_EVERY_RUN.to_vec(),
+            (true, true) => SERIES.to_vec(),
+            (true, false) => self.kernel.iter().map(String::as_str).collect(),
+        }
+    }
+
+    fn cpus(&self) -> Vec<Cpu> {
+        if self.cpu.is_empty() {
+            Cpu::ALL.to_vec()
+        } else {
+            self.cpu.clone()
+        }
+    }
+
+    /// Is something of this CPU's to be run?
+    pub(crate) fn has(&self, cpu: Cpu) -> bool {
+        self.cpus().contains(&cpu)
+    }
+
+    /// Parts of the names of the tests to run; none for all.
+    fn filters(&self) -> Vec<String> {
+        if self.kernel.is_empty() && self.cpu.is_empty() && self.check.is_empty() {
+            return Vec::new();
+        }
+        let any = || vec![String::new()];
+        let kernels = if self.kernel.is_empty() {
+            any()
+        } else {
+            let module = |series: &String| format!("v{}", series.replace('.', "_"));
+            self.kernel.iter().map(module).collect()
+        };
+        let checks = if self.check.is_empty() {
+            any()
+        } else {
+            self.check.clone()
+        };
+        let mut filters = Vec::new();
+        for kernel in &kernels {
+            for cpu in self.cpus() {
+                for check in &checks {
+                    filters.push(format!("{kernel}::{}::{check}", cpu.name()));
+                }
+            }
+        }
+        filters
+    }
+
+    /// The tests, many at a time: each waits for its turn to run a guest.
+    pub(crate) fn tests(&self, mut tests: Command) -> Command {
+        tests.args(["--test", "kernels", "--", "--test-threads=64"]);
+        if self.kernels {
+            tests.arg("--include-ignored");
+        }
+        tests.args(self.filters());
+        tests
+    }
+
+    /// Fetches what is to be booted.
+    pub(crate) fn fetch(&self) -> Result<()> {
+        let directory = directory()?;
+        let mut apt = None;
+        for cpu in self.cpus() {
+            let mut missing = self.series();
+            missing.retain(|series| !image::is_there(&directory, series, cpu));
+            if !missing.is_empty() {
+                image::fetch(opened(&mut apt)?, &directory, &missing, cpu)?;
+            }
+        }
+        let busybox = directory.join("busybox-arm64");
+        if self.has(Cpu::Arm64) && !busybox.is_file() {
+            fetch_busybox(opened(&mut apt)?, &busybox)?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds the agent and the Rust workload for arm64.
+pub(crate) fn build_for_arm64() -> Result<()> {
+    let directory = directory()?;
+    let cross = Cross::find(&directory, open_apt)?;
+    cross.build_agent()?;
+    cross.build_workload()
+}
+
+/// The shell of guests of the other CPU.
+fn fetch_busybox(apt: &Apt, place: &Path) -> Result<()> {
+    let package = apt.fetch("busybox-static", "arm64")?;
+    let unpacked = place.with_extension("unpacked");
+    fs::create_dir_all(&unpacked).with_context(|| unpacked.display().to_string())?;
+    step::run(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .args([&package, &unpacked]),
+    )?;
+    // Where it lies depends on the release.
+    let programs = ["usr/bin/busybox", "bin/busybox"].map(|path| unpacked.join(path));
+    let program = programs.iter().find(|path| path.is_file());
+    let program = program.context("busybox-static has no busybox")?;
+    fs::rename(program, place).context("busybox")?;
+    fs::remove_dir_all(&unpacked).context("busybox")
+}
+
+fn opened(apt: &mut Option<Apt>) -> Result<&Apt> {
+    if apt.is_none() {
+        *apt = Some(open_apt()?);
+    }
+    apt.as_ref().context("it was opened")
+}
+
+fn open_apt() -> Result<Apt> {
+    Apt::new(&directory()?.join("apt"))
+}
+
+fn directory() -> Result<PathBuf> {
+    let directory = workspace().join("target/kernels");
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(kernel: &[&str], cpu: &[Cpu], check: &[&str]) -> Selection {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Selection {
+            kernels: true,
+            kernel: texts(kernel),
+            cpu: cpu.to_vec(),
+            check: texts(check),
+        }
+    }
+
+    #[test]
+    fn tests_are_named_by_what_is_selected() {
+        assert!(selection(&[], &[], &[]).filters().is_empty());
+        assert_eq!(
+            selection(&["6.1"], &[], &["load"]).filters(),
+            ["v6_1::x86_64::load", "v6_1::arm64::load"]
+        );
+        assert_eq!(selection(&[], &[Cpu::Arm64], &[]).filters(), ["::arm64::"]);
+    }
+
+    #[test]
+    fn the_kernels_of_every_run_are_of_the_matrix_and_hold_the_oldest_and_the_newest() {
+        assert!(OF_EVERY_RUN.iter().all(|series| SERIES.contains(series)));
+        assert_eq!(OF_EVERY_RUN.first(), SERIES.first());
+        assert_eq!(OF_EVERY_RUN.last(), SERIES.last());
+    }
+}

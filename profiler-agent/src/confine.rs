@@ -10,7 +10,7 @@
 //!   [`MAX_FILE_BYTES`].
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -115,6 +115,23 @@ pub fn memory_of(pid: u32) -> io::Result<File> {
 pub fn own_root() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, "/", flags, Mode::empty())?)
+}
+
+/// The content of a file that the agent's own configuration names: its path is trusted, what lies there may have become
+/// anything. A FIFO is not waited for, a device is not read.
+///
+/// # Errors
+/// As [`open_in_root`]; `FileTooLarge` for more than `max_bytes`.
+pub fn read_configured(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let handle = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let file = open_handle(handle.as_fd())?.file;
+    let mut content = Vec::new();
+    file.take(max_bytes.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(content)
 }
 
 /// The pid that process `pid` has in its own pid namespace (perf maps are named by it).

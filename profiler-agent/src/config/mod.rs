@@ -21,6 +21,7 @@ mod yaml;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub use sections::{Page, Sampling, Spool, Store, Sync, Tables};
 pub use telemetry::{Telemetry, VariableError};
 pub use trace_url::TraceUrl;
 use yaml::{Node, Value};
+
+use crate::confine;
 
 /// Bytes of a configuration file.
 const MAX_LENGTH: u64 = 1 << 20;
@@ -116,11 +119,14 @@ impl AgentConfig {
             path: path.to_owned(),
             source,
         };
-        let length = std::fs::metadata(path).map_err(unreadable)?.len();
-        if length > MAX_LENGTH {
-            return Err(unreadable(std::io::Error::other("it is longer than 1 MiB")));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let content = confine::read_configured(path, MAX_LENGTH).map_err(|error| {
+            unreadable(match error.kind() {
+                io::ErrorKind::FileTooLarge => io::Error::other("it is longer than 1 MiB"),
+                _ => error,
+            })
+        })?;
+        let text = String::from_utf8(content)
+            .map_err(|_| unreadable(io::Error::other("it is no text (UTF-8)")))?;
         Self::parse(&text, environment).map_err(|problems| ConfigError::Wrong {
             path: path.to_owned(),
             problems,

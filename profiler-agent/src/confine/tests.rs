@@ -110,3 +110,29 @@ fn the_innermost_pid_counts() {
     );
     assert!(namespaced_pid(u32::MAX).is_err());
 }
+
+/// What a configuration names is a file like any other: FIFOs and devices in its place are refused, not waited for.
+#[test]
+fn a_configured_file_is_a_regular_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, fifo) = (directory.path().join("file"), directory.path().join("fifo"));
+    std::fs::write(&file, "four").unwrap();
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    assert_eq!(read_configured(&file, 4).unwrap(), b"four");
+    assert_eq!(read_configured(&link, 4).unwrap(), b"four");
+    for (path, kind) in [
+        (fifo.as_path(), io::ErrorKind::InvalidInput),
+        (Path::new("/dev/zero"), io::ErrorKind::InvalidInput),
+        (directory.path(), io::ErrorKind::InvalidInput),
+    ] {
+        assert_eq!(
+            read_configured(path, 4).unwrap_err().kind(),
+            kind,
+            "{path:?}"
+        );
+    }
+    let error = read_configured(&file, 3).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+}

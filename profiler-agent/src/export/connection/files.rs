@@ -1,11 +1,11 @@
 //! Files that are read again when they change.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ClientError;
+use crate::confine;
 
 /// Longest file that is read: a bundle of all authorities of the world is 250 KB.
 const MAX_BYTES: u64 = 4 << 20;
@@ -58,20 +58,14 @@ impl Watched {
 
 /// The content of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
-    let failed = |error| ClientError::File {
-        path: path.to_owned(),
-        error,
-    };
-    let mut content = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
-    if content.len() as u64 > MAX_BYTES {
-        return Err(ClientError::Content {
+    confine::read_configured(path, MAX_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => ClientError::Content {
             path: path.to_owned(),
             message: format!("longer than {MAX_BYTES} bytes"),
-        });
-    }
-    Ok(content)
+        },
+        _ => ClientError::File {
+            path: path.to_owned(),
+            error,
+        },
+    })
 }

@@ -33,15 +33,12 @@ pub fn stacks(kernel: Kernel) {
         has_samples(&spinning, 50);
         let chain = ["main.chainA", "main.chainB", "main.chainC"];
         has_chain_in(&spinning, &chain, 0.99);
-        // A stack that is too large is copied, too.
-        let growing =
-            with("runtime.copystack").only(|sample| !holds_function(sample, "runtime.shrinkstack"));
+        // Nearly all of them are those of the function that asks for most.
+        let growing = with("runtime.copystack");
         has_samples(&growing, 5);
-        holds(&growing, "is called by whom needs it", 0.99, |sample| {
-            passes(
-                sample,
-                &["main.grow.func1", "main.deepen", "runtime.newstack"],
-            )
+        holds(&growing, "is called by whom needs it", 0.8, |sample| {
+            let order = ["main.grow.func1", "main.deepen", "runtime.newstack"];
+            passes(sample, &order)
         });
     });
 }

@@ -1,6 +1,7 @@
 //! The workloads of the suites, built for the CPU of a guest.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use super::guest::Guest;
 use super::{Cpu, TO_PREPARE};
@@ -21,9 +22,13 @@ pub struct Program {
     library: Option<&'static str>,
 }
 
+/// Held while programs are built: what one test builds the others find.
+static BUILDS: Mutex<()> = Mutex::new(());
+
 /// Every program that a CPU's guests run one after the other.
 #[must_use]
 pub fn all(cpu: Cpu) -> Vec<Program> {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
     let c = |name: &str, variant: &str, flags: &[&str]| {
         c_with(
             name,
@@ -65,6 +70,7 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
 /// Starts others again and again.
 #[must_use]
 pub fn swarm(cpu: Cpu) -> [Program; 2] {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
     ["swarm", "brief"].map(|name| {
         let file = c_with(name, &format!("{cpu}-{name}"), compiler(cpu, "gcc"), &[]);
         program(name, "", file)

@@ -58,7 +58,7 @@ impl Running {
         for sentence in limits::missing_capabilities(&host) {
             tracing::warn!("{sentence}");
         }
-        let sideband = Sideband::open(&online)?;
+        let sideband = Sideband::open_with(&online, config.records)?;
         let builder = TableBuilder::spawn(config.table_cache, wake.clone())
             .map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);

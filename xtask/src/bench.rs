@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::prerequisite::{self, Wanted};
-use crate::{step, workspace};
+use crate::{kernels, step, workspace};
 
 /// What to measure.
 #[derive(Args)]
@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// built from Go modules (minutes, the first time); tracefs is mounted for it where it is not.
     #[arg(long)]
     with_peers: bool,
+    /// Measures only what the ways to walk stacks cost, in guests: the kernels of `cargo xtask test --kernels`.
+    #[arg(long)]
+    kernels: bool,
 }
 
 /// The tests of the agent that hold measurements, which `cargo test` leaves out.
@@ -38,6 +41,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         command.current_dir(workspace());
         command
     };
+    if options.kernels {
+        kernels::prepare_all()?;
+        let agent = [
+            "build",
+            "--profile",
+            "suites",
+            "--package",
+            "profiler-agent",
+        ];
+        step::run(cargo().args(agent))?;
+        let arguments = ["bench", "--profile", "dev", "--package", "profiler-tests"];
+        return step::run(cargo().args(arguments).args(["--bench", "walk"]).env(
+            "PROFILER_AGENT",
+            workspace().join("target/suites/profiler-agent"),
+        ));
+    }
     if !options.whole_only && workspace().join("profiler-agent/benches").is_dir() {
         step::run(cargo().args(["bench", "--package", "profiler-agent", "--benches"]))?;
         for test in MEASUREMENTS {

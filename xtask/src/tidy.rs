@@ -4,11 +4,13 @@
 //!   `app` <- `cli`); what speaks BPF, protobuf or to a symbolizer stays in its stage.
 //! - Files stay short; modules have names that say something.
 //! - Nothing is left undone, silenced or waited for.
+//! - The agent neither reads nor names a version of the kernel.
 //! - Every dependency has its reason in ARCHITECTURE.md.
 
 mod dependency;
 mod direction;
 mod source;
+mod version;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,6 +78,7 @@ fn check(source: &Source<'_>, findings: &mut Vec<String>) {
     check_name(source, findings);
     check_content(source, findings);
     direction::check(source, findings);
+    version::check(source, findings);
 }
 
 fn check_length(source: &Source<'_>, findings: &mut Vec<String>) {

@@ -21,6 +21,7 @@ use super::reload::{destinations, reload};
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
+use crate::collect::sideband::open::MappingRecords;
 use crate::config::{AgentConfig, ConfigError, VariableError};
 use crate::export::otlp;
 use crate::page::{LiveSource, Page};
@@ -352,6 +353,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
         selected: Vec::new(),
         window: config.sampling.window.0,
         table_budget: config.tables.max_size.0,
+        records: MappingRecords::BuildId,
         table_cache: (!directory.as_os_str().is_empty()).then(|| CachePlace {
             directory: directory.clone(),
             max_bytes: config.tables.cache_max_size.0,

@@ -14,6 +14,7 @@ use super::tables::CachePlace;
 use super::troubles::Troubles;
 use super::turns::Running;
 use super::wake::Wake;
+use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{CollectError, Selection, Way};
 use crate::correlate;
 use crate::profile::{ClockPair, LocatedFrame, SamplePeriod, Window, WindowUuid};
@@ -33,6 +34,8 @@ pub struct CollectorConfig {
     pub table_budget: u64,
     /// How stacks are walked; `None`: the first way that the kernel takes.
     pub way: Option<Way>,
+    /// What records of mappings are asked to say: no more than the kernel has.
+    pub records: MappingRecords,
     /// Where tables are kept between runs.
     pub table_cache: Option<CachePlace>,
     /// What is kept of labels.

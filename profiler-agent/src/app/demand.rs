@@ -11,7 +11,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::runtimes::FileFacts;
 use super::tables::{BuiltTable, TableBuilder};
-use crate::collect::publish::Publisher;
+use crate::collect::publish::{Publisher, TableLoad};
 use crate::profile::{BootTime, ElfAddress, ExecutableId, ExecutableMapping, Losses, MappingKind};
 use crate::unwind::{RuleInterner, reindex};
 
@@ -21,7 +21,7 @@ pub(super) struct Demand {
     rules: RuleInterner,
     uploaded: usize,
     asked: HashSet<ExecutableId>,
-    /// Files whose table found no room or was refused by the kernel, and when.
+    /// Files whose table found no room or was refused by the kernel, and until when they are not asked for again.
     refused: HashMap<ExecutableId, BootTime>,
     /// What files said beside their tables since the last call of `take_facts`.
     facts: Vec<(ExecutableId, FileFacts)>,
@@ -29,7 +29,9 @@ pub(super) struct Demand {
 }
 
 /// How long a file whose table found no room is not asked for again.
-const REFUSED_FOR: Duration = Duration::from_secs(30);
+const NO_ROOM_FOR: Duration = Duration::from_secs(30);
+/// How long one whose table the kernel refused is not.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
 
 impl Demand {
     pub(super) fn new(builder: TableBuilder, publisher: &mut Publisher) -> Self {
@@ -81,11 +83,17 @@ impl Demand {
                     let (start, buckets) = (table.start, table.buckets);
                     let reindexed = reindex(table, &mut self.rules);
                     // Its rows name rules: without them it would say what is not so.
-                    let loaded = self.upload_rules(publisher)
-                        && publisher.load_table(executable, start, buckets, &reindexed.words, now);
-                    if !loaded {
-                        self.refused.insert(executable, now);
-                    }
+                    let loaded = if self.upload_rules(publisher) {
+                        publisher.load_table(executable, start, buckets, &reindexed.words, now)
+                    } else {
+                        TableLoad::Refused
+                    };
+                    let again = match loaded {
+                        TableLoad::Loaded => continue,
+                        TableLoad::NoRoom => NO_ROOM_FOR,
+                        TableLoad::Refused => REFUSED_FOR,
+                    };
+                    self.refused.insert(executable, now.plus(again));
                 }
                 Err(cause) => {
                     if let Some(cause) = cause {
@@ -115,8 +123,7 @@ impl Demand {
 
     /// Lets files whose table found no room be asked for again, after a while.
     pub(super) fn prune(&mut self, now: BootTime) {
-        self.refused
-            .retain(|_, since| now.since(*since) < REFUSED_FOR);
+        self.refused.retain(|_, until| now < *until);
     }
 
     /// Tables that are being built.

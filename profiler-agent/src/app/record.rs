@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::clock;
 use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError, WindowSink};
 use super::launch::Launched;
+use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{Selection, Way};
 use crate::correlate;
 use crate::process::stat::Stat;
@@ -140,6 +141,7 @@ async fn run(
         selected,
         window: WINDOW,
         table_budget: TABLE_BUDGET,
+        records: MappingRecords::BuildId,
         table_cache: None,
         way: recording.way,
         // A file of one's own costs nobody a series.

@@ -7,10 +7,10 @@
 //!
 //! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
 
+mod second;
 mod start;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TrySendError;
@@ -23,11 +23,11 @@ use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink
 use super::demand::Demand;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
-use super::wake::{Kind, Waiter, Wake, Woken};
+use super::wake::{Waiter, Wake};
 use crate::aggregate::Aggregator;
+use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
-use crate::collect::{Kernel, traces};
 use crate::correlate::Correlator;
 use crate::process::{ProcFs, ProcessTable};
 use crate::profile::{
@@ -114,31 +114,6 @@ impl Running {
             }
         }
         self.finish();
-    }
-
-    /// Waits until something happens, at most `at_most`. Where that cannot be waited for, turns alone read everything.
-    fn wait(&mut self, at_most: Duration) -> Woken {
-        self.waiter.wait(at_most).unwrap_or_else(|error| {
-            self.waiting = Some(format!("waiting for the rings (epoll_wait): {error}"));
-            std::thread::sleep(at_most);
-            Woken::default()
-        })
-    }
-
-    /// Waits for the descriptors of all CPUs, new ones included. What cannot be waited for is read every turn all the
-    /// same.
-    fn watch_descriptors(&mut self) {
-        let rings = self.kernel.rings.descriptors().map(|fd| (fd, Kind::Ring));
-        let sideband = self.sideband.fds().map(|(_, fd)| (fd, Kind::Sideband));
-        let failed = rings
-            .chain(sideband)
-            .filter_map(|(descriptor, kind)| self.waiter.add(descriptor, kind).err())
-            .last();
-        self.waiting = failed.map(|error| {
-            format!(
-                "some rings are read five times a second only, because they cannot be waited for (epoll_ctl): {error}"
-            )
-        });
     }
 
     /// Loads the tables that were built, and tells of the runtimes that were found with them.
@@ -244,40 +219,6 @@ impl Running {
         let missing = self.demand.outstanding() > 0;
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
-    }
-
-    /// Follows the CPUs, forgets what is not needed any more, tries again what failed.
-    fn every_second(&mut self, now: BootTime, stood_still: bool) {
-        let Kernel { rings, sampler, .. } = &mut self.kernel;
-        self.cpus
-            .follow(rings, sampler, &mut self.sideband, stood_still);
-        self.watch_descriptors();
-        self.kernel.traces.follow(Path::new(traces::PINNED));
-        self.kernel.publisher.retry(now);
-        self.processes.prune(now);
-        self.kernel.publisher.unload_idle(now);
-        self.demand.prune(now);
-        let publisher = &self.kernel.publisher;
-        let processes = &self.processes;
-        self.runtimes
-            .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
-        self.resources.prune(|pid| processes.image(pid));
-        self.breaths = 0;
-        self.say_troubles();
-    }
-
-    /// Says what does not work just now.
-    fn say_troubles(&mut self) {
-        let mut sentences = self.cpus.troubles(&self.kernel.sampler, &self.sideband);
-        sentences.extend(self.kernel.publisher.take_trouble());
-        sentences.extend(self.kernel.traces.trouble().map(str::to_owned));
-        sentences.extend(self.kernel.counters.trouble().map(str::to_owned));
-        sentences.extend(self.waiting.clone());
-        self.gauges.troubles.are(sentences);
-        let unsampled = self.cpus.unsampled(&self.kernel.sampler) as u64;
-        self.gauges
-            .cpus_unsampled
-            .store(unsampled, Ordering::Relaxed);
     }
 
     fn read_rings(&mut self) {

@@ -43,6 +43,7 @@ pub fn check_open_files(cpus: usize, host: &Host) -> Result<(), Refusal> {
     match host.open_files {
         Some(limit) if limit < needed => Err(Refusal {
             what: "starting".to_owned(),
+            call: "getrlimit",
             why: format!(
                 "the agent may have {limit} files open (RLIMIT_NOFILE), and {cpus} CPUs need {needed}"
             ),

@@ -7,6 +7,11 @@
 //!   mapped file; like every build id it is only as honest as who linked the file.
 //! - An inode stays taken while its file is open here, so it cannot come to mean another file; that
 //!   the file was written in place shows in its length and time of change.
+//! - Where the open file says another device than the record does, several files may have that identity (the subvolumes of
+//!   a btrfs): each mapping is opened then, and what `fstat` says is the identity. When it cannot be opened, it has
+//!   no name, never that of another file.
+//! - Two files are one executable by their build id only where they are the same file: whoever links a program may give it
+//!   any build id.
 //! - Opened through the mapping itself (`map_files`: also deleted files and memfds), else by path
 //!   in the process's root, else in the agent's own; by path only with proof that it is what was
 //!   mapped. `confine` has the rules.
@@ -27,7 +32,7 @@ use rustix::fs::fstat;
 
 use self::identity::{Key, is_memory, version_of};
 pub use self::limits::Limits;
-use self::open::{Found, Opener};
+use self::open::{Found, OpenMapped, Opener};
 use super::elf;
 use super::text::{lossy, without_deleted};
 use super::vdso;
@@ -67,6 +72,10 @@ struct Known {
     generation: u64,
     /// When the file was last tried to be opened.
     tried: BootTime,
+    /// Device and inode of the open file; `None` where there is none.
+    file: Option<Key>,
+    /// Does the name belong to this file alone?
+    exact: bool,
 }
 
 #[derive(Debug)]
@@ -77,7 +86,7 @@ struct Pin {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Executables {
+pub struct Executables<O = Opener> {
     known: HashMap<Key, Known>,
     pins: HashMap<ExecutableId, Pin>,
     next: u32,
@@ -86,7 +95,7 @@ pub struct Executables {
     overflow: Arc<Executable>,
     /// When names that nobody uses were last taken out to make room.
     swept: BootTime,
-    opener: Opener,
+    opener: O,
     limits: Limits,
     losses: Losses,
 }
@@ -95,6 +104,12 @@ impl Executables {
     /// None known but the vDSO.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::over(Opener::new(), limits)
+    }
+}
+
+impl<O: OpenMapped> Executables<O> {
+    fn over(opener: O, limits: Limits) -> Self {
         let overflow = Arc::new(unopened(ExecutableId(0), Box::default(), None));
         let mut executables = Self {
             known: HashMap::new(),
@@ -103,7 +118,7 @@ impl Executables {
             vdso: None,
             overflow,
             swept: BootTime(0),
-            opener: Opener::new(),
+            opener,
             limits,
             losses: Losses::default(),
         };
@@ -160,7 +175,7 @@ impl Executables {
             .retain(|_, known| known.executable.strong_count() > 0);
     }
 
-    /// Number of files that are known and in use, or kept for later use.
+    /// Number of names by which files are known that are in use, or kept for later use.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
@@ -202,9 +217,14 @@ impl Executables {
             return Arc::clone(&self.overflow);
         }
         let mut version = (0, 0, 0);
+        let mut file = None;
+        let mut exact = true;
         let executable = match self.opener.open(mapped, &mut self.losses) {
             Ok(found) => {
                 version = version_of(&found.stat);
+                let by_file = Key::of_file(&found.stat);
+                exact = matches!(key, Key::BuildId(..)) || key == by_file;
+                file = Some(by_file);
                 self.share_or_add(found, mapped)
             }
             Err(cause) => {
@@ -217,37 +237,38 @@ impl Executables {
                 Arc::new(unopened(self.new_id(), path, build_id))
             }
         };
-        let generation = match mapped.identity {
-            FileIdentity::Inode { generation, .. } => generation,
-            FileIdentity::BuildId(_) => 0,
-        };
         self.known.insert(
             key,
             Known {
                 executable: Arc::downgrade(&executable),
                 version,
-                generation,
+                generation: generation_of(mapped),
                 tried: mapped.time,
+                file,
+                exact,
             },
         );
         self.pin(&executable, mapped.time);
         executable
     }
 
-    /// The executable of an opened file: one that is known by its build id, or a new one.
+    /// The executable of an opened file: one that is known already, or a new one.
     fn share_or_add(&mut self, found: Found, mapped: &MappedFile<'_>) -> Arc<Executable> {
         let path = without_deleted(&found.path);
+        let by_file = Key::of_file(&found.stat);
         let by_build_id = found
             .summary
             .build_id
             .map(|build_id| Key::BuildId(build_id, path.into()));
-        if let Some(key) = &by_build_id
-            && let Some(known) = self.known.get(key)
-            && let Some(executable) = known.executable.upgrade()
-            && executable.file.is_some()
-            && executable.length == found.length()
-        {
-            return executable;
+        for key in std::iter::once(&by_file).chain(&by_build_id) {
+            if let Some(known) = self.known.get(key)
+                && let Some(executable) = known.executable.upgrade()
+                && known.file.as_ref() == Some(&by_file)
+                && known.version == version_of(&found.stat)
+                && known.is_of(generation_of(mapped))
+            {
+                return executable;
+            }
         }
         let version = version_of(&found.stat);
         let length = found.length();
@@ -262,17 +283,25 @@ impl Executables {
             segments: found.summary.segments,
             root: found.root,
         });
-        if let Some(key) = by_build_id {
-            self.known.insert(
-                key,
-                Known {
-                    executable: Arc::downgrade(&executable),
-                    version,
-                    generation: 0,
-                    tried: mapped.time,
-                },
-            );
+        let name = || Known {
+            executable: Arc::downgrade(&executable),
+            version,
+            generation: generation_of(mapped),
+            tried: mapped.time,
+            file: Some(by_file.clone()),
+            exact: true,
+        };
+        // Another file that is in use keeps the name that it has.
+        if let Some(key) = by_build_id
+            && self
+                .known
+                .get(&key)
+                .is_none_or(|known| known.executable.strong_count() == 0)
+        {
+            self.known.insert(key, name());
         }
+        let known = name();
+        self.known.insert(by_file, known);
         executable
     }
 
@@ -328,19 +357,33 @@ fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Exec
     }
 }
 
+const fn generation_of(mapped: &MappedFile<'_>) -> u64 {
+    match mapped.identity {
+        FileIdentity::Inode { generation, .. } => generation,
+        FileIdentity::BuildId(_) => 0,
+    }
+}
+
 impl Known {
     /// Is `executable` still what `mapped` is a mapping of?
     fn serves(&self, executable: &Executable, mapped: &MappedFile<'_>) -> bool {
         let Some(file) = &executable.file else {
-            return mapped.time.since(self.tried) < RETRY;
+            return mapped.time.since(self.tried) < RETRY
+                && *executable.path == *lossy(without_deleted(mapped.path));
         };
         match mapped.identity {
             FileIdentity::BuildId(_) => true,
             FileIdentity::Inode { generation, .. } => {
-                (generation == 0 || self.generation == 0 || generation == self.generation)
+                self.exact
+                    && self.is_of(generation)
                     && fstat(file).is_ok_and(|stat| version_of(&stat) == self.version)
             }
         }
+    }
+
+    /// Is it of this generation of its inode? 0 stands for any.
+    const fn is_of(&self, generation: u64) -> bool {
+        generation == 0 || self.generation == 0 || generation == self.generation
     }
 }
 

@@ -47,7 +47,10 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
     let mut programs = vec![
         program("chain", "", c("split", "chain", usual)),
         program("chain-framed", "", c("split", "chain-framed", &framed)),
-        program("recursion", "100", c("recursion", "recursion", usual)),
+        Program {
+            arguments: "100",
+            ..recursion(cpu)
+        },
         program("handler", "", c("handler", "handler", usual)),
         objects(cpu),
         program("rust", "", rust(cpu)),
@@ -65,6 +68,18 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
         }
     });
     programs
+}
+
+/// Is as deep as its argument says.
+#[must_use]
+pub fn recursion(cpu: Cpu) -> Program {
+    let mut flags = vec!["-pthread"];
+    if cpu == Cpu::Arm64 {
+        flags.push("-mbranch-protection=standard");
+    }
+    let variant = format!("{cpu}-recursion");
+    let file = c_with("recursion", &variant, compiler(cpu, "gcc"), &flags);
+    program("recursion", "", file)
 }
 
 /// Starts others again and again.

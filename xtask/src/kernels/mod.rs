@@ -148,6 +148,18 @@ impl Selection {
     }
 }
 
+/// Fetches every kernel for both CPUs, and builds for arm64.
+pub(crate) fn prepare_all() -> Result<()> {
+    let all = Selection {
+        kernels: true,
+        kernel: Vec::new(),
+        cpu: Vec::new(),
+        check: Vec::new(),
+    };
+    all.fetch()?;
+    build_for_arm64()
+}
+
 /// Builds the agent and the Rust workload for arm64.
 pub(crate) fn build_for_arm64() -> Result<()> {
     let directory = directory()?;

@@ -10,42 +10,58 @@ pub(super) struct Source<'a> {
     pub(super) text: &'a str,
     /// The same lines with comments and what strings and characters hold left out.
     pub(super) code: String,
+    /// What strings hold, with the line that each begins at.
+    pub(super) literals: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+        let (code, literals) = separate(text);
         Self {
             path,
             text,
-            code: code(text),
+            code,
+            literals,
         }
     }
 }
 
-/// Keeps line breaks, so that line numbers stay right.
-fn code(text: &str) -> String {
+/// Code and strings. Code keeps line breaks, so that line numbers stay right.
+fn separate(text: &str) -> (String, Vec<(usize, &str)>) {
     let mut code = String::with_capacity(text.len());
+    let mut literals = Vec::new();
     let mut rest = text;
+    let mut line = 1;
     while let Some(first) = rest.chars().next() {
+        let mut is_text = false;
         let skipped = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             block_comment(rest)
         } else if let Some(length) = raw_string(rest, &code) {
+            is_text = true;
             length
         } else if first == '"' {
+            is_text = true;
             quoted(rest, '"')
         } else if first == '\'' && is_character(rest) {
             quoted(rest, '\'')
         } else {
             code.push(first);
+            line += usize::from(first == '\n');
             rest = &rest[first.len_utf8()..];
             continue;
         };
-        code.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
-        rest = &rest[skipped..];
+        let (left_out, behind) = rest.split_at(skipped);
+        if is_text {
+            literals.push((line, left_out));
+        }
+        let breaks = left_out.chars().filter(|c| *c == '\n');
+        code.extend(breaks.clone());
+        line += breaks.count();
+        rest = behind;
     }
-    code
+    (code, literals)
 }
 
 fn block_comment(rest: &str) -> usize {
@@ -113,7 +129,18 @@ fn is_character(rest: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::code;
+    use super::separate;
+
+    fn code(text: &str) -> String {
+        separate(text).0
+    }
+
+    #[test]
+    fn strings_are_kept_with_their_lines() {
+        let text = "f(\"a\");\n// \"b\"\nf(r#\"c\nd\"#, 'e',\n \"f\")";
+        let literals = separate(text).1;
+        assert_eq!(literals, [(1, "\"a\""), (3, "r#\"c\nd\"#"), (5, "\"f\"")]);
+    }
 
     #[test]
     fn comments_and_literals_are_left_out_and_lines_kept() {

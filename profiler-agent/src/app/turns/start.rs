@@ -2,7 +2,6 @@
 //! selected are waited for a little, and sampling starts.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +15,7 @@ use crate::app::demand::Demand;
 use crate::app::resources::Resources;
 use crate::app::runtimes::Runtimes;
 use crate::app::tables::TableBuilder;
-use crate::app::wake::{Kind, Waiter, Wake};
+use crate::app::wake::{Waiter, Wake};
 use crate::collect::cpus::{self, CpuFollower};
 use crate::collect::error::{Attempt, Host};
 use crate::collect::sideband::Sideband;
@@ -59,14 +58,11 @@ impl Running {
         for sentence in limits::missing_capabilities(&host) {
             tracing::warn!("{sentence}");
         }
-        let sideband = Sideband::open(&online)?;
+        let sideband = Sideband::open_with(&online, config.records)?;
         let builder = TableBuilder::spawn(config.table_cache, wake.clone())
             .map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
-        waiter
-            .add(wake.as_fd(), Kind::Wake)
-            .map_err(system("epoll"))?;
         let now = boot_now();
         let aggregation = aggregate::Config {
             period: config.period,

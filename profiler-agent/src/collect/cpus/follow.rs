@@ -89,14 +89,11 @@ impl CpuFollower {
         let mut sentences: Vec<String> = self.unreadable.iter().cloned().collect();
         for (cpus, reason) in sentence::grouped(sampler.troubles()) {
             let verb = if cpus.is_one { "is" } else { "are" };
-            sentences.push(format!(
-                "{cpus} {verb} not sampled ({again}): perf_event_open: {reason}"
-            ));
+            sentences.push(format!("{cpus} {verb} not sampled ({again}): {reason}"));
         }
         for (cpus, reason) in sentence::grouped(sideband.troubles()) {
             sentences.push(format!(
-                "what processes do on {cpus} is not followed but read from /proc now and then ({again}): \
-                 perf_event_open: {reason}"
+                "what processes do on {cpus} is not followed but read from /proc now and then ({again}): {reason}"
             ));
         }
         sentences

@@ -51,6 +51,21 @@ impl Attempt<'_> {
         }
     }
 
+    /// The system call that it comes down to.
+    pub(super) const fn call(self) -> &'static str {
+        match self {
+            Self::ReadTypes | Self::FindCpus => "open",
+            Self::LoadObject => "bpf",
+            Self::CreateMap(_) => "BPF_MAP_CREATE",
+            Self::UseMap(_) => "BPF_MAP_UPDATE_ELEM",
+            Self::LoadProgram(_) => "BPF_PROG_LOAD",
+            Self::AttachProgram(_) => "BPF_RAW_TRACEPOINT_OPEN",
+            Self::SampleCpu(_) | Self::OpenSideband(_) => "perf_event_open",
+            Self::RunProgram(_) => "PERF_EVENT_IOC_SET_BPF",
+            Self::MapSideband(_) => "mmap",
+        }
+    }
+
     /// What it needs of the process's capabilities.
     pub(super) const fn need(self) -> Option<Need> {
         match self {

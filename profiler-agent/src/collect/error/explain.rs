@@ -42,6 +42,8 @@ pub struct Refusal {
     pub why: String,
     /// What helps; a sentence.
     pub fix: String,
+    /// The system call that failed.
+    pub call: &'static str,
     /// Of what kind the cause is.
     pub cause: Cause,
 }
@@ -54,6 +56,7 @@ pub fn explain(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host) -> Refus
         .unwrap_or_else(|| unknown(attempt, failure));
     Refusal {
         what: attempt.words(),
+        call: attempt.call(),
         why,
         fix,
         cause,

@@ -91,10 +91,10 @@ impl Refusal {
         explain(attempt, failure, &Host::read())
     }
 
-    /// Why, and what to do: without what was tried.
+    /// The system call, why it failed, and what to do: without what was tried, so that it is the same for every CPU.
     #[must_use]
     pub fn reason(&self) -> String {
-        format!("{}. {}", self.why, self.fix)
+        format!("{}: {}. {}", self.call, self.why, self.fix)
     }
 }
 

@@ -89,20 +89,14 @@ pub(super) fn permission(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host
 /// Names what is missing, and nothing else.
 fn missing_capabilities(host: &Host) -> Found {
     let missing = capability::missing(host);
-    let names = |list: &[Capability]| {
-        let names: Vec<&str> = list.iter().map(|capability| capability.name).collect();
-        names.join(" and ")
+    let list = |words: &dyn Fn(&Capability) -> String| {
+        let words: Vec<String> = missing.iter().map(words).collect();
+        words.join(" and ")
     };
-    let purposes: Vec<String> = missing
-        .iter()
-        .map(|capability| format!("{}: {}", capability.name, capability.purpose))
-        .collect();
+    let names = list(&|capability| capability.name.to_owned());
+    let purposes = list(&|capability| format!("{} ({})", capability.name, capability.purpose));
     let verb = if missing.len() == 1 { "is" } else { "are" };
-    let mut fix = format!(
-        "Add {} ({}), or run the agent as root.",
-        names(&missing),
-        purposes.join("; ")
-    );
+    let mut fix = format!("Add {purposes}, or run the agent as root.");
     if let Some(level) = host.perf_event_paranoid
         && level > 2
         && missing.contains(&capability::SYS_ADMIN)
@@ -112,11 +106,7 @@ fn missing_capabilities(host: &Host) -> Found {
              place of CAP_PERFMON."
         ));
     }
-    (
-        Cause::Privilege,
-        format!("{} {verb} missing", names(&missing)),
-        fix,
-    )
+    (Cause::Privilege, format!("{names} {verb} missing"), fix)
 }
 
 fn too_little_locked_memory(bytes: u64) -> Found {

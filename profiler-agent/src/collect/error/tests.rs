@@ -46,7 +46,7 @@ fn a_missing_capability_is_named_alone() {
         errno(libc::EPERM),
         &with(&[PERFMON]),
         Cause::Privilege,
-        "making the BPF map `RINGS`: CAP_BPF is missing. Add CAP_BPF (CAP_BPF: it loads the programs and makes their \
+        "making the BPF map `RINGS`: CAP_BPF is missing. Add CAP_BPF (it loads the programs and makes their \
          maps), or run the agent as root.",
     );
     check(
@@ -54,7 +54,7 @@ fn a_missing_capability_is_named_alone() {
         errno(libc::EACCES),
         &with(&[BPF]),
         Cause::Privilege,
-        "sampling CPU 3 (perf_event_open): CAP_PERFMON is missing. Add CAP_PERFMON (CAP_PERFMON: it opens the perf \
+        "sampling CPU 3 (perf_event_open): CAP_PERFMON is missing. Add CAP_PERFMON (it opens the perf \
          events of every CPU and lets the programs read kernel memory), or run the agent as root.",
     );
     // What the program needs beside what it is loaded with.
@@ -66,11 +66,16 @@ fn a_missing_capability_is_named_alone() {
         ),
         &with(&[BPF]),
         Cause::Privilege,
-        "loading the BPF program `sample`: CAP_PERFMON is missing. Add CAP_PERFMON (CAP_PERFMON: it opens the perf \
+        "loading the BPF program `sample`: CAP_PERFMON is missing. Add CAP_PERFMON (it opens the perf \
          events of every CPU and lets the programs read kernel memory), or run the agent as root.",
     );
     let nobody = explain(Attempt::CreateMap("RINGS"), errno(libc::EPERM), &with(&[]));
     assert_eq!(nobody.why, "CAP_BPF and CAP_PERFMON are missing");
+    assert_eq!(
+        nobody.fix,
+        "Add CAP_BPF (it loads the programs and makes their maps) and CAP_PERFMON (it opens the perf events of every CPU \
+         and lets the programs read kernel memory), or run the agent as root."
+    );
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn a_setting_that_asks_for_more_is_named_with_its_value() {
         errno(libc::EACCES),
         &host,
         Cause::Privilege,
-        "sampling CPU 0 (perf_event_open): CAP_SYS_ADMIN is missing. Add CAP_SYS_ADMIN (CAP_SYS_ADMIN: this kernel asks \
+        "sampling CPU 0 (perf_event_open): CAP_SYS_ADMIN is missing. Add CAP_SYS_ADMIN (this kernel asks \
          for it where others ask for CAP_BPF and CAP_PERFMON), or run the agent as root. Or set \
          kernel.perf_event_paranoid to 2: it is 3, at which this kernel asks for CAP_SYS_ADMIN in place of CAP_PERFMON.",
     );

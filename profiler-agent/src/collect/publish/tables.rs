@@ -10,6 +10,17 @@ use crate::profile::{BootTime, ElfAddress, ExecutableId, LossCause};
 /// A table that was not used for this long may be replaced by another one.
 const IDLE_NANOSECONDS: u64 = 30_000_000_000;
 
+/// What came of loading a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableLoad {
+    /// The kernel side has it.
+    Loaded,
+    /// It has no room for it: tables in use take all.
+    NoRoom,
+    /// The kernel refused it: to be tried again soon.
+    Refused,
+}
+
 /// A table that the kernel side has.
 #[derive(Clone, Copy)]
 pub(super) struct Loaded {
@@ -56,8 +67,7 @@ impl<M: Maps> Publisher<M> {
     }
 
     /// Loads a table (its rows name shared rules) and points the mappings of all published
-    /// processes to it. False, and counted, when the budget is used up by tables in use, or the kernel refuses it.
-    /// A table without words (of a file that has none) makes them fall back to frame pointers for good.
+    /// processes to it. What keeps it from being loaded is counted. A table without words (of a file that has none) makes them fall back to frame pointers for good.
     pub fn load_table(
         &mut self,
         executable: ExecutableId,
@@ -65,9 +75,9 @@ impl<M: Maps> Publisher<M> {
         buckets: u32,
         words: &[u32],
         now: BootTime,
-    ) -> bool {
+    ) -> TableLoad {
         if self.has_table(executable) {
-            return true;
+            return TableLoad::Loaded;
         }
         let blocks = words.len().div_ceil(BLOCK_WORDS) as u32;
         let mut loaded = Loaded {
@@ -78,32 +88,37 @@ impl<M: Maps> Publisher<M> {
             used: now,
         };
         if blocks > 0 {
-            let Some(place) = self.write_table(blocks, words, now) else {
-                return false;
-            };
-            loaded.place = place;
             loaded.buckets = buckets;
+            match self.write_table(blocks, words, now) {
+                Ok(place) => loaded.place = place,
+                Err(why) => return why,
+            }
         }
         self.tables.insert(executable, loaded);
         // Who cannot be told of it now is told by `retry`.
         self.rewrite_users(executable, now);
-        true
+        TableLoad::Loaded
     }
 
-    /// Finds a place for a table and writes it there; `None`, and counted, when there is none or the kernel refuses it.
-    fn write_table(&mut self, blocks: u32, words: &[u32], now: BootTime) -> Option<TablePlace> {
+    /// Finds a place for a table and writes it there.
+    fn write_table(
+        &mut self,
+        blocks: u32,
+        words: &[u32],
+        now: BootTime,
+    ) -> Result<TablePlace, TableLoad> {
         while self.used_blocks() + u64::from(blocks) > self.budget_blocks {
             let unloaded = self
                 .least_used(now)
                 .is_some_and(|idle| self.unload_table(idle, now));
             if !unloaded {
                 self.losses.add(LossCause::UnwindTableBudget, 1);
-                return None;
+                return Err(TableLoad::NoRoom);
             }
         }
         let Some(placement) = self.segments.place(blocks) else {
             self.losses.add(LossCause::UnwindTableBudget, 1);
-            return None;
+            return Err(TableLoad::NoRoom);
         };
         let place = placement.place;
         let created = placement.create.map_or(Ok(()), |length| {
@@ -113,9 +128,9 @@ impl<M: Maps> Publisher<M> {
         if let Err(error) = written {
             self.failed("SEGMENTS", &error);
             self.give_back(place, blocks);
-            return None;
+            return Err(TableLoad::Refused);
         }
-        Some(place)
+        Ok(place)
     }
 
     /// Unloads a table: the processes that map the file fall back to frame pointers. False when one of them cannot be told:

@@ -180,8 +180,11 @@ impl Test {
             .map(|word| generation << 16 | word)
             .collect();
         let id = ExecutableId(executable);
-        self.publisher
-            .load_table(id, ElfAddress(0), 1, &words, self.now)
+        let loaded = self
+            .publisher
+            .load_table(id, ElfAddress(0), 1, &words, self.now);
+        assert_ne!(loaded, TableLoad::NoRoom);
+        loaded == TableLoad::Loaded
     }
     fn seen(&self, pid: u32) -> Option<Resolved> {
         let kernel = self.kernel.0.borrow();

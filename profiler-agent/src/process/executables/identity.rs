@@ -1,6 +1,6 @@
 //! What tells mapped files apart.
 
-use rustix::fs::Stat;
+use rustix::fs::{Stat, major, minor};
 
 use super::MappedFile;
 use crate::process::text::without_deleted;
@@ -11,11 +11,18 @@ use crate::profile::{BuildId, FileIdentity};
 pub(super) enum Key {
     /// By what it is and where.
     BuildId(BuildId, Box<[u8]>),
-    /// By device and inode.
+    /// By device and inode: those of the record or the listing of mappings, or those of `fstat(2)`. Where they are not the
+    /// same (btrfs has a device of its own for each subvolume, which only the latter shows, and equal inode numbers
+    /// in several of them), only the latter tells files apart.
     Inode(u32, u32, u64),
 }
 
 impl Key {
+    /// What names a file that is open.
+    pub(super) fn of_file(stat: &Stat) -> Self {
+        Self::Inode(major(stat.st_dev), minor(stat.st_dev), stat.st_ino)
+    }
+
     /// What names the file of a mapping; `None` for anonymous memory.
     pub(super) fn of(mapped: &MappedFile<'_>) -> Option<Self> {
         match mapped.identity {

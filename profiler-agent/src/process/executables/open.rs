@@ -15,10 +15,19 @@ use crate::process::scan;
 use crate::process::text::without_deleted;
 use crate::profile::{FileIdentity, LossCause, Losses};
 
-/// Opens mapped files: through the mapping, in the process's root, in the agent's own, which is kept open
+/// Opens mapped files.
+pub trait OpenMapped: std::fmt::Debug {
+    /// Opens what `mapped` is a mapping of; counts in `losses` what is malformed.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause>;
+}
+
+/// Opens mapped files through the mapping, in the process's root, in the agent's own, which is kept open
 /// with its device and inode.
 #[derive(Debug)]
-pub(super) struct Opener(Option<(OwnedFd, (u64, u64))>);
+pub struct Opener(Option<(OwnedFd, (u64, u64))>);
 
 impl Opener {
     /// Opens the agent's own root.
@@ -28,16 +37,10 @@ impl Opener {
             Some((root, (stat.st_dev, stat.st_ino)))
         }))
     }
+}
 
-    /// Opens what `mapped` is a mapping of; counts in `losses` what is malformed.
-    ///
-    /// # Errors
-    /// Why it cannot be opened.
-    pub(super) fn open(
-        &self,
-        mapped: &MappedFile<'_>,
-        losses: &mut Losses,
-    ) -> Result<Found, LossCause> {
+impl OpenMapped for Opener {
+    fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause> {
         let root = confine::process_root(mapped.pid).ok();
         let root_id = root
             .as_ref()
@@ -96,7 +99,8 @@ enum Way<'a> {
 }
 
 /// A file that was opened and is what was mapped.
-pub(super) struct Found {
+#[derive(Debug)]
+pub struct Found {
     pub(super) file: File,
     pub(super) stat: Stat,
     pub(super) summary: ElfSummary,

@@ -1,6 +1,7 @@
 //! The cache: what is opened when, and what is given back. Mappings here are only claimed, by this
 //! process, at addresses where nothing is: files are opened by path, with proof.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -89,6 +90,108 @@ fn one_file_under_both_identities_is_one_executable() {
     assert!(!Arc::ptr_eq(&by_inode, &files.opened(&copy, 1)));
 }
 
+/// Says of each file another device than records do, as btrfs does: all of them have the same inode number.
+#[derive(Debug, Default)]
+struct Subvolumes {
+    /// Paths that are gone, with their process.
+    gone: RefCell<Vec<PathBuf>>,
+    opened: Cell<usize>,
+}
+
+impl OpenMapped for Subvolumes {
+    fn open(&self, mapped: &MappedFile<'_>, _: &mut Losses) -> Result<Found, LossCause> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(mapped.path));
+        if self.gone.borrow().iter().any(|gone| gone == path) {
+            return Err(LossCause::ExecutableUnopened);
+        }
+        self.opened.set(self.opened.get() + 1);
+        let file = File::open(path).unwrap();
+        let mut stat = fstat(&file).unwrap();
+        stat.st_dev = rustix::fs::makedev(0, 50 + stat.st_ino as u32 % 1000);
+        stat.st_ino = 257;
+        Ok(Found {
+            summary: elf::read(&file).unwrap(),
+            file,
+            stat,
+            path: mapped.path.into(),
+            root: None,
+        })
+    }
+}
+
+fn on_subvolumes(executables: &mut Executables<Subvolumes>, path: &Path) -> Arc<Executable> {
+    let kind = executables.content(&MappedFile {
+        pid: 1,
+        range: VirtualAddress(0x1000)..VirtualAddress(0x2000),
+        offset: FileOffset(0),
+        identity: FileIdentity::Inode {
+            major: 0,
+            minor: 40,
+            inode: 257,
+            generation: 9,
+        },
+        path: path.as_os_str().as_bytes(),
+        time: BootTime(SECOND),
+    });
+    match kind {
+        MappingKind::File { executable, .. } => executable,
+        MappingKind::Anonymous => panic!("{path:?} is a file"),
+    }
+}
+
+#[test]
+fn files_that_records_do_not_tell_apart_are_told_apart_by_what_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["a", "b", "c"].map(|name| directory.path().join(name));
+    // They have a build id, the same length and the same time of change: a snapshot of a snapshot.
+    for path in &paths {
+        fs::copy("/bin/true", path).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let mut executables = Executables::over(Subvolumes::default(), Limits::default());
+    let first = paths
+        .each_ref()
+        .map(|path| on_subvolumes(&mut executables, path));
+    for (executable, path) in first.iter().zip(&paths) {
+        assert_eq!(&*executable.path, path.to_str().unwrap());
+        assert!(executable.build_id.is_some());
+    }
+    assert!(!Arc::ptr_eq(&first[0], &first[1]) && !Arc::ptr_eq(&first[1], &first[2]));
+    // Each is what it was when it is mapped again.
+    for (executable, path) in first.iter().zip(&paths) {
+        assert!(Arc::ptr_eq(
+            executable,
+            &on_subvolumes(&mut executables, path)
+        ));
+    }
+    assert_eq!(executables.opener.opened.get(), 6);
+    // What cannot be looked at has a name of its own, and nothing of another file.
+    executables.opener.gone.borrow_mut().push(paths[1].clone());
+    let unopened = on_subvolumes(&mut executables, &paths[1]);
+    assert!(unopened.file.is_none() && unopened.segments.is_empty());
+    assert_eq!(&*unopened.path, paths[1].to_str().unwrap());
+    let other = on_subvolumes(&mut executables, &paths[2]);
+    assert!(Arc::ptr_eq(&other, &first[2]));
+}
+
+/// Whoever links a program may give it the build id of another one.
+#[test]
+fn another_file_with_a_build_id_and_a_path_is_another() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let honest = files.get(&path, by_inode(&path), 1);
+    // In another mount namespace the path leads to another file of the same length.
+    let aside = files.directory.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    files.program("a");
+    let forged = files.get(&path, by_inode(&path), 1);
+    assert_eq!(forged.build_id, honest.build_id);
+    assert!(!Arc::ptr_eq(&honest, &forged));
+    // The first keeps the name.
+    assert!(Arc::ptr_eq(&honest, &files.get(&path, by_build_id(), 1)));
+}
+
 #[test]
 fn a_file_that_was_written_in_place_is_another() {
     let mut files = Files::new(Limits::default());
@@ -114,7 +217,8 @@ fn unused_files_are_closed() {
     files.executables.prune(BootTime(62 * SECOND));
     assert_eq!(weak.strong_count(), 0);
     assert_eq!(Arc::strong_count(&kept), 2);
-    assert_eq!(files.executables.len(), 1);
+    // By its build id, and by its inode.
+    assert_eq!(files.executables.len(), 2);
 }
 
 #[test]
@@ -134,7 +238,8 @@ fn the_least_recently_used_is_closed_first() {
 
 #[test]
 fn open_files_are_bounded() {
-    let mut files = Files::new(Limits { pinned: 1, open: 4 });
+    // Each has two names: its build id with its path, its device with its inode.
+    let mut files = Files::new(Limits { pinned: 1, open: 8 });
     let paths: Vec<_> = (0..8)
         .map(|name| files.program(&name.to_string()))
         .collect();

@@ -1,0 +1,76 @@
+//! What the collector thread waits for, and what it does once a second: it follows the CPUs, forgets what is not
+//! needed any more, tries again what failed, and says what does not work.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Running;
+use crate::app::wake::{Kind, Woken};
+use crate::collect::{Kernel, traces};
+use crate::profile::BootTime;
+
+impl Running {
+    /// Waits until something happens, at most `at_most`. Where that cannot be waited for, turns alone read everything.
+    pub(super) fn wait(&mut self, at_most: Duration) -> Woken {
+        self.waiter.wait(at_most).unwrap_or_else(|error| {
+            self.waiting = Some(format!("waiting for the rings (epoll_wait): {error}"));
+            std::thread::sleep(at_most);
+            Woken::default()
+        })
+    }
+
+    /// Waits for the descriptors of all CPUs, new ones included. What cannot be waited for is read every turn all the
+    /// same.
+    pub(super) fn watch_descriptors(&mut self) {
+        let rings = self.kernel.rings.descriptors().map(|fd| (fd, Kind::Ring));
+        let sideband = self.sideband.fds().map(|(_, fd)| (fd, Kind::Sideband));
+        let wake = std::iter::once((self.wake.as_fd(), Kind::Wake));
+        let failed = wake
+            .chain(rings)
+            .chain(sideband)
+            .filter_map(|(descriptor, kind)| self.waiter.add(descriptor, kind).err())
+            .last();
+        self.waiting = failed.map(|error| {
+            format!(
+                "some rings are read five times a second only, because they cannot be waited for: epoll_ctl: {error}. \
+                 Raise the sysctl fs.epoll.max_user_watches."
+            )
+        });
+    }
+
+    /// Follows the CPUs, forgets what is not needed any more, tries again what failed.
+    pub(super) fn every_second(&mut self, now: BootTime, stood_still: bool) {
+        let Kernel { rings, sampler, .. } = &mut self.kernel;
+        self.cpus
+            .follow(rings, sampler, &mut self.sideband, stood_still);
+        self.watch_descriptors();
+        self.kernel.traces.follow(Path::new(traces::PINNED));
+        self.kernel.publisher.retry(now);
+        self.processes.prune(now);
+        self.kernel.publisher.unload_idle(now);
+        self.demand.prune(now);
+        let publisher = &self.kernel.publisher;
+        let processes = &self.processes;
+        self.runtimes
+            .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
+        self.resources.prune(|pid| processes.image(pid));
+        self.breaths = 0;
+        self.say_troubles();
+    }
+
+    /// Says what does not work just now.
+    pub(super) fn say_troubles(&mut self) {
+        let mut sentences = self.cpus.troubles(&self.kernel.sampler, &self.sideband);
+        sentences.extend(self.kernel.publisher.take_trouble());
+        sentences.extend(self.kernel.traces.trouble().map(str::to_owned));
+        sentences.extend(self.kernel.counters.trouble().map(str::to_owned));
+        sentences.extend(self.waiting.clone());
+        self.gauges.troubles.are(sentences);
+        let unsampled = self.cpus.unsampled(&self.kernel.sampler) as u64;
+        self.gauges
+            .cpus_unsampled
+            .store(unsampled, Ordering::Relaxed);
+    }
+}

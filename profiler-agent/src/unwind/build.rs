@@ -8,7 +8,7 @@
 //! section's bytes and 8 bytes an entry only the table itself is held. Where two entries overlap,
 //! the one that starts later ends the other, as a binary search by start finds it.
 
-use gimli::{DebugFrame, LittleEndian, UnwindSection};
+use gimli::{DebugFrame, UnwindSection};
 
 use super::absent::{Absent, Malformed};
 use super::code::Code;
@@ -71,8 +71,12 @@ fn build_with<S: Source + ?Sized>(
         (None, None) => (None, None),
     };
     let mut builder = Builder {
-        exception: exception.map(|section| entries::exception_frames(section, image.text)),
-        debug: image.debug_frame.as_ref().map(debug_frames),
+        exception: exception
+            .map(|section| entries::exception_frames(section, image.machine, image.text)),
+        debug: image
+            .debug_frame
+            .as_ref()
+            .map(|section| entries::debug_frames(section, image.machine)),
         converter: Converter::new(image.machine),
         go: lines.map(|lines| Go {
             lines,
@@ -110,12 +114,6 @@ fn build_with<S: Source + ?Sized>(
         table,
         statistics: builder.statistics,
     })
-}
-
-fn debug_frames<'a>(section: &'a Section<'_>) -> Frames<'a, DebugFrame<Bytes<'a>>> {
-    let mut frames = DebugFrame::new(&section.bytes, LittleEndian);
-    frames.set_address_size(8);
-    Frames::new(frames, gimli::BaseAddresses::default(), &section.bytes)
 }
 
 fn sort(list: &mut Vec<Entry>) {

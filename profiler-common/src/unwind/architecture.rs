@@ -26,8 +26,6 @@ pub trait Architecture {
     /// Where Go's signal handler keeps the link register of the code that it injects a call into, from
     /// the CFA of the injected function on. Only asked for on machines with a link register.
     const INJECTED_LINK_REGISTER: i32;
-    /// Bits of a return address that are address; the others are pointer authentication.
-    const ADDRESS_MASK: u64;
 }
 
 /// x86_64: rsp, rbp, rbx, the return address on the stack.
@@ -44,7 +42,6 @@ impl Architecture for X86_64 {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = -8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = true;
     const INJECTED_LINK_REGISTER: i32 = 0;
-    const ADDRESS_MASK: u64 = (1 << 57) - 1;
 }
 
 /// aarch64: sp, x29, x19, the return address in x30.
@@ -62,5 +59,4 @@ impl Architecture for Aarch64 {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = 8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = false;
     const INJECTED_LINK_REGISTER: i32 = -16;
-    const ADDRESS_MASK: u64 = (1 << 52) - 1;
 }

@@ -1,9 +1,11 @@
 //! One step from a frame to its caller.
 
-use super::{Architecture, CfaKind, Outcome, Rule, SavedKind};
+use super::{AddressMask, Architecture, CfaKind, Outcome, Rule, SavedKind};
 
 /// Reads the memory of the task whose stack is walked.
 pub trait Memory {
+    /// Which bits of the return addresses in it are address.
+    fn address_mask(&self) -> AddressMask;
     /// The 8 bytes at `address`, in native byte order; `None` when they cannot be read.
     fn read_word(&mut self, address: u64) -> Option<u64>;
     /// A register of the interrupted frame by its DWARF number. Only asked for registers other
@@ -143,7 +145,7 @@ fn advance<A: Architecture, M: Memory>(
         }
         _ => return Err(Outcome::Root),
     };
-    let return_address = return_address & A::ADDRESS_MASK;
+    let return_address = memory.address_mask().address(return_address);
     if return_address == 0 {
         return Err(Outcome::Root);
     }
@@ -274,19 +276,19 @@ impl Places {
 /// pointer of zero is the root: process and thread entry points clear it. Not so in code whose table
 /// is not there (yet): it may be built without frame pointers.
 #[inline(always)]
-pub fn frame_pointer_step<A: Architecture, M: Memory>(
+pub fn frame_pointer_step<M: Memory>(
     registers: &mut Registers,
     otherwise: Outcome,
     memory: &mut M,
 ) -> Step {
-    match follow_frame_pointer::<A, M>(registers, otherwise, memory) {
+    match follow_frame_pointer(registers, otherwise, memory) {
         Ok(()) => Step::Caller,
         Err(outcome) => Step::End(outcome),
     }
 }
 
 #[inline(always)]
-fn follow_frame_pointer<A: Architecture, M: Memory>(
+fn follow_frame_pointer<M: Memory>(
     registers: &mut Registers,
     otherwise: Outcome,
     memory: &mut M,
@@ -307,7 +309,8 @@ fn follow_frame_pointer<A: Architecture, M: Memory>(
         return Err(otherwise);
     }
     let caller_frame_pointer = memory.read_word(record).ok_or(otherwise)?;
-    let return_address = memory.read_word(at(record, 8)).ok_or(otherwise)? & A::ADDRESS_MASK;
+    let return_address = memory.read_word(at(record, 8)).ok_or(otherwise)?;
+    let return_address = memory.address_mask().address(return_address);
     if return_address == 0 {
         return Err(end);
     }

@@ -192,7 +192,7 @@ fn follow<A: Architecture, M: Memory>(
         }
         let place = user.wrapping_add(go.g_sched_pc as u64);
         let resumed = memory.read_word(place).ok_or(Outcome::GoroutineUnknown)?;
-        go_to::<A>(registers, resumed)?;
+        go_to(registers, resumed, memory)?;
         registers.interrupted = Registers::BY_SIGNAL;
         return Ok(Some(Step::Caller));
     }
@@ -209,7 +209,7 @@ fn follow<A: Architecture, M: Memory>(
         registers.stack_pointer = stacks.saved_stack_pointer(go, memory)?;
         let place = user.wrapping_add(go.g_sched_pc as u64);
         let caller = memory.read_word(place).ok_or(Outcome::GoroutineUnknown)?;
-        go_to::<A>(registers, caller)?;
+        go_to(registers, caller, memory)?;
         registers.frame_pointer = Slot::saved_at(user.wrapping_add(go.g_sched_bp as u64));
         registers.interrupted = Registers::CALLED;
         return Ok(Some(if switch == StackSwitch::Grow as u16 {
@@ -269,8 +269,8 @@ fn foreign_call_frame<A: Architecture, M: Memory>(
 }
 
 #[inline(always)]
-fn go_to<A: Architecture>(registers: &mut Registers, pc: u64) -> Result<(), Outcome> {
-    let pc = pc & A::ADDRESS_MASK;
+fn go_to<M: Memory>(registers: &mut Registers, pc: u64, memory: &M) -> Result<(), Outcome> {
+    let pc = memory.address_mask().address(pc);
     if pc == 0 {
         return Err(Outcome::GoroutineUnknown);
     }

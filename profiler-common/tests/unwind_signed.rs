@@ -70,7 +70,7 @@ fn the_caller_is_found_behind_its_signature_wherever_it_is_kept() {
     let stepped = step::<Aarch64, _>(&mut registers, &in_its_register, &mut memory);
     assert_eq!((stepped, registers.pc), (Step::Caller, CALLER));
     let mut registers = leaf(0, 0x1000);
-    let stepped = frame_pointer_step(&mut registers, Outcome::NoRule, &mut memory);
+    let stepped = frame_pointer_step::<Aarch64, _>(&mut registers, Outcome::NoRule, &mut memory);
     assert_eq!((stepped, registers.pc), (Step::Caller, CALLER));
 }
 

@@ -212,7 +212,8 @@ fn frame_records_lead_to_a_root_of_zero() {
         (0x1048, 0x40_2000),
     ]);
     let mut registers = leaf(0x7f00, 0x1000, 0x1010);
-    let mut next = || frame_pointer_step(&mut registers, Outcome::UnknownCode, &mut memory);
+    let mut next =
+        || frame_pointer_step::<X86_64, _>(&mut registers, Outcome::UnknownCode, &mut memory);
     assert_eq!(
         [next(), next(), next()],
         [Step::Caller, Step::Caller, Step::End(Outcome::Root)]
@@ -221,7 +222,7 @@ fn frame_records_lead_to_a_root_of_zero() {
     for wrong in [0x0ff8, 0x1011] {
         let mut registers = leaf(0x7f00, 0x1000, wrong);
         assert_eq!(
-            frame_pointer_step(&mut registers, Outcome::UnknownCode, &mut memory),
+            frame_pointer_step::<X86_64, _>(&mut registers, Outcome::UnknownCode, &mut memory),
             Step::End(Outcome::UnknownCode)
         );
     }
@@ -337,7 +338,7 @@ proptest! {
         let mut memory = Anything(seed);
         for _ in 0..300 {
             let before = registers.stack_pointer;
-            if frame_pointer_step(&mut registers, Outcome::NoRule, &mut memory) != Step::Caller {
+            if frame_pointer_step::<X86_64, _>(&mut registers, Outcome::NoRule, &mut memory) != Step::Caller {
                 break;
             }
             prop_assert!(registers.stack_pointer > before);

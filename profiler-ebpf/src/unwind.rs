@@ -69,7 +69,11 @@ pub fn frame(scratch: &mut Scratch) -> Next {
             };
             if rule.cfa == CfaKind::None as u8 {
                 scratch.found_by = RawFrame::BY_FRAME_POINTER;
-                frame_pointer_step(&mut scratch.registers, Outcome::NoRule, &mut memory)
+                frame_pointer_step::<Machine, _>(
+                    &mut scratch.registers,
+                    Outcome::NoRule,
+                    &mut memory,
+                )
             } else {
                 scratch.found_by = 0;
                 let runtime = if rule.switch == StackSwitch::None as u16 {
@@ -89,7 +93,7 @@ pub fn frame(scratch: &mut Scratch) -> Next {
                 scratch.header.flags |= SampleFlags::TABLE_PENDING;
             }
             scratch.found_by = RawFrame::BY_FRAME_POINTER;
-            frame_pointer_step(&mut scratch.registers, missing, &mut memory)
+            frame_pointer_step::<Machine, _>(&mut scratch.registers, missing, &mut memory)
         }
     };
     match stepped {

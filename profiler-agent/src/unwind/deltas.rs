@@ -35,8 +35,10 @@ pub(super) enum Shape {
     Unknown,
     /// It was called at an instruction that is no call: its caller was interrupted there.
     Injected,
-    /// It saves the registers that C keeps across calls.
+    /// It saves the registers that C keeps across calls: `crosscall2`, and on x86_64 all that C calls.
     SavesForeignRegisters,
+    /// It saves the base register at an offset from the stack pointer on.
+    SavesBaseRegister(i32),
     /// It goes on on another stack, with a word left at an offset there.
     Switch(StackSwitch, i32),
     /// As `Switch`, but only once its frame pointer is set up.
@@ -52,8 +54,10 @@ pub(super) struct Deltas<'a> {
     framed: Option<u64>,
     /// The delta with which registers of C's were saved.
     saved: Option<i32>,
-    /// The rest of a range that was cut at `framed`.
+    /// The rest of a range that was cut.
     rest: Option<(Range<ElfAddress>, i32)>,
+    /// From here on the caller's frame pointer is restored, in a frame that is still there.
+    restored: u64,
 }
 
 impl<'a> Deltas<'a> {
@@ -65,6 +69,7 @@ impl<'a> Deltas<'a> {
             framed: None,
             saved: None,
             rest: None,
+            restored: u64::MAX,
         }
     }
 
@@ -79,6 +84,18 @@ impl<'a> Deltas<'a> {
         }
     }
 
+    /// On aarch64 the caller's frame pointer is loaded before the instruction that gives the frame up, the last one of
+    /// its range.
+    fn restored_from(&self, range: &Range<ElfAddress>, delta: i32) -> u64 {
+        if self.machine == Machine::X86_64 || !matches!(self.shape, Shape::FramedSwitch(..)) {
+            return u64::MAX;
+        }
+        match self.values.clone().next() {
+            Some(Ok((_, next))) if next < delta => range.end.0.saturating_sub(4),
+            _ => u64::MAX,
+        }
+    }
+
     fn rule(&self, address: ElfAddress, delta: i32) -> Rule {
         if self.shape == Shape::Root {
             return Rule::END_OF_STACK;
@@ -88,6 +105,7 @@ impl<'a> Deltas<'a> {
         }
         let mut rule = plain(self.machine, delta);
         let framed = self.framed.is_some_and(|framed| address.0 >= framed) && delta > 0;
+        let framed = framed && address.0 < self.restored;
         match self.shape {
             Shape::Switch(switch, offset) => {
                 rule.switch = switch as u16;
@@ -101,6 +119,11 @@ impl<'a> Deltas<'a> {
             Shape::SavesForeignRegisters => {
                 save_foreign_registers(self.machine, delta, self.saved, &mut rule);
             }
+            Shape::SavesBaseRegister(offset) if delta > 0 => {
+                rule.base_register = SavedKind::AtCfa as u8;
+                rule.base_register_offset = offset - rule.cfa_offset;
+            }
+            Shape::SavesBaseRegister(_) => rule.base_register = SavedKind::Same as u8,
             Shape::Plain | Shape::Root | Shape::Unknown | Shape::FramedSwitch(..) => {}
         }
         rule
@@ -113,7 +136,11 @@ impl Iterator for Deltas<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let (mut range, delta) = match self.rest.take() {
             Some(rest) => rest,
-            None => self.values.next()?.ok()?,
+            None => {
+                let (range, delta) = self.values.next()?.ok()?;
+                self.restored = self.restored_from(&range, delta);
+                (range, delta)
+            }
         };
         if self.framed.is_none() && delta > 0 {
             let framed = range.start.0.saturating_add(self.set_up_bytes(delta));
@@ -122,13 +149,15 @@ impl Iterator for Deltas<'_> {
         if self.saved.is_none() && delta >= SAVED_BYTES {
             self.saved = Some(delta);
         }
-        if let Some(framed) = self.framed
-            && matches!(self.shape, Shape::FramedSwitch(..))
-            && range.start.0 < framed
-            && framed < range.end.0
-        {
-            self.rest = Some((ElfAddress(framed)..range.end, delta));
-            range.end = ElfAddress(framed);
+        if matches!(self.shape, Shape::FramedSwitch(..)) {
+            let cuts = [self.framed.unwrap_or(0), self.restored];
+            if let Some(cut) = cuts
+                .into_iter()
+                .find(|cut| range.start.0 < *cut && *cut < range.end.0)
+            {
+                self.rest = Some((ElfAddress(cut)..range.end, delta));
+                range.end = ElfAddress(cut);
+            }
         }
         let rule = self.rule(range.start, delta);
         Some((range, rule))
@@ -174,10 +203,12 @@ const fn plain(machine: Machine, delta: i32) -> Rule {
 /// 16 bytes, and puts the pc into it (`runtime/signal_*.go`, `pushCall`).
 fn inject(machine: Machine, rule: &mut Rule) {
     rule.signal = 1;
-    if machine == Machine::Aarch64 && rule.return_address == SavedKind::AtCfa as u8 {
+    if machine == Machine::Aarch64 {
         rule.cfa_offset += 16;
-        rule.return_address_offset -= 16;
-        rule.frame_pointer_offset -= 16;
+        if rule.return_address == SavedKind::AtCfa as u8 {
+            rule.return_address_offset -= 16;
+            rule.frame_pointer_offset -= 16;
+        }
     }
 }
 

@@ -112,8 +112,18 @@ impl GoFunctions {
                 };
                 Shape::Switch(StackSwitch::Callback, saved)
             }
+            b"runtime.sigtramp" | b"runtime.sigprofNonGoWrapper"
+                if self.machine == Machine::Aarch64 =>
+            {
+                Shape::SavesBaseRegister(32)
+            }
+            b"_rt0_arm64_lib" => Shape::SavesBaseRegister(24),
             b"crosscall2" | b"runtime.sigtramp" | b"_rt0_amd64_lib" => Shape::SavesForeignRegisters,
             b"runtime.sigprofNonGoWrapper" => Shape::SavesForeignRegisters,
+            // What it jumps to is called as it is.
+            b"runtime.morestack_noctxt" if self.machine == Machine::Aarch64 => {
+                Shape::Switch(StackSwitch::Grow, 0)
+            }
             b"runtime.asyncPreempt" | b"runtime.debugCallV2" => Shape::Injected,
             // They write the stack pointer of a new thread, and none of their own.
             b"runtime.clone" | b"runtime.morestack_noctxt" => Shape::Plain,

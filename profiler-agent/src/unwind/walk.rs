@@ -107,7 +107,7 @@ pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
             }
         };
         found_by = RawFrame::BY_FRAME_POINTER;
-        match frame_pointer_step(&mut registers, otherwise, memory) {
+        match frame_pointer_step::<A, M>(&mut registers, otherwise, memory) {
             Step::Caller | Step::Replaced => {}
             Step::End(outcome) => return Walked { frames, outcome },
         }

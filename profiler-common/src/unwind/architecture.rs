@@ -23,6 +23,9 @@ pub trait Architecture {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32;
     /// Does `asmcgocall` leave the frame pointer alone until it has called?
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool;
+    /// DWARF number of the register in which the function that calls Go's `morestack` leaves its own return
+    /// address. Only asked for on machines with a link register.
+    const MORESTACK_LINK: u8;
     /// Where Go's signal handler keeps the link register of the code that it injects a call into, from
     /// the CFA of the injected function on. Only asked for on machines with a link register.
     const INJECTED_LINK_REGISTER: i32;
@@ -41,6 +44,7 @@ impl Architecture for X86_64 {
     const LINK_REGISTER_FROM_PC: i32 = 0;
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = -8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = true;
+    const MORESTACK_LINK: u8 = 0;
     const INJECTED_LINK_REGISTER: i32 = 0;
 }
 
@@ -58,5 +62,6 @@ impl Architecture for Aarch64 {
     const LINK_REGISTER_FROM_PC: i32 = -16;
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = 8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = false;
+    const MORESTACK_LINK: u8 = 3;
     const INJECTED_LINK_REGISTER: i32 = -16;
 }

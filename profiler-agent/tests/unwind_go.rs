@@ -242,6 +242,24 @@ fn switches_on_aarch64() {
         .find(|(next, _)| next > at)
         .expect("it returns");
     assert_eq!((behind.0 - at, behind.1.cfa_offset), (4, 0));
+    // Room for a call of C below the frame leaves the return address where it was.
+    let calls_c = program.rules("runtime.callCgoMmap");
+    let deepest = calls_c.iter().map(|(_, rule)| rule);
+    let deepest = deepest
+        .max_by_key(|rule| rule.cfa_offset)
+        .expect("it has rules");
+    assert_eq!(
+        (deepest.cfa_offset, deepest.return_address_offset),
+        (32, -16)
+    );
+    // Where it goes on in the function that it was given, its frame is gone.
+    let mut runs = program.rules("runtime.systemstack");
+    runs.retain(|(_, rule)| *rule != Rule::NONE);
+    let (_, last) = runs.last().expect("it has rules");
+    assert_eq!(
+        (last.cfa_offset, last.return_address, last.switch),
+        (0, SavedKind::Same as u8, StackSwitch::None as u16)
+    );
     // The handler of signals is called by C's conventions, and saves x19 at 32 from its stack pointer on.
     let handler = program.rules("runtime.sigtramp");
     let body = handler.iter().map(|(_, rule)| rule);

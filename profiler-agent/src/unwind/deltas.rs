@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | x86_64 | SP + delta + 8 | at CFA - 8 | at CFA - 16, where the delta has room for it |
 //! | aarch64, delta 0 | SP | in the link register | in its register |
-//! | aarch64 | SP + delta | at SP | at SP - 8 |
+//! | aarch64 | SP + delta | at CFA - the first delta | 8 below |
 //!
 //! No register but the frame pointer outlives a call in Go. What a function does beside that, its
 //! [`Shape`] says.
@@ -52,6 +52,8 @@ pub(super) struct Deltas<'a> {
     values: PcValues<'a>,
     /// Where the frame pointer points into the frame from, once that is known.
     framed: Option<u64>,
+    /// The first delta that is not zero: that of the frame, before the function makes room for a call of C.
+    first: i32,
     /// The delta with which registers of C's were saved.
     saved: Option<i32>,
     /// The rest of a range that was cut.
@@ -67,6 +69,7 @@ impl<'a> Deltas<'a> {
             shape,
             values,
             framed: None,
+            first: 0,
             saved: None,
             rest: None,
             restored: u64::MAX,
@@ -103,7 +106,7 @@ impl<'a> Deltas<'a> {
         if self.shape == Shape::Unknown || !(0..=MAX_DELTA).contains(&delta) {
             return Rule::NONE;
         }
-        let mut rule = plain(self.machine, delta);
+        let mut rule = plain(self.machine, delta, self.first);
         let framed = self.framed.is_some_and(|framed| address.0 >= framed) && delta > 0;
         let framed = framed && address.0 < self.restored;
         match self.shape {
@@ -145,6 +148,7 @@ impl Iterator for Deltas<'_> {
         if self.framed.is_none() && delta > 0 {
             let framed = range.start.0.saturating_add(self.set_up_bytes(delta));
             self.framed = Some(framed);
+            self.first = delta;
         }
         if self.saved.is_none() && delta >= SAVED_BYTES {
             self.saved = Some(delta);
@@ -164,7 +168,8 @@ impl Iterator for Deltas<'_> {
     }
 }
 
-const fn plain(machine: Machine, delta: i32) -> Rule {
+/// The rule of a frame with this delta, in which the return address was saved with the delta `first` on aarch64.
+pub(super) const fn plain(machine: Machine, delta: i32, first: i32) -> Rule {
     let rule = Rule {
         base_register: SavedKind::Undefined as u8,
         ..Rule::of(CfaKind::Register)
@@ -191,9 +196,9 @@ const fn plain(machine: Machine, delta: i32) -> Rule {
             cfa_register: Aarch64::STACK_POINTER,
             cfa_offset: delta,
             return_address: SavedKind::AtCfa as u8,
-            return_address_offset: -delta,
+            return_address_offset: -first,
             frame_pointer: SavedKind::AtCfa as u8,
-            frame_pointer_offset: -delta - 8,
+            frame_pointer_offset: -first - 8,
             ..rule
         },
     }

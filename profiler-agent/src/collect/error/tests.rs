@@ -281,6 +281,7 @@ fn a_lockdown_is_named() {
                     program read its memory. Boot with lockdown=integrity, or without lockdown.";
     for line in [
         "unknown func bpf_probe_read_kernel#113",
+        "unknown func bpf_probe_read#4",
         "program of this type cannot use helper bpf_probe_read_kernel#113",
     ] {
         let text = verifier("Invalid argument (os error 22)", line);

@@ -37,6 +37,13 @@ fn check(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host, cause: Cause, 
     let refusal = explain(attempt, failure, host);
     assert_eq!(refusal.to_string(), sentence);
     assert_eq!(refusal.cause, cause, "{sentence}");
+    let documentation = include_str!("../../../../docs/kernels.md");
+    let is_one_of_many = refusal.why.starts_with("CAP_") || refusal.why.contains("BPF helper");
+    assert!(
+        cause == Cause::Unknown || is_one_of_many || documentation.contains(&refusal.why),
+        "docs/kernels.md has no {}",
+        refusal.why
+    );
 }
 
 #[test]

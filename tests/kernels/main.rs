@@ -8,12 +8,11 @@ mod load;
 mod profile;
 mod variant;
 
-/// Tests of a kernel on a CPU, each a check by its name; the first word says in which runs.
-macro_rules! checks {
-    ($(#[$attribute:meta])? $($name:ident = $check:path),+ $(,)?) => {
+/// Checks of a kernel on a CPU that every run makes.
+macro_rules! always {
+    ($($name:ident = $check:path),+ $(,)?) => {
         $(
             #[test]
-            $(#[$attribute])?
             fn $name() {
                 $check(KERNEL);
             }
@@ -21,17 +20,16 @@ macro_rules! checks {
     };
 }
 
-/// Checks of every run.
-macro_rules! always {
-    ($($checks:tt)+) => {
-        checks! { $($checks)+ }
-    };
-}
-
 /// Checks that are asked for.
 macro_rules! asked {
     ($($name:ident = $check:path),+ $(,)?) => {
-        $(checks! { #[ignore = "it is for cargo xtask test --kernels"] $name = $check })+
+        $(
+            #[test]
+            #[ignore = "it is for cargo xtask test --kernels"]
+            fn $name() {
+                $check(KERNEL);
+            }
+        )+
     };
 }
 

@@ -15,7 +15,7 @@ const WITH_C: &str = "package main\n\n// static __thread long counter;\n\
     // static long bump(void) { return ++counter; }\nimport \"C\"\n\n\
     //export Hello\nfunc Hello() {}\n\nfunc main() { println(C.bump(), \"a constant that is looked for\") }\n";
 
-fn build(source: &str, directory: &Path, arguments: &[&str]) -> PathBuf {
+fn build(source: &str, directory: &Path, machine: &str, arguments: &[&str]) -> PathBuf {
     std::fs::write(directory.join("main.go"), source).expect("a file is written");
     std::fs::write(directory.join("go.mod"), "module program\n\ngo 1.21\n")
         .expect("a file is written");
@@ -27,6 +27,16 @@ fn build(source: &str, directory: &Path, arguments: &[&str]) -> PathBuf {
         .arg(&output)
         .current_dir(directory)
         .env("GOTOOLCHAIN", "local")
+        .env("GOARCH", machine)
+        .env("CGO_ENABLED", if source == WITH_C { "1" } else { "0" })
+        .env(
+            "CC",
+            if machine == "arm64" {
+                "aarch64-linux-gnu-gcc"
+            } else {
+                "gcc"
+            },
+        )
         .status()
         .expect("Go is installed: `cargo xtask test` says how");
     assert!(status.success());
@@ -39,9 +49,13 @@ fn runtime(source: &str, arguments: &[&str]) -> Runtime {
 
 /// A program, and what is read of its runtime.
 fn read(source: &str, arguments: &[&str]) -> (Vec<u8>, Runtime) {
+    read_for("amd64", source, arguments)
+}
+
+fn read_for(machine: &str, source: &str, arguments: &[&str]) -> (Vec<u8>, Runtime) {
     let directory = tempfile::tempdir().expect("a directory is made");
-    let data =
-        std::fs::read(build(source, directory.path(), arguments)).expect("the program is read");
+    let program = build(source, directory.path(), machine, arguments);
+    let data = std::fs::read(program).expect("the program is read");
     let table = LineTable::find(&data).expect("a Go program has a line table");
     let runtime = runtime_of(&data, &table).expect("its runtime is read");
     (data, runtime)
@@ -72,6 +86,24 @@ fn the_slot_is_found_in_every_kind_of_file() {
         "{with_c:?}"
     );
     let shared = runtime(WITH_C, &["-buildmode=c-shared"]).slot;
+    assert!(matches!(shared, Slot::Indirect(_)), "{shared:?}");
+}
+
+/// Where a program has C in it, x28 is not always Go's: what the dynamic linker (AAPCS64: two words behind the
+/// thread pointer are its own) and C's compiler leave for `g` is.
+#[test]
+fn the_slot_is_found_in_every_kind_of_file_for_arm64() {
+    let slot = |source, arguments: &[&str]| read_for("arm64", source, arguments).1.slot;
+    assert_eq!(slot(PROGRAM, &[]), Slot::Register(28));
+    assert_eq!(slot(PROGRAM, &["-buildmode=pie"]), Slot::Register(28));
+    for arguments in [&[][..], &["-buildmode=pie"]] {
+        let with_c = slot(WITH_C, arguments);
+        assert!(
+            matches!(with_c, Slot::ThreadPointer(offset) if offset >= 16),
+            "{with_c:?}"
+        );
+    }
+    let shared = slot(WITH_C, &["-buildmode=c-shared"]);
     assert!(matches!(shared, Slot::Indirect(_)), "{shared:?}");
 }
 

@@ -1,9 +1,11 @@
 //! Loads the committed eBPF object into the running kernel and takes samples. Needs root.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use profiler_agent::collect::{Kernel, LoadOptions, ProgramCost, Selection, Way};
-use profiler_agent::profile::{RawSample, SamplePeriod};
+use profiler_agent::profile::{BootTime, RawSample, SamplePeriod};
 
 /// Far below a third of what the verifier is willing to look at (`BPF_COMPLEXITY_LIMIT_INSNS`, a million): room for kernels
 /// that count otherwise.
@@ -123,4 +125,45 @@ fn only_selected_processes_are_sampled() {
         );
         std::thread::yield_now();
     }
+}
+
+/// Side-band records of an exec come before its end, at which the kernel side drops what it knew of the process. Where
+/// the agent reads them in between, nothing that happens later makes it publish the process again.
+#[test]
+fn what_an_exec_drops_behind_its_publication_is_noticed() {
+    let (mut kernel, _) = load(Selection::All, Way::Bounded);
+    let mut child = Command::new("sh")
+        .args(["-c", "echo up; read line; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    let pid = child.id();
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut says = |wanted: &str| {
+        let line = output.next().expect("a line").expect("a text");
+        assert_eq!(line, wanted);
+    };
+    let publish = |kernel: &mut Kernel| {
+        let now = now();
+        kernel.publisher.publish(pid, now, std::iter::empty(), now);
+    };
+    // What an image says, it says behind the exec that started it.
+    says("up");
+    assert!(!kernel.publisher.is_emptied(pid), "it was never published");
+    publish(&mut kernel);
+    assert!(!kernel.publisher.is_emptied(pid));
+    input.write_all(b"go\nback\n").expect("sh reads");
+    says("back");
+    assert!(kernel.publisher.is_emptied(pid));
+    publish(&mut kernel);
+    assert!(!kernel.publisher.is_emptied(pid));
+    drop(input);
+    child.wait().expect("cat ends");
+}
+
+fn now() -> BootTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    BootTime(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }

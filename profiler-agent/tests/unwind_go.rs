@@ -211,7 +211,7 @@ fn switches_on_aarch64() {
         ("runtime.systemstack", switch(StackSwitch::SystemStack, 0)),
         ("runtime.mcall", switch(StackSwitch::Call, 0)),
         ("runtime.morestack", switch(StackSwitch::Grow, 0)),
-        ("runtime.morestack_noctxt", vec![]),
+        ("runtime.morestack_noctxt", switch(StackSwitch::Grow, 0)),
         ("gogo", switch(StackSwitch::Resume, 0)),
         ("runtime.asmcgocall", switch(StackSwitch::ForeignCall, 0)),
         ("runtime.schedule", switch(StackSwitch::Schedule, 0)),
@@ -230,8 +230,53 @@ fn switches_on_aarch64() {
         framed.frame_pointer_offset,
         framed.return_address_offset - 8
     );
+    // The caller's frame pointer is back before the frame is given up: no switch is found by it then.
+    let (at, last) = nanotime
+        .iter()
+        .rev()
+        .find(|(_, rule)| rule.cfa_offset > 0)
+        .expect("it has a frame");
+    assert_eq!(last.switch, StackSwitch::None as u16);
+    let behind = nanotime
+        .iter()
+        .find(|(next, _)| next > at)
+        .expect("it returns");
+    assert_eq!((behind.0 - at, behind.1.cfa_offset), (4, 0));
+    // Room for a call of C below the frame leaves the return address where it was.
+    let calls_c = program.rules("runtime.callCgoMmap");
+    let deepest = calls_c.iter().map(|(_, rule)| rule);
+    let deepest = deepest
+        .max_by_key(|rule| rule.cfa_offset)
+        .expect("it has rules");
+    assert_eq!(
+        (deepest.cfa_offset, deepest.return_address_offset),
+        (32, -16)
+    );
+    // Where it goes on in the function that it was given, its frame is gone.
+    let mut runs = program.rules("runtime.systemstack");
+    runs.retain(|(_, rule)| *rule != Rule::NONE);
+    let (_, last) = runs.last().expect("it has rules");
+    assert_eq!(
+        (last.cfa_offset, last.return_address, last.switch),
+        (0, SavedKind::Same as u8, StackSwitch::None as u16)
+    );
+    // The handler of signals is called by C's conventions, and saves x19 at 32 from its stack pointer on.
+    let handler = program.rules("runtime.sigtramp");
+    let body = handler.iter().map(|(_, rule)| rule);
+    let body = body
+        .max_by_key(|rule| rule.cfa_offset)
+        .expect("it has rules");
+    assert_eq!(
+        (body.return_address_offset, body.base_register_offset),
+        (-body.cfa_offset, 32 - body.cfa_offset)
+    );
+    assert_eq!(body.base_register, SavedKind::AtCfa as u8);
     // 16 bytes below the interrupted frame are the signal handler's.
     let injected = program.rules("runtime.asyncPreempt");
+    assert_eq!(
+        (injected[0].1.cfa_offset, injected[0].1.return_address),
+        (16, SavedKind::Same as u8)
+    );
     let body = injected
         .iter()
         .map(|(_, rule)| rule)

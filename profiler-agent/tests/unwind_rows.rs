@@ -270,6 +270,43 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Programs for aarch64, by what protects their branches: what distributions build with (`standard`), leaf
+/// functions too, and nothing.
+#[test]
+fn signed_return_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unwind_walk/stacks.c");
+    for (protection, signs) in [("none", false), ("standard", true), ("pac-ret+leaf", true)] {
+        let program = directory.path().join(protection);
+        run(Command::new("aarch64-linux-gnu-gcc")
+            .args(["-O2", "-g"])
+            .arg(format!("-mbranch-protection={protection}"))
+            .arg("-o")
+            .args([&program, &source]));
+        let instructions = run(Command::new("readelf").arg("-wf").arg(&program));
+        let states = instructions.matches("AARCH64_negate_ra_state").count();
+        // Not only in what the compiler's start files bring.
+        assert_eq!(states > 10, signs, "{protection}: {states}");
+        assert!(check(&program, &Machine::aarch64()) > 30);
+        let Built { statistics, .. } = build(&File::open(&program).unwrap()).unwrap();
+        assert_eq!(
+            (statistics.undecodable, statistics.malformed_entries),
+            (0, 0)
+        );
+
+        // The same rows without `.eh_frame`.
+        let plain = directory.path().join("debug-frame");
+        run(Command::new("aarch64-linux-gnu-gcc")
+            .args(["-O2", "-g", "-fno-asynchronous-unwind-tables"])
+            .arg("-fno-unwind-tables")
+            .arg(format!("-mbranch-protection={protection}"))
+            .arg("-o")
+            .args([&plain, &source]));
+        let debug = check_section(&plain, &Machine::aarch64(), ".debug_frame");
+        assert!(debug > 30, "{protection}: {debug}");
+    }
+}
+
 /// A program that has `.debug_frame` alone, compressed in each way that objcopy knows.
 #[test]
 #[cfg(target_arch = "x86_64")]

@@ -6,7 +6,7 @@ use profiler_common::context::Bytes;
 use profiler_common::context::labels::{Found, LabelWalk, MAX_STEPS, Text};
 use profiler_common::layout::GoRuntime;
 use profiler_common::layout::context::{MAX_KEY, MAX_LABELS, MAX_VALUE};
-use profiler_common::unwind::Memory;
+use profiler_common::unwind::{AddressMask, Memory};
 use proptest::prelude::*;
 use space::Space;
 
@@ -301,6 +301,9 @@ fn what_cannot_be_read_is_incomplete() {
 struct Anything(u64);
 
 impl Memory for Anything {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         let mixed = (address ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // Small numbers, addresses and garbage alike.

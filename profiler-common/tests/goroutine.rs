@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use profiler_common::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
-use profiler_common::unwind::{Goroutine, Memory};
+use profiler_common::unwind::{AddressMask, Goroutine, Memory};
 use proptest::prelude::*;
 
 const THREAD: u64 = 0x7000;
@@ -14,6 +14,9 @@ const M: u64 = 0x3000;
 struct Words(HashMap<u64, u64>);
 
 impl Memory for Words {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.0.get(&address).copied()
     }
@@ -124,6 +127,9 @@ proptest! {
         (entry.go.g_m, entry.go.m_curg, entry.vector_stride, entry.vector_offset) = fields;
         struct Hashed(HashMap<u64, u64>);
         impl Memory for Hashed {
+            fn address_mask(&self) -> AddressMask {
+                AddressMask::X86_64
+            }
             fn read_word(&mut self, address: u64) -> Option<u64> {
                 self.0.get(&(address % 64)).copied()
             }

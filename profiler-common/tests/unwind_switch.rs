@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use profiler_common::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
 use profiler_common::unwind::{
-    Aarch64, Architecture, CfaKind, Goroutine, Memory, Outcome, Registers, Rule, SavedKind, Slot,
-    StackSwitch, Stacks, Step, X86_64, cross, step,
+    Aarch64, AddressMask, Architecture, CfaKind, Goroutine, Memory, Outcome, Registers, Rule,
+    SavedKind, Slot, StackSwitch, Stacks, Step, X86_64, cross, step,
 };
 use proptest::prelude::*;
 
@@ -13,6 +13,9 @@ use proptest::prelude::*;
 struct Words(HashMap<u64, u64>);
 
 impl Memory for Words {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.0.get(&address).copied()
     }
@@ -376,6 +379,9 @@ fn a_call_that_a_signal_handler_injected_on_aarch64() {
 struct Anything(u64);
 
 impl Memory for Anything {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         let mixed = (address ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         match mixed >> 61 {

@@ -23,6 +23,9 @@ pub static SIGNAL_LIVE_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of the thread pointer in `task_struct`.
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_POINTER_OFFSET: Global<u32> = Global::new(0);
+/// [`AddressMask`](profiler_common::unwind::AddressMask) of this machine.
+#[unsafe(no_mangle)]
+pub static ADDRESS_MASK: Global<u64> = Global::new(0);
 /// 1: only the processes in `SELECTED` are sampled.
 #[unsafe(no_mangle)]
 pub static ONLY_SELECTED: Global<u32> = Global::new(0);

@@ -31,8 +31,9 @@ type UntypedLinks =
     Untyped<{ BPF_MAP_TYPE_LRU_HASH as usize }, { size_of::<u64>() }, { size_of::<Link>() }, 1, 0>;
 /// Trace id and span id.
 pub type Link = [u64; 3];
-/// One CPU's ring; the loader creates each with its own size.
-pub type SampleRing = RingBuf<u8, 4096>;
+/// One CPU's ring; the loader creates each with its own size. This one is a multiple of every kernel's pages: it is
+/// created too, as the template.
+pub type SampleRing = RingBuf<u8, 65536>;
 
 /// The table of processes, by pid.
 #[btf_map]

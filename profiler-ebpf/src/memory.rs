@@ -4,8 +4,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};
 use profiler_common::context::Bytes;
-use profiler_common::unwind::Memory;
+use profiler_common::unwind::{AddressMask, Memory};
 
+use crate::globals::ADDRESS_MASK;
 use crate::registers::REGISTERS;
 
 /// The memory and registers of the interrupted task.
@@ -15,6 +16,10 @@ pub struct UserMemory<'a> {
 }
 
 impl Memory for UserMemory<'_> {
+    #[inline(always)]
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::from_bits(ADDRESS_MASK.load())
+    }
     #[inline(always)]
     fn read_word(&mut self, address: u64) -> Option<u64> {
         // SAFETY: the helper checks the address.

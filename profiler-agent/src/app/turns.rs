@@ -168,18 +168,7 @@ impl Running {
             self.processes.scan(now);
         }
         for pid in self.processes.take_changed() {
-            match self.processes.image(pid) {
-                Some(image) => {
-                    self.kernel.publisher.publish(
-                        pid,
-                        image,
-                        self.processes.mappings(pid),
-                        self.known_until,
-                    );
-                    self.publish_runtime(pid, self.known_until);
-                }
-                None => self.kernel.publisher.forget(pid, self.known_until),
-            }
+            self.publish(pid);
         }
         // A process that maps code now is about to run it.
         for event in &self.events {
@@ -191,6 +180,19 @@ impl Running {
             }
         }
         self.events.clear();
+    }
+
+    /// Tells the kernel side what is known of a process.
+    fn publish(&mut self, pid: u32) {
+        let publisher = &mut self.kernel.publisher;
+        match self.processes.image(pid) {
+            Some(image) => {
+                let mappings = self.processes.mappings(pid);
+                publisher.publish(pid, image, mappings, self.known_until);
+                self.publish_runtime(pid, self.known_until);
+            }
+            None => publisher.forget(pid, self.known_until),
+        }
     }
 
     /// Reads the rings, locates the samples, closes the window when its time is over.
@@ -241,6 +243,7 @@ impl Running {
     /// Locates the samples up to `until` and adds them to the window.
     fn locate(&mut self, until: BootTime) {
         let held = std::mem::take(&mut self.held);
+        let mut unknown = Vec::new();
         for mut sample in held {
             if sample.time > until {
                 self.held.push(sample);
@@ -248,6 +251,9 @@ impl Running {
             }
             if sample.flags.has(SampleFlags::GOROUTINE_INCONSISTENT) {
                 self.losses.add(LossCause::GoroutineInconsistent, 1);
+            }
+            if sample.flags.has(SampleFlags::UNKNOWN_PROCESS) {
+                unknown.push(sample.pid);
             }
             if sample.flags.has(SampleFlags::TABLE_PENDING) {
                 self.demand
@@ -272,6 +278,13 @@ impl Running {
         let new = self.aggregator.take_new_locations();
         if !new.is_empty() {
             (self.sink.new_locations)(new);
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        for pid in unknown {
+            if self.kernel.publisher.is_emptied(pid) {
+                self.publish(pid);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::rings::Rings;
 use super::sampler::Sampler;
 use super::traces::Traces;
 use super::way::{self, Way};
-use super::{CollectError, cpus};
+use super::{CollectError, address_mask, cpus};
 use crate::profile::SamplePeriod;
 
 /// The object for the machine that the agent was built for.
@@ -199,6 +199,7 @@ fn open(
     ring_bytes: u32,
 ) -> Result<Ebpf, CollectError> {
     let offsets = Offsets::read()?;
+    let address_mask = address_mask::learn().bits();
     let (only_selected, select_children) = match options.selection {
         Selection::All => (0u32, 0u32),
         Selection::Processes { children } => (1, u32::from(children)),
@@ -214,6 +215,7 @@ fn open(
         .override_global("TASK_SIGNAL_OFFSET", &offsets.signal, true)
         .override_global("SIGNAL_LIVE_OFFSET", &offsets.live, true)
         .override_global("TASK_THREAD_POINTER_OFFSET", &offsets.thread_pointer, true)
+        .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("ONLY_SELECTED", &only_selected, true)
         .override_global("SELECT_CHILDREN", &select_children, true)
         .override_global("RING_WAKE_BYTES", &wake_bytes, true)

@@ -1,6 +1,7 @@
 //! The kernel boundary: the only place that speaks BPF and perf events.
 //!
 //! - [`loader`] sets the programs' constants and loads them; `way` finds how the kernel lets stacks be walked.
+//! - `address_mask` learns which bits of return addresses are signatures.
 //! - [`sampler`] opens the sampling events, one per CPU; [`cpus`] says which there are and keeps an event of each open.
 //! - [`rings`] reads the rings; [`decode`] makes samples of records.
 //! - [`publish`] writes what the kernel side knows of processes and their unwind tables;
@@ -9,6 +10,7 @@
 //! - [`sideband`] tells what happens to processes.
 //! - [`error`] says what failed, why, and what to do; [`limits`] raises what this process may have.
 
+mod address_mask;
 pub mod btf;
 mod context;
 pub mod counters;

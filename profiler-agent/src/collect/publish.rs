@@ -166,6 +166,16 @@ impl<M: Maps> Publisher<M> {
         self.write(pid, as_of);
     }
 
+    /// Has the kernel side dropped what was published of a process? It drops the mappings at the end of an
+    /// exec, when side-band records have told of the new ones already: a program that maps nothing later is
+    /// not published again by itself.
+    #[must_use]
+    pub fn is_emptied(&self, pid: u32) -> bool {
+        let entry = self.maps.entry(pid);
+        self.published.contains_key(&pid)
+            && entry.is_none_or(|entry| entry.state != ProcessEntry::KNOWN)
+    }
+
     /// Forgets a process that ended.
     pub fn forget(&mut self, pid: u32, now: BootTime) {
         let Some(published) = self.published.remove(&pid) else {

@@ -8,7 +8,9 @@
 //! section's bytes and 8 bytes an entry only the table itself is held. Where two entries overlap,
 //! the one that starts later ends the other, as a binary search by start finds it.
 
-use gimli::{DebugFrame, LittleEndian, UnwindSection};
+use std::borrow::Cow;
+
+use gimli::{DebugFrame, UnwindSection};
 
 use super::absent::{Absent, Malformed};
 use super::code::Code;
@@ -71,8 +73,12 @@ fn build_with<S: Source + ?Sized>(
         (None, None) => (None, None),
     };
     let mut builder = Builder {
-        exception: exception.map(|section| entries::exception_frames(section, image.text)),
-        debug: image.debug_frame.as_ref().map(debug_frames),
+        exception: exception
+            .map(|section| entries::exception_frames(section, image.machine, image.text)),
+        debug: image
+            .debug_frame
+            .as_ref()
+            .map(|section| entries::debug_frames(section, image.machine)),
         converter: Converter::new(image.machine),
         go: lines.map(|lines| Go {
             lines,
@@ -84,7 +90,8 @@ fn build_with<S: Source + ?Sized>(
     };
 
     let mut list = builder.entries(exception, by_header, image.debug_frame.as_ref())?;
-    let trampolines = builder.go(&mut list);
+    let mut trampolines = builder.go(&mut list);
+    trampolines.extend(lines.and_then(|lines| given_up(source, &image, lines)));
     builder.supplement(&mut list, Origin::Trampoline, trampolines);
     builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
     let (mut table, seen) = builder.table(&list)?;
@@ -112,12 +119,6 @@ fn build_with<S: Source + ?Sized>(
     })
 }
 
-fn debug_frames<'a>(section: &'a Section<'_>) -> Frames<'a, DebugFrame<Bytes<'a>>> {
-    let mut frames = DebugFrame::new(&section.bytes, LittleEndian);
-    frames.set_address_size(8);
-    Frames::new(frames, gimli::BaseAddresses::default(), &section.bytes)
-}
-
 fn sort(list: &mut Vec<Entry>) {
     list.sort_unstable();
     list.dedup_by_key(|entry| entry.start);
@@ -129,18 +130,38 @@ struct Go<'a> {
     functions: GoFunctions,
 }
 
+/// The code of a function in assembly, and its address.
+fn assembly<'s, S: Source + ?Sized>(
+    source: &'s S,
+    image: &Image<'s>,
+    lines: &LineTable<'_>,
+    name: &[u8],
+) -> Option<(Cow<'s, [u8]>, u64)> {
+    let function = lines
+        .functions()
+        .find(|function| function.name() == Some(name) && function.flags().assembly())?;
+    let (start, end) = (function.entry().0, function.end().0);
+    Some((image.code(source, start, end - start)?, start))
+}
+
 /// Where `asmcgocall` leaves the goroutine, by its instructions.
 fn foreign_call_layout<S: Source + ?Sized>(
     source: &S,
     image: &Image<'_>,
     lines: &LineTable<'_>,
 ) -> Option<i32> {
-    let function = lines.functions().find(|function| {
-        function.name() == Some(go_function::FOREIGN_CALL) && function.flags().assembly()
-    })?;
-    let (start, end) = (function.entry().0, function.end().0);
-    let code = image.code(source, start, end - start)?;
+    let (code, _) = assembly(source, image, lines, go_function::FOREIGN_CALL)?;
     go_function::foreign_call_goroutine(image.machine, &code)
+}
+
+/// What only instructions say of `systemstack`.
+fn given_up<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    lines: &LineTable<'_>,
+) -> Option<Supplement> {
+    let (code, start) = assembly(source, image, lines, go_function::SYSTEM_STACK)?;
+    go_function::given_up(image.machine, &code, start)
 }
 
 struct Builder<'a> {

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | x86_64 | SP + delta + 8 | at CFA - 8 | at CFA - 16, where the delta has room for it |
 //! | aarch64, delta 0 | SP | in the link register | in its register |
-//! | aarch64 | SP + delta | at SP | at SP - 8 |
+//! | aarch64 | SP + delta | at CFA - the first delta | 8 below |
 //!
 //! No register but the frame pointer outlives a call in Go. What a function does beside that, its
 //! [`Shape`] says.
@@ -35,8 +35,10 @@ pub(super) enum Shape {
     Unknown,
     /// It was called at an instruction that is no call: its caller was interrupted there.
     Injected,
-    /// It saves the registers that C keeps across calls.
+    /// It saves the registers that C keeps across calls: `crosscall2`, and on x86_64 all that C calls.
     SavesForeignRegisters,
+    /// It saves the base register at an offset from the stack pointer on.
+    SavesBaseRegister(i32),
     /// It goes on on another stack, with a word left at an offset there.
     Switch(StackSwitch, i32),
     /// As `Switch`, but only once its frame pointer is set up.
@@ -50,10 +52,14 @@ pub(super) struct Deltas<'a> {
     values: PcValues<'a>,
     /// Where the frame pointer points into the frame from, once that is known.
     framed: Option<u64>,
+    /// The first delta that is not zero: that of the frame, before the function makes room for a call of C.
+    first: i32,
     /// The delta with which registers of C's were saved.
     saved: Option<i32>,
-    /// The rest of a range that was cut at `framed`.
+    /// The rest of a range that was cut.
     rest: Option<(Range<ElfAddress>, i32)>,
+    /// From here on the caller's frame pointer is restored, in a frame that is still there.
+    restored: u64,
 }
 
 impl<'a> Deltas<'a> {
@@ -63,8 +69,10 @@ impl<'a> Deltas<'a> {
             shape,
             values,
             framed: None,
+            first: 0,
             saved: None,
             rest: None,
+            restored: u64::MAX,
         }
     }
 
@@ -79,6 +87,18 @@ impl<'a> Deltas<'a> {
         }
     }
 
+    /// On aarch64 the caller's frame pointer is loaded before the instruction that gives the frame up, the last one of
+    /// its range.
+    fn restored_from(&self, range: &Range<ElfAddress>, delta: i32) -> u64 {
+        if self.machine == Machine::X86_64 || !matches!(self.shape, Shape::FramedSwitch(..)) {
+            return u64::MAX;
+        }
+        match self.values.clone().next() {
+            Some(Ok((_, next))) if next < delta => range.end.0.saturating_sub(4),
+            _ => u64::MAX,
+        }
+    }
+
     fn rule(&self, address: ElfAddress, delta: i32) -> Rule {
         if self.shape == Shape::Root {
             return Rule::END_OF_STACK;
@@ -86,8 +106,9 @@ impl<'a> Deltas<'a> {
         if self.shape == Shape::Unknown || !(0..=MAX_DELTA).contains(&delta) {
             return Rule::NONE;
         }
-        let mut rule = plain(self.machine, delta);
+        let mut rule = plain(self.machine, delta, self.first);
         let framed = self.framed.is_some_and(|framed| address.0 >= framed) && delta > 0;
+        let framed = framed && address.0 < self.restored;
         match self.shape {
             Shape::Switch(switch, offset) => {
                 rule.switch = switch as u16;
@@ -101,6 +122,11 @@ impl<'a> Deltas<'a> {
             Shape::SavesForeignRegisters => {
                 save_foreign_registers(self.machine, delta, self.saved, &mut rule);
             }
+            Shape::SavesBaseRegister(offset) if delta > 0 => {
+                rule.base_register = SavedKind::AtCfa as u8;
+                rule.base_register_offset = offset - rule.cfa_offset;
+            }
+            Shape::SavesBaseRegister(_) => rule.base_register = SavedKind::Same as u8,
             Shape::Plain | Shape::Root | Shape::Unknown | Shape::FramedSwitch(..) => {}
         }
         rule
@@ -113,29 +139,37 @@ impl Iterator for Deltas<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let (mut range, delta) = match self.rest.take() {
             Some(rest) => rest,
-            None => self.values.next()?.ok()?,
+            None => {
+                let (range, delta) = self.values.next()?.ok()?;
+                self.restored = self.restored_from(&range, delta);
+                (range, delta)
+            }
         };
         if self.framed.is_none() && delta > 0 {
             let framed = range.start.0.saturating_add(self.set_up_bytes(delta));
             self.framed = Some(framed);
+            self.first = delta;
         }
         if self.saved.is_none() && delta >= SAVED_BYTES {
             self.saved = Some(delta);
         }
-        if let Some(framed) = self.framed
-            && matches!(self.shape, Shape::FramedSwitch(..))
-            && range.start.0 < framed
-            && framed < range.end.0
-        {
-            self.rest = Some((ElfAddress(framed)..range.end, delta));
-            range.end = ElfAddress(framed);
+        if matches!(self.shape, Shape::FramedSwitch(..)) {
+            let cuts = [self.framed.unwrap_or(0), self.restored];
+            if let Some(cut) = cuts
+                .into_iter()
+                .find(|cut| range.start.0 < *cut && *cut < range.end.0)
+            {
+                self.rest = Some((ElfAddress(cut)..range.end, delta));
+                range.end = ElfAddress(cut);
+            }
         }
         let rule = self.rule(range.start, delta);
         Some((range, rule))
     }
 }
 
-const fn plain(machine: Machine, delta: i32) -> Rule {
+/// The rule of a frame with this delta, in which the return address was saved with the delta `first` on aarch64.
+pub(super) const fn plain(machine: Machine, delta: i32, first: i32) -> Rule {
     let rule = Rule {
         base_register: SavedKind::Undefined as u8,
         ..Rule::of(CfaKind::Register)
@@ -162,9 +196,9 @@ const fn plain(machine: Machine, delta: i32) -> Rule {
             cfa_register: Aarch64::STACK_POINTER,
             cfa_offset: delta,
             return_address: SavedKind::AtCfa as u8,
-            return_address_offset: -delta,
+            return_address_offset: -first,
             frame_pointer: SavedKind::AtCfa as u8,
-            frame_pointer_offset: -delta - 8,
+            frame_pointer_offset: -first - 8,
             ..rule
         },
     }
@@ -174,10 +208,12 @@ const fn plain(machine: Machine, delta: i32) -> Rule {
 /// 16 bytes, and puts the pc into it (`runtime/signal_*.go`, `pushCall`).
 fn inject(machine: Machine, rule: &mut Rule) {
     rule.signal = 1;
-    if machine == Machine::Aarch64 && rule.return_address == SavedKind::AtCfa as u8 {
+    if machine == Machine::Aarch64 {
         rule.cfa_offset += 16;
-        rule.return_address_offset -= 16;
-        rule.frame_pointer_offset -= 16;
+        if rule.return_address == SavedKind::AtCfa as u8 {
+            rule.return_address_offset -= 16;
+            rule.frame_pointer_offset -= 16;
+        }
     }
 }
 

@@ -28,6 +28,17 @@ pub(super) enum Machine {
     Aarch64,
 }
 
+impl Machine {
+    /// Whose call frame instructions the files of this machine may hold beside DWARF's: those of
+    /// aarch64 state where return addresses are signed (`-mbranch-protection`).
+    pub(super) const fn vendor(self) -> gimli::Vendor {
+        match self {
+            Self::X86_64 => gimli::Vendor::Default,
+            Self::Aarch64 => gimli::Vendor::AArch64,
+        }
+    }
+}
+
 /// A `PT_LOAD` segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {

@@ -5,12 +5,12 @@
 //! in the middle of a section (objects linked after `crtend.o`) does not end it.
 
 use gimli::{
-    BaseAddresses, CommonInformationEntry, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, Pointer, UnwindOffset, UnwindSection,
+    BaseAddresses, CommonInformationEntry, DebugFrame, EhFrame, EhFrameHdr, EndianSlice,
+    FrameDescriptionEntry, LittleEndian, Pointer, UnwindOffset, UnwindSection,
 };
 
 use super::absent::{Absent, TooLarge};
-use super::elf::Section;
+use super::elf::{Machine, Section};
 
 /// Reads a section's bytes.
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -260,16 +260,29 @@ pub(super) fn offsets_by_header(header: &Section<'_>, eh_frame: &Section<'_>) ->
     offsets
 }
 
-/// The frames of `.eh_frame`.
+/// The frames of `.eh_frame`, in a file for `machine`.
 pub(super) fn exception_frames<'a>(
     section: &'a Section<'_>,
+    machine: Machine,
     text: Option<u64>,
 ) -> Frames<'a, EhFrame<Bytes<'a>>> {
     let mut frames = EhFrame::new(&section.bytes, LittleEndian);
     frames.set_address_size(8);
+    frames.set_vendor(machine.vendor());
     let mut bases = BaseAddresses::default().set_eh_frame(section.address);
     if let Some(text) = text {
         bases = bases.set_text(text);
     }
     Frames::new(frames, bases, &section.bytes)
+}
+
+/// The frames of `.debug_frame`, in a file for `machine`.
+pub(super) fn debug_frames<'a>(
+    section: &'a Section<'_>,
+    machine: Machine,
+) -> Frames<'a, DebugFrame<Bytes<'a>>> {
+    let mut frames = DebugFrame::new(&section.bytes, LittleEndian);
+    frames.set_address_size(8);
+    frames.set_vendor(machine.vendor());
+    Frames::new(frames, BaseAddresses::default(), &section.bytes)
 }

@@ -3,7 +3,7 @@
 
 use profiler_common::unwind::StackSwitch;
 
-use super::deltas::{Deltas, Shape};
+use super::deltas::{self, Deltas, Shape};
 use super::elf::Machine;
 use super::supplement::Supplement;
 use super::trampoline;
@@ -11,6 +11,8 @@ use crate::go::Function;
 
 /// The function that calls C.
 pub(super) const FOREIGN_CALL: &[u8] = b"runtime.asmcgocall";
+/// The function that runs another one on the scheduler's stack.
+pub(super) const SYSTEM_STACK: &[u8] = b"runtime.systemstack";
 
 /// `mov %rdi, offset(%rsp)`, up to the offset.
 const X86_64_STORE: [u8; 4] = [0x48, 0x89, 0x7c, 0x24];
@@ -28,6 +30,31 @@ pub(super) fn foreign_call_goroutine(machine: Machine, code: &[u8]) -> Option<i3
             .filter(|offset| *offset >= 8 && offset % 8 == 0),
         Machine::Aarch64 => code.as_chunks().0.contains(&AARCH64_STORE).then_some(0),
     }
+}
+
+/// The end of `systemstack` on aarch64, where it goes on in the function it was given: `ldr x30, [sp], #16;
+/// sub x29, sp, #8; br x3`.
+const AARCH64_GIVEN_UP: [[u8; 4]; 3] = [
+    [0xfe, 0x07, 0x41, 0xf8],
+    [0xfd, 0x23, 0x00, 0xd1],
+    [0x60, 0x00, 0x1f, 0xd6],
+];
+
+/// What the line table does not say of `systemstack` with this `code` at `start`: that its frame is gone behind the
+/// instruction that gives it up.
+pub(super) fn given_up(machine: Machine, code: &[u8], start: u64) -> Option<Supplement> {
+    if machine == Machine::X86_64 {
+        return None;
+    }
+    let words = code.as_chunks::<4>().0;
+    let at = words
+        .windows(AARCH64_GIVEN_UP.len())
+        .position(|window| *window == AARCH64_GIVEN_UP)?;
+    Some(Supplement {
+        address: start.checked_add(4 * (at as u64 + 1))?,
+        length: 8,
+        rule: deltas::plain(machine, 0, 0),
+    })
 }
 
 /// Go's functions on a machine.
@@ -96,7 +123,7 @@ impl GoFunctions {
         Some(match name {
             b"runtime.goexit" | b"runtime.mstart" | b"runtime.rt0_go" | b"_rt0_amd64"
             | b"_rt0_amd64_linux" | b"_rt0_arm64" | b"_rt0_arm64_linux" => Shape::Root,
-            b"runtime.systemstack" => Shape::FramedSwitch(StackSwitch::SystemStack, 0),
+            SYSTEM_STACK => Shape::FramedSwitch(StackSwitch::SystemStack, 0),
             FOREIGN_CALL => match self.goroutine {
                 Some(offset) => Shape::FramedSwitch(StackSwitch::ForeignCall, offset),
                 // Wrong only where the goroutine's stack was moved during the call.
@@ -112,8 +139,18 @@ impl GoFunctions {
                 };
                 Shape::Switch(StackSwitch::Callback, saved)
             }
+            b"runtime.sigtramp" | b"runtime.sigprofNonGoWrapper"
+                if self.machine == Machine::Aarch64 =>
+            {
+                Shape::SavesBaseRegister(32)
+            }
+            b"_rt0_arm64_lib" => Shape::SavesBaseRegister(24),
             b"crosscall2" | b"runtime.sigtramp" | b"_rt0_amd64_lib" => Shape::SavesForeignRegisters,
             b"runtime.sigprofNonGoWrapper" => Shape::SavesForeignRegisters,
+            // What it jumps to is called as it is.
+            b"runtime.morestack_noctxt" if self.machine == Machine::Aarch64 => {
+                Shape::Switch(StackSwitch::Grow, 0)
+            }
             b"runtime.asyncPreempt" | b"runtime.debugCallV2" => Shape::Injected,
             // They write the stack pointer of a new thread, and none of their own.
             b"runtime.clone" | b"runtime.morestack_noctxt" => Shape::Plain,

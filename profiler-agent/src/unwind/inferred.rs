@@ -1,9 +1,9 @@
-//! Rules for x86_64 functions that have no call frame information (musl's library, assembly), read
+//! Rules for functions that have no call frame information (musl's library, assembly, the vDSO of aarch64), read
 //! off their instructions.
 //!
-//! From a function's first instruction, where the CFA is the stack pointer plus 8, every path within
-//! it is followed with what each instruction does to the stack pointer, the frame pointer and the base
-//! register. Where two paths disagree, and where the stack pointer becomes unknown, nothing is said. A
+//! From a function's first instruction, where the CFA is the stack pointer plus what a call pushes, every path within
+//! it is followed with what each instruction does to the stack pointer, the frame pointer, the base
+//! register and, on aarch64, the return address. Where two paths disagree, and where the stack pointer becomes unknown, nothing is said. A
 //! function gets no rule at all when it contradicts what a compiled function is: it
 //! returns with anything but the return address on top of the stack or without its caller's registers, or
 //! pops the return address. What is only reached by a table of jumps has no rule. Parts that are jumped
@@ -11,9 +11,12 @@
 //!
 //! The entry point of a program has no caller (x86-64 psABI, section 3.4.1): it ends the stack.
 
-mod follow;
+mod a64;
+mod aarch64;
 mod frame;
+mod paths;
 mod symbols;
+mod x86_64;
 
 use std::cmp::Reverse;
 
@@ -21,6 +24,7 @@ use iced_x86::{Code as Instruction, Decoder, DecoderOptions, FlowControl};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::rule_index;
 
+use self::a64::{Flow, Instruction as Instruction64};
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
 use super::source::Source;
@@ -51,9 +55,10 @@ pub(super) fn infer<S: Source + ?Sized>(
     table: &UnwindTable,
 ) -> Inferred {
     let mut inferred = Inferred::default();
-    if image.machine != Machine::X86_64 {
-        return inferred;
-    }
+    let follow = match image.machine {
+        Machine::X86_64 => x86_64::follow,
+        Machine::Aarch64 => aarch64::follow,
+    };
     let unknown = |address: u64| {
         let offset = address.wrapping_sub(table.start.0);
         rule_index(table.words.as_slice(), table.buckets, offset) == Some(RuleInterner::NONE)
@@ -95,7 +100,7 @@ pub(super) fn infer<S: Source + ?Sized>(
         let Some(code) = image.code(source, function.address, function.length) else {
             continue;
         };
-        let followed = follow::follow(&code, function.address);
+        let followed = follow(&code, function.address);
         entered.extend(followed.entered);
         if let Some(rows) = followed.rows {
             found.push((function, rows));
@@ -111,7 +116,10 @@ pub(super) fn infer<S: Source + ?Sized>(
         }
     }
     if image.entry != 0 && unknown(image.entry) {
-        let entry = entry(source, image);
+        let entry = match image.machine {
+            Machine::X86_64 => entry_x86_64(source, image),
+            Machine::Aarch64 => entry_aarch64(source, image),
+        };
         // What is said of the entry point replaces what its instructions say.
         if let Some(entry) = entry {
             let range = entry.address..entry.address + u64::from(entry.length);
@@ -123,7 +131,7 @@ pub(super) fn infer<S: Source + ?Sized>(
 }
 
 /// The entry point up to its call, where it is one: it clears the frame pointer first.
-fn entry<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Supplement> {
+fn entry_x86_64<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Supplement> {
     let code = image.code(source, image.entry, MAX_ENTRY_BYTES)?;
     let mut decoder = Decoder::with_ip(64, &code, image.entry, DecoderOptions::NONE);
     let mut first = true;
@@ -152,6 +160,40 @@ fn entry<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Supplement
                 return Some(Supplement {
                     address: image.entry,
                     length: u32::try_from(instruction.next_ip() - image.entry).ok()?,
+                    rule: Rule::END_OF_STACK,
+                });
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The entry point up to its call or jump, where it is one: it clears the frame pointer first.
+fn entry_aarch64<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Supplement> {
+    /// `mov x29, #0`.
+    const CLEARS: u32 = 0xd280_001d;
+    /// `bti c`.
+    const LANDS: u32 = 0xd503_245f;
+
+    let code = image.code(source, image.entry, MAX_ENTRY_BYTES)?;
+    let words = code
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| u32::from_le_bytes(*word));
+    let mut cleared = false;
+    for (word, behind) in words.zip((4..).step_by(4)) {
+        cleared |= word == CLEARS;
+        if !cleared && word != LANDS {
+            return None;
+        }
+        match Instruction64::decode(word).flow {
+            Flow::Next => {}
+            Flow::Call | Flow::Jump(_) => {
+                return Some(Supplement {
+                    address: image.entry,
+                    length: behind,
                     rule: Rule::END_OF_STACK,
                 });
             }

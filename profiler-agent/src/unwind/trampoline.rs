@@ -1,6 +1,7 @@
 //! Signal trampolines without call frame information: musl's and Go's on x86_64, the vDSO's on
 //! aarch64. They are recognised by their instructions, as debuggers do. (glibc's has
-//! information of its own.)
+//! information of its own.) So is where threads begin in musl's `clone` on aarch64: the thread ends when what was
+//! called returns, and its frame pointer is that of the thread that made it.
 //!
 //! The kernel calls a signal handler with the trampoline's address as return address, so no call
 //! precedes it, and the look-up of the return address minus one must find the rule as well:
@@ -24,6 +25,11 @@ const X86_64_INSTRUCTIONS: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05
 /// `mov x8, #139; svc #0`: `rt_sigreturn` is 139.
 const AARCH64_INSTRUCTIONS: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0, 0, 0xd4];
 
+/// `blr x1; mov x8, #93; svc #0`: `exit` is 93.
+const AARCH64_THREAD: &[u8] = &[
+    0x20, 0, 0x3f, 0xd6, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0, 0, 0xd4,
+];
+
 /// Most bytes that are searched in one file.
 const MAX_SEARCHED: u64 = 64 << 20;
 /// Most trampolines of one file.
@@ -35,10 +41,36 @@ const WINDOW: u64 = 1 << 16;
 const SMALL_FILE: u64 = 4 << 20;
 const ALIGNMENT: u64 = 16;
 
-const fn instructions(machine: Machine) -> &'static [u8] {
+/// Code of known shape.
+struct Shape {
+    instructions: &'static [u8],
+    rule: Rule,
+    /// Bytes before and behind it that the rule holds for too.
+    around: u8,
+}
+
+const X86_64_SHAPES: &[Shape] = &[Shape {
+    instructions: X86_64_INSTRUCTIONS,
+    rule: rule(Machine::X86_64),
+    around: 1,
+}];
+const AARCH64_SHAPES: &[Shape] = &[
+    Shape {
+        instructions: AARCH64_INSTRUCTIONS,
+        rule: rule(Machine::Aarch64),
+        around: 1,
+    },
+    Shape {
+        instructions: AARCH64_THREAD,
+        rule: Rule::END_OF_STACK,
+        around: 0,
+    },
+];
+
+const fn shapes(machine: Machine) -> &'static [Shape] {
     match machine {
-        Machine::X86_64 => X86_64_INSTRUCTIONS,
-        Machine::Aarch64 => AARCH64_INSTRUCTIONS,
+        Machine::X86_64 => X86_64_SHAPES,
+        Machine::Aarch64 => AARCH64_SHAPES,
     }
 }
 
@@ -90,7 +122,9 @@ pub(super) fn search<S: Source + ?Sized>(
     image: &Image<'_>,
     table: &UnwindTable,
 ) -> Searched {
-    let wanted = instructions(image.machine);
+    let shapes = shapes(image.machine);
+    let shortest = shapes.iter().map(|shape| shape.instructions.len()).min();
+    let shortest = shortest.unwrap_or(0) as u64;
     let mut searched = Searched::default();
     let mut window = Window {
         source,
@@ -103,7 +137,7 @@ pub(super) fn search<S: Source + ?Sized>(
             let start = (table.start.0 + gap.start).max(load.address);
             let end = (table.start.0 + gap.end).min(load.end());
             let mut length = end.saturating_sub(start);
-            if length < wanted.len() as u64 {
+            if length < shortest {
                 continue;
             }
             if load.length > SMALL_FILE && length < ALIGNMENT && end % ALIGNMENT == 0 {
@@ -115,16 +149,18 @@ pub(super) fn search<S: Source + ?Sized>(
             }
             left -= length;
             let file = start - load.address + load.offset;
-            window.search(file..file + length, wanted, |position| {
-                let address = position - load.offset + load.address;
-                if searched.found.len() < MAX_FOUND {
-                    searched.found.push(Supplement {
-                        address: address.saturating_sub(1),
-                        length: wanted.len() as u32 + 2,
-                        rule: rule(image.machine),
-                    });
-                }
-            });
+            for shape in shapes {
+                window.search(file..file + length, shape.instructions, |position| {
+                    let address = position - load.offset + load.address;
+                    if searched.found.len() < MAX_FOUND {
+                        searched.found.push(Supplement {
+                            address: address.saturating_sub(u64::from(shape.around)),
+                            length: shape.instructions.len() as u32 + 2 * u32::from(shape.around),
+                            rule: shape.rule,
+                        });
+                    }
+                });
+            }
         }
     }
     searched

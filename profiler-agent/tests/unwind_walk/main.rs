@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use profiler_agent::unwind::walk::{AddressSpace, Code, Lookup, Walked, walk};
-use profiler_common::unwind::{Memory, Outcome, Registers, Rule, Slot, X86_64};
+use profiler_common::unwind::{AddressMask, Memory, Outcome, Registers, Rule, Slot, X86_64};
 
 use modules::Modules;
 use traced::{Kind, Traced, compile};
@@ -18,6 +18,9 @@ use traced::{Kind, Traced, compile};
 struct TracedMemory<'t>(&'t Traced);
 
 impl Memory for TracedMemory<'_> {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.0.word(address)
     }

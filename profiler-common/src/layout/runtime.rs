@@ -65,8 +65,8 @@ pub struct GoRuntime {
     pub m_vdso_pc: u16,
     /// [`GoRuntime::LABELS_NONE`], [`GoRuntime::LABELS_MAP`] or [`GoRuntime::LABELS_SLICE`].
     pub labels: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// `g.sched.lr`: only written on machines with a link register.
+    pub g_sched_lr: u16,
     /// Where the program's code and read-only data are: what lies there never changes.
     pub constants: u64,
     /// Bytes of them; 0: nothing known.

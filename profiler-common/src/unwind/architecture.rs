@@ -23,11 +23,12 @@ pub trait Architecture {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32;
     /// Does `asmcgocall` leave the frame pointer alone until it has called?
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool;
+    /// DWARF number of the register in which the function that calls Go's `morestack` leaves its own return
+    /// address. Only asked for on machines with a link register.
+    const MORESTACK_LINK: u8;
     /// Where Go's signal handler keeps the link register of the code that it injects a call into, from
     /// the CFA of the injected function on. Only asked for on machines with a link register.
     const INJECTED_LINK_REGISTER: i32;
-    /// Bits of a return address that are address; the others are pointer authentication.
-    const ADDRESS_MASK: u64;
 }
 
 /// x86_64: rsp, rbp, rbx, the return address on the stack.
@@ -43,8 +44,8 @@ impl Architecture for X86_64 {
     const LINK_REGISTER_FROM_PC: i32 = 0;
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = -8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = true;
+    const MORESTACK_LINK: u8 = 0;
     const INJECTED_LINK_REGISTER: i32 = 0;
-    const ADDRESS_MASK: u64 = (1 << 57) - 1;
 }
 
 /// aarch64: sp, x29, x19, the return address in x30.
@@ -61,6 +62,6 @@ impl Architecture for Aarch64 {
     const LINK_REGISTER_FROM_PC: i32 = -16;
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = 8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = false;
+    const MORESTACK_LINK: u8 = 3;
     const INJECTED_LINK_REGISTER: i32 = -16;
-    const ADDRESS_MASK: u64 = (1 << 52) - 1;
 }

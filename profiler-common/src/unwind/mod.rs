@@ -5,6 +5,7 @@
 //! [`cross()`] follows it there. The walk ends in an [`Outcome`].
 //! Nothing here does I/O or knows whether it runs in the kernel or on the host.
 
+mod address;
 pub mod architecture;
 pub mod goroutine;
 pub mod outcome;
@@ -13,6 +14,7 @@ mod step;
 mod switch;
 pub mod table;
 
+pub use address::AddressMask;
 pub use architecture::{Aarch64, Architecture, X86_64};
 pub use goroutine::Goroutine;
 pub use outcome::Outcome;

@@ -1,9 +1,11 @@
 //! One step from a frame to its caller.
 
-use super::{Architecture, CfaKind, Outcome, Rule, SavedKind};
+use super::{AddressMask, Architecture, CfaKind, Outcome, Rule, SavedKind};
 
 /// Reads the memory of the task whose stack is walked.
 pub trait Memory {
+    /// Which bits of the return addresses in it are address.
+    fn address_mask(&self) -> AddressMask;
     /// The 8 bytes at `address`, in native byte order; `None` when they cannot be read.
     fn read_word(&mut self, address: u64) -> Option<u64>;
     /// A register of the interrupted frame by its DWARF number. Only asked for registers other
@@ -22,6 +24,7 @@ impl Slot {
     const VALUE: u64 = 0;
     const SAVED: u64 = 1;
     const LOST: u64 = 2;
+    const RECORD: u64 = 3;
 
     /// The register holds `value`.
     #[must_use]
@@ -39,6 +42,15 @@ impl Slot {
             kind: Self::SAVED,
         }
     }
+    /// The register holds `value`, and it is all that tells where the frame is: the stack pointer is only known
+    /// to lie no lower than stated.
+    #[must_use]
+    pub const fn record(value: u64) -> Self {
+        Self {
+            word: value,
+            kind: Self::RECORD,
+        }
+    }
     /// The register cannot be recovered.
     #[must_use]
     pub const fn lost() -> Self {
@@ -51,7 +63,7 @@ impl Slot {
     #[inline(always)]
     pub(super) fn load<M: Memory>(self, memory: &mut M) -> Result<u64, Outcome> {
         match self.kind {
-            Self::VALUE => Ok(self.word),
+            Self::VALUE | Self::RECORD => Ok(self.word),
             Self::SAVED => memory.read_word(self.word).ok_or(Outcome::MemoryUnreadable),
             _ => Err(Outcome::RegisterUnavailable),
         }
@@ -70,7 +82,7 @@ pub struct Registers {
     /// The base register (`Architecture::BASE_REGISTER`).
     pub base_register: Slot,
     /// Link register; 0 on machines without one, and in frames that called. A signal frame
-    /// recovers that of the frame it interrupted.
+    /// recovers that of the frame it interrupted, a switch of stacks that of a frame that had not saved it yet.
     pub link_register: u64,
     /// Was the pc interrupted, and by what: [`Registers::CALLED`], [`Registers::LEAF`] or
     /// [`Registers::BY_SIGNAL`].
@@ -105,7 +117,7 @@ pub(super) const fn at(base: u64, offset: i32) -> u64 {
 /// Replaces `registers` by the caller's according to `rule`.
 ///
 /// The caller's stack pointer is the CFA (DWARF 5, section 6.4.1). It must lie above this frame's,
-/// except that an interrupted leaf may have an empty frame on machines with a link register, and
+/// except that a frame whose return address is still in the link register may be empty, and
 /// that a signal frame may lead to another stack.
 #[inline(always)]
 pub fn step<A: Architecture, M: Memory>(
@@ -125,6 +137,7 @@ fn advance<A: Architecture, M: Memory>(
     rule: &Rule,
     memory: &mut M,
 ) -> Result<(), Outcome> {
+    place_by_record::<A>(registers, rule)?;
     let frame_stack_pointer = registers.stack_pointer;
     let cfa = canonical_frame_address::<A, M>(registers, rule, memory)?;
 
@@ -143,13 +156,14 @@ fn advance<A: Architecture, M: Memory>(
         }
         _ => return Err(Outcome::Root),
     };
-    let return_address = return_address & A::ADDRESS_MASK;
+    let return_address = memory.address_mask().address(return_address);
     if return_address == 0 {
         return Err(Outcome::Root);
     }
 
     let signal = rule.signal != 0;
-    let empty_frame_allowed = A::LINK_REGISTER && registers.interrupted != Registers::CALLED;
+    let empty_frame_allowed = A::LINK_REGISTER
+        && (registers.interrupted != Registers::CALLED || registers.link_register != 0);
     let grows = cfa > frame_stack_pointer || (empty_frame_allowed && cfa == frame_stack_pointer);
     if !grows && !signal {
         return Err(Outcome::NotAdvancing);
@@ -196,6 +210,35 @@ fn advance<A: Architecture, M: Memory>(
     } else {
         Registers::CALLED
     };
+    Ok(())
+}
+
+/// Gives a frame that was found by its frame pointer its stack pointer, which a rule may ask for. The frame pointer
+/// points to the frame record, and that is where the rule says that the caller's frame pointer was saved: on x86_64
+/// at the top of the frame, on aarch64 anywhere in it (AAPCS64, section 6.4.6).
+#[inline(always)]
+pub(super) fn place_by_record<A: Architecture>(
+    registers: &mut Registers,
+    rule: &Rule,
+) -> Result<(), Outcome> {
+    if !A::LINK_REGISTER || registers.frame_pointer.kind != Slot::RECORD {
+        return Ok(());
+    }
+    let record = registers.frame_pointer.word;
+    registers.frame_pointer = Slot::value(record);
+    if rule.cfa == CfaKind::EndOfStack as u8 || rule.cfa_register != A::STACK_POINTER {
+        return Ok(());
+    }
+    if rule.cfa != CfaKind::Register as u8 || rule.frame_pointer != SavedKind::AtCfa as u8 {
+        return Err(Outcome::RegisterUnavailable);
+    }
+    let from_stack_pointer =
+        i64::from(rule.cfa_offset).wrapping_add(i64::from(rule.frame_pointer_offset));
+    let stack_pointer = record.wrapping_sub(from_stack_pointer as u64);
+    if stack_pointer < registers.stack_pointer {
+        return Err(Outcome::NotAdvancing);
+    }
+    registers.stack_pointer = stack_pointer;
     Ok(())
 }
 
@@ -286,7 +329,7 @@ pub fn frame_pointer_step<A: Architecture, M: Memory>(
 }
 
 #[inline(always)]
-fn follow_frame_pointer<A: Architecture, M: Memory>(
+pub(super) fn follow_frame_pointer<A: Architecture, M: Memory>(
     registers: &mut Registers,
     otherwise: Outcome,
     memory: &mut M,
@@ -303,17 +346,28 @@ fn follow_frame_pointer<A: Architecture, M: Memory>(
     if record == 0 {
         return Err(end);
     }
-    if record & 7 != 0 || record < registers.stack_pointer {
+    // Go's frame records on aarch64 begin 8 bytes below the stack pointer.
+    let lowest = if A::LINK_REGISTER {
+        registers.stack_pointer.wrapping_sub(8)
+    } else {
+        registers.stack_pointer
+    };
+    if record & 7 != 0 || record < lowest {
         return Err(otherwise);
     }
     let caller_frame_pointer = memory.read_word(record).ok_or(otherwise)?;
-    let return_address = memory.read_word(at(record, 8)).ok_or(otherwise)? & A::ADDRESS_MASK;
+    let return_address = memory.read_word(at(record, 8)).ok_or(otherwise)?;
+    let return_address = memory.address_mask().address(return_address);
     if return_address == 0 {
         return Err(end);
     }
     registers.pc = return_address;
     registers.stack_pointer = at(record, 16);
-    registers.frame_pointer = Slot::value(caller_frame_pointer);
+    registers.frame_pointer = if A::LINK_REGISTER {
+        Slot::record(caller_frame_pointer)
+    } else {
+        Slot::value(caller_frame_pointer)
+    };
     registers.base_register = Slot::lost();
     registers.link_register = 0;
     registers.interrupted = Registers::CALLED;

@@ -14,14 +14,25 @@
 //! | `cgocallback` | its own frame, then C | `m.g0.sched.sp`; that of the callback around it, in that frame |
 //!
 //! Each of them runs on both stacks, one after the other; which one it is tells the stack pointer.
+//! On machines with a link register (`runtime/asm_arm64.s`) they call another function between saving and
+//! switching, which overwrites their own return address: from there on what they saved counts. The function
+//! that calls `morestack` has not saved its own return address yet: it is in a register (x3 on aarch64), then
+//! in `curg.sched.lr`, and back in the link register when `gogo` resumes the function. `gogo` itself is never
+//! returned from, and once it has called, the function that called it is only known by its frame record:
+//! the walk goes on with that one's caller.
+//!
 //! What a thread finds to do next, below `schedule`, is not done for the goroutine whose `mcall` led
 //! there: the walk ends at `mcall`.
 //!
 //! Whatever does not fit ends the walk with `GoroutineUnknown`.
 
-use super::step::at;
+use super::step::{at, follow_frame_pointer, place_by_record};
 use super::{Architecture, Goroutine, Memory, Outcome, Registers, Rule, Slot, StackSwitch, Step};
 use crate::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
+
+/// More bytes of code than there are in the functions that switch, from where they call another one on to where
+/// they switch.
+const SWITCHING_CODE: u64 = 128;
 
 /// More than the largest stack that a goroutine may have (`runtime.maxstacksize`).
 const MAX_STACK_BYTES: u64 = 1 << 31;
@@ -141,8 +152,12 @@ fn follow<A: Architecture, M: Memory>(
     entry: Option<&RuntimeEntry>,
     memory: &mut M,
 ) -> Result<Option<Step>, Outcome> {
+    place_by_record::<A>(registers, rule)?;
     let switch = rule.switch;
     let called = registers.interrupted == Registers::CALLED;
+    // Has the function called another one, and lost its return address by that?
+    let has_called = A::LINK_REGISTER
+        && (called || registers.pc.wrapping_sub(registers.link_register) < SWITCHING_CODE);
     if switch == StackSwitch::Schedule as u16 {
         stacks.scheduling = 1;
         return Ok(None);
@@ -161,7 +176,9 @@ fn follow<A: Architecture, M: Memory>(
         if frame == Ok(registers.stack_pointer) {
             return Ok(None);
         }
-        if by_pointer {
+        // On the scheduler's stack already, `asmcgocall` makes room for what it leaves and keeps its frame.
+        let kept = foreign_call && !called && frame == Ok(registers.stack_pointer.wrapping_add(16));
+        if by_pointer || kept {
             registers.stack_pointer = frame.and_then(aligned)?;
             return Ok(None);
         }
@@ -188,16 +205,39 @@ fn follow<A: Architecture, M: Memory>(
     let user = stacks.goroutine.user;
     if switch == StackSwitch::Resume as u16 {
         if !on_user_stack {
+            if has_called {
+                follow_frame_pointer::<A, M>(registers, Outcome::GoroutineUnknown, memory)?;
+                return Ok(Some(Step::Caller));
+            }
             return Ok(None);
         }
         let place = user.wrapping_add(go.g_sched_pc as u64);
         let resumed = memory.read_word(place).ok_or(Outcome::GoroutineUnknown)?;
-        go_to::<A>(registers, resumed)?;
+        let link_register = match saved_link_register::<A, M>(go, user, memory) {
+            // It was loaded already.
+            0 => registers.link_register,
+            saved => saved,
+        };
+        go_to(registers, resumed, memory)?;
+        registers.link_register = link_register;
         registers.interrupted = Registers::BY_SIGNAL;
         return Ok(Some(Step::Caller));
     }
     if on_user_stack {
-        return Ok(None);
+        let saved = leaves
+            && has_called
+            && stacks.saved_stack_pointer(go, memory) == Ok(registers.stack_pointer);
+        if !saved {
+            let entered = registers.interrupted == Registers::LEAF && !has_called;
+            if A::LINK_REGISTER && entered && switch == StackSwitch::Grow as u16 {
+                let link_register = memory.interrupted_register(A::MORESTACK_LINK);
+                go_to(registers, registers.link_register, memory)?;
+                registers.link_register = link_register.unwrap_or(0);
+                registers.interrupted = Registers::CALLED;
+                return Ok(Some(Step::Replaced));
+            }
+            return Ok(None);
+        }
     }
     if stacks.goroutine.machine == 0 {
         return Err(Outcome::GoroutineUnknown);
@@ -209,14 +249,14 @@ fn follow<A: Architecture, M: Memory>(
         registers.stack_pointer = stacks.saved_stack_pointer(go, memory)?;
         let place = user.wrapping_add(go.g_sched_pc as u64);
         let caller = memory.read_word(place).ok_or(Outcome::GoroutineUnknown)?;
-        go_to::<A>(registers, caller)?;
+        go_to(registers, caller, memory)?;
         registers.frame_pointer = Slot::saved_at(user.wrapping_add(go.g_sched_bp as u64));
         registers.interrupted = Registers::CALLED;
-        return Ok(Some(if switch == StackSwitch::Grow as u16 {
-            Step::Replaced
-        } else {
-            Step::Caller
-        }));
+        if switch == StackSwitch::Grow as u16 {
+            registers.link_register = saved_link_register::<A, M>(go, user, memory);
+            return Ok(Some(Step::Replaced));
+        }
+        return Ok(Some(Step::Caller));
     }
     if user == 0 {
         return Err(Outcome::GoroutineUnknown);
@@ -224,6 +264,20 @@ fn follow<A: Architecture, M: Memory>(
     // `systemstack`, and `asmcgocall` before it has called.
     registers.stack_pointer = stacks.saved_stack_pointer(go, memory)?;
     Ok(None)
+}
+
+/// The link register that the user goroutine was left with; 0 for none.
+#[inline(always)]
+fn saved_link_register<A: Architecture, M: Memory>(
+    go: &GoRuntime,
+    user: u64,
+    memory: &mut M,
+) -> u64 {
+    if !A::LINK_REGISTER || go.g_sched_lr == 0 {
+        return 0;
+    }
+    let place = user.wrapping_add(go.g_sched_lr as u64);
+    memory.read_word(place).unwrap_or(0)
 }
 
 #[inline(always)]
@@ -269,8 +323,8 @@ fn foreign_call_frame<A: Architecture, M: Memory>(
 }
 
 #[inline(always)]
-fn go_to<A: Architecture>(registers: &mut Registers, pc: u64) -> Result<(), Outcome> {
-    let pc = pc & A::ADDRESS_MASK;
+fn go_to<M: Memory>(registers: &mut Registers, pc: u64, memory: &M) -> Result<(), Outcome> {
+    let pc = memory.address_mask().address(pc);
     if pc == 0 {
         return Err(Outcome::GoroutineUnknown);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::context::Bytes;
-use profiler_common::unwind::Memory;
+use profiler_common::unwind::{AddressMask, Memory};
 
 /// Memory by byte; everything else cannot be read.
 #[derive(Default)]
@@ -25,6 +25,9 @@ impl Space {
 }
 
 impl Memory for Space {
+    fn address_mask(&self) -> AddressMask {
+        AddressMask::X86_64
+    }
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.reads += 1;
         let bytes = self.get(address, 8)?;

@@ -77,6 +77,7 @@ fn of_version(version: Version) -> GoRuntime {
         g_sched_sp: SCHED,
         g_sched_pc: SCHED + 8,
         g_sched_bp: SCHED + gobuf_bp,
+        g_sched_lr: SCHED + gobuf_bp - 8,
         g_goid: goid,
         g_labels: labels,
         m_curg: if minor >= 25 { 184 } else { 192 },
@@ -96,18 +97,18 @@ fn of_version(version: Version) -> GoRuntime {
 struct Found {
     g: Option<[u16; 5]>,
     m: Option<[u16; 4]>,
-    gobuf: Option<[u16; 3]>,
+    gobuf: Option<[u16; 4]>,
 }
 
 const G: [&str; 5] = ["stack", "m", "sched", "goid", "labels"];
 const M: [&str; 4] = ["g0", "curg", "vdsoSP", "vdsoPC"];
-const GOBUF: [&str; 3] = ["sp", "pc", "bp"];
+const GOBUF: [&str; 4] = ["sp", "pc", "bp", "lr"];
 
 impl Found {
     fn offsets(&self) -> Option<GoRuntime> {
         let [stack, m, sched, goid, labels] = self.g?;
         let [g0, curg, vdso_sp, vdso_pc] = self.m?;
-        let [sp, pc, bp] = self.gobuf?;
+        let [sp, pc, bp, lr] = self.gobuf?;
         // The kernel side takes these two for granted.
         if stack != 0 || g0 != 0 {
             return None;
@@ -118,6 +119,7 @@ impl Found {
             g_sched_sp: sched.checked_add(sp)?,
             g_sched_pc: sched.checked_add(pc)?,
             g_sched_bp: sched.checked_add(bp)?,
+            g_sched_lr: sched.checked_add(lr)?,
             g_goid: goid,
             g_labels: labels,
             m_curg: curg,

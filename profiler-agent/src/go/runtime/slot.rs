@@ -7,7 +7,10 @@
 //! | `mov $OFFSET, %reg; mov %fs:(%reg), %reg` | the same |
 //! | `mov WORD(%rip), %reg; mov %fs:(%reg), %reg` | at a distance that a word in memory holds |
 //!
-//! On aarch64 `g` is in x28 while Go's own code runs.
+//! On aarch64 `g` is in x28 while Go's own code runs. C's code may use that register for anything: programs with C in
+//! them keep `g` in thread-local storage too, from where callbacks and signal handlers fetch it (`aarch64`).
+
+mod aarch64;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use object::elf;
@@ -34,6 +37,10 @@ const FETCHERS: [&str; 4] = [
     "runtime.mcall",
     "runtime.morestack",
 ];
+/// The function that fetches `g` from thread-local storage on aarch64.
+const AARCH64_FETCHER: &[u8] = b"runtime.load_g";
+/// A function of `runtime/cgo`, which programs with C in them have.
+const WITH_C: &[u8] = b"crosscall2";
 /// Instructions that are looked at.
 const MAX_INSTRUCTIONS: usize = 8;
 /// x28, DWARF's number.
@@ -41,15 +48,22 @@ const AARCH64_G: u8 = 28;
 
 /// Finds the slot.
 pub(super) fn find(image: &Image<'_>, table: &LineTable<'_>) -> Option<Slot> {
+    let start = |name: &[u8]| {
+        let mut functions = table.functions();
+        let function = functions.find(|function| function.name() == Some(name))?;
+        let code = image.at(function.entry().0)?.bytes;
+        let code = &code[..code.len().min(15 * MAX_INSTRUCTIONS)];
+        Some((code, function.entry()))
+    };
     if image.machine() == elf::EM_AARCH64 {
-        return Some(Slot::Register(AARCH64_G));
+        let fetched = start(WITH_C)
+            .and_then(|_| start(AARCH64_FETCHER))
+            .and_then(|(code, entry)| aarch64::decode(code, entry));
+        return Some(fetched.unwrap_or(Slot::Register(AARCH64_G)));
     }
     FETCHERS.iter().find_map(|name| {
-        let mut functions = table.functions();
-        let function = functions.find(|function| function.name() == Some(name.as_bytes()))?;
-        let entry = function.entry();
-        let code = image.at(entry.0)?.bytes;
-        decode(&code[..code.len().min(15 * MAX_INSTRUCTIONS)], entry)
+        let (code, entry) = start(name.as_bytes())?;
+        decode(code, entry)
     })
 }
 

@@ -1,6 +1,8 @@
 //! What is known about a frame before an instruction.
 
-use profiler_common::unwind::{Architecture, CfaKind, Rule, SavedKind, X86_64};
+use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X86_64};
+
+use crate::unwind::elf::Machine;
 
 /// A register that a callee keeps for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +43,38 @@ pub(super) struct Frame {
     pub(super) frame_pointer_depth: Option<i32>,
     pub(super) frame_pointer: Kept,
     pub(super) base_register: Kept,
+    /// On x86_64 always at the top of the frame.
+    pub(super) return_address: Kept,
 }
 
-/// Bytes of the return address: what a call leaves.
-pub(super) const CALLED: i32 = 8;
+/// Bytes of the return address: what a call leaves on x86_64.
+pub(super) const X86_64_CALLED: i32 = 8;
 
 impl Frame {
     /// Behind a call.
-    pub(super) const ENTERED: Self = Self {
-        depth: Some(CALLED),
-        frame_pointer_depth: None,
-        frame_pointer: Kept {
+    pub(super) const fn entered(machine: Machine) -> Self {
+        let untouched = Kept {
             same: true,
             slot: None,
-        },
-        base_register: Kept {
-            same: true,
-            slot: None,
-        },
-    };
+        };
+        let (depth, return_address) = match machine {
+            Machine::X86_64 => {
+                let pushed = Kept {
+                    same: false,
+                    slot: Some(-X86_64_CALLED),
+                };
+                (X86_64_CALLED, pushed)
+            }
+            Machine::Aarch64 => (0, untouched),
+        };
+        Self {
+            depth: Some(depth),
+            frame_pointer_depth: None,
+            frame_pointer: untouched,
+            base_register: untouched,
+            return_address,
+        }
+    }
 
     /// What holds in both.
     pub(super) fn join(self, other: Self) -> Self {
@@ -70,32 +85,50 @@ impl Frame {
                 .filter(|depth| other.frame_pointer_depth == Some(*depth)),
             frame_pointer: self.frame_pointer.join(other.frame_pointer),
             base_register: self.base_register.join(other.base_register),
+            return_address: self.return_address.join(other.return_address),
         }
     }
 
     /// Forgets what was saved below the stack pointer.
     pub(super) fn forget_popped(&mut self) {
         if let Some(depth) = self.depth {
-            for kept in [&mut self.frame_pointer, &mut self.base_register] {
+            for kept in [
+                &mut self.frame_pointer,
+                &mut self.base_register,
+                &mut self.return_address,
+            ] {
                 kept.slot = kept.slot.filter(|slot| *slot >= -depth);
             }
         }
     }
 
     /// Its rule.
-    pub(super) fn rule(&self) -> Rule {
+    pub(super) fn rule(&self, machine: Machine) -> Rule {
+        let (stack_pointer, frame_pointer) = match machine {
+            Machine::X86_64 => (X86_64::STACK_POINTER, X86_64::FRAME_POINTER),
+            Machine::Aarch64 => (Aarch64::STACK_POINTER, Aarch64::FRAME_POINTER),
+        };
         let (register, offset) = match (self.depth, self.frame_pointer_depth) {
-            (Some(depth), _) => (X86_64::STACK_POINTER, depth),
-            (None, Some(depth)) => (X86_64::FRAME_POINTER, depth),
+            (Some(depth), _) => (stack_pointer, depth),
+            (None, Some(depth)) => (frame_pointer, depth),
             (None, None) => return Rule::NONE,
+        };
+        // A frame that called is looked up at the call, before which the link register was not changed yet: where it
+        // was saved counts. Undefined would say that there is no caller.
+        let (return_address, return_address_offset) = match self.return_address {
+            Kept {
+                slot: Some(offset), ..
+            } => (SavedKind::AtCfa as u8, offset),
+            Kept { same: true, .. } => (SavedKind::Same as u8, 0),
+            Kept { .. } => return Rule::NONE,
         };
         let (frame_pointer, frame_pointer_offset) = self.frame_pointer.saved();
         let (base_register, base_register_offset) = self.base_register.saved();
         Rule {
             cfa_register: register,
             cfa_offset: offset,
-            return_address: SavedKind::AtCfa as u8,
-            return_address_offset: -CALLED,
+            return_address,
+            return_address_offset,
             frame_pointer,
             frame_pointer_offset,
             base_register,

@@ -177,6 +177,22 @@ fn signal_trampolines_are_found_without_information() {
 }
 
 #[test]
+fn threads_of_musl_begin_where_they_exit() {
+    // As its `clone` ends on aarch64: ldp x1, x0, [sp], #16; blr x1; mov x8, #93; svc #0.
+    let mut text = vec![0; 0x80];
+    let words: [u32; 4] = [0xa8c1_03e1, 0xd63f_0020, 0xd280_0ba8, 0xd400_0001];
+    for (place, word) in text[0x40..].chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    let built = build(&ElfFile::new(AARCH64, text).bytes()).unwrap();
+    assert_eq!(rule_at(&built, TEXT + 0x43), Rule::NONE);
+    for offset in 0x44..0x50 {
+        assert_eq!(rule_at(&built, TEXT + offset), Rule::END_OF_STACK);
+    }
+    assert_eq!(rule_at(&built, TEXT + 0x50), Rule::NONE);
+}
+
+#[test]
 fn linkage_tables_without_information() {
     let mut text = vec![0x90; 0x100];
     text.truncate(0x100);

@@ -1,42 +1,23 @@
-//! The paths through a function.
-
-use std::collections::BTreeMap;
+//! Functions of x86_64: what their instructions do to a frame.
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
     OpKind, Register,
 };
 
-use super::frame::{CALLED, Frame, Kept};
-use crate::unwind::supplement::Supplement;
-
-/// Times that an instruction is looked at, on average: what is known there only becomes less, in at
-/// most seven steps.
-const VISITS_PER_BYTE: usize = 8;
-
-/// What following found.
-#[derive(Debug, Default)]
-pub(super) struct Followed {
-    /// Rules in ascending order; `None` when it is no function as compilers make them.
-    pub(super) rows: Option<Vec<Supplement>>,
-    /// Addresses elsewhere that it jumps to with a frame in place.
-    pub(super) entered: Vec<u64>,
-}
+use super::frame::{Frame, Kept, X86_64_CALLED as CALLED};
+use super::paths::{Followed, Paths, VISITS_PER_BYTE};
+use crate::unwind::elf::Machine;
 
 /// Follows the function `code` at `address`.
 pub(super) fn follow(code: &[u8], address: u64) -> Followed {
     let mut followed = Followed::default();
-    let mut paths = Paths {
-        known: BTreeMap::new(),
-        open: vec![(address, Frame::ENTERED)],
-        end: address.saturating_add(code.len() as u64),
-        start: address,
-    };
+    let mut paths = Paths::new(Machine::X86_64, code, address);
     let mut factory = InstructionInfoFactory::new();
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     let mut whole = true;
     let mut visits = code.len().saturating_mul(VISITS_PER_BYTE);
-    while let Some((at, frame)) = paths.open.pop() {
+    while let Some((at, frame)) = paths.next() {
         if visits == 0 {
             return Followed {
                 rows: None,
@@ -57,7 +38,7 @@ pub(super) fn follow(code: &[u8], address: u64) -> Followed {
             whole = false;
             continue;
         }
-        paths.known.insert(at, (frame, instruction.len() as u32));
+        paths.know(at, frame, instruction.len() as u32);
         let next = instruction.next_ip();
         let target = instruction.near_branch_target();
         let left = frame.depth == Some(CALLED);
@@ -90,58 +71,6 @@ pub(super) fn follow(code: &[u8], address: u64) -> Followed {
 /// Is it as it was on entry?
 fn returns(frame: &Frame) -> bool {
     frame.depth == Some(CALLED) && frame.frame_pointer.same && frame.base_register.same
-}
-
-struct Paths {
-    /// What is known before each instruction, and its length.
-    known: BTreeMap<u64, (Frame, u32)>,
-    open: Vec<(u64, Frame)>,
-    start: u64,
-    end: u64,
-}
-
-impl Paths {
-    /// Goes on at `address`, if it lies in the function.
-    fn open(&mut self, address: u64, frame: Frame) -> bool {
-        let inside = (self.start..self.end).contains(&address);
-        if inside {
-            self.open.push((address, frame));
-        }
-        inside
-    }
-
-    /// What is known at `address` with another path to it; `None` when that is nothing new.
-    fn arrive(&self, address: u64, frame: Frame) -> Option<Frame> {
-        match self.known.get(&address) {
-            None => Some(frame),
-            Some((known, _)) => {
-                let joined = known.join(frame);
-                (joined != *known).then_some(joined)
-            }
-        }
-    }
-
-    fn rows(&self) -> Vec<Supplement> {
-        let mut rows: Vec<Supplement> = Vec::new();
-        let mut end = 0;
-        for (address, (frame, length)) in &self.known {
-            // Within an instruction that another path skips into: bytes with two readings.
-            if *address < end {
-                continue;
-            }
-            let rule = frame.rule();
-            match rows.last_mut() {
-                Some(last) if last.rule == rule && end == *address => last.length += length,
-                _ => rows.push(Supplement {
-                    address: *address,
-                    length: *length,
-                    rule,
-                }),
-            }
-            end = address + u64::from(*length);
-        }
-        rows
-    }
 }
 
 /// The frame behind `instruction`; `None` when no compiled function does that.

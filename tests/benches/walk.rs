@@ -21,7 +21,7 @@ fn main() {
     println!("cost of a run of the sampling program, forty frames deep, at most {MOST} wanted");
     for cpu in [Cpu::X86_64, Cpu::Arm64] {
         for series in SERIES {
-            let kernel = Kernel { series, cpu };
+            let kernel = Kernel::new(series, cpu);
             report(&kernel.to_string(), &costs(kernel));
         }
     }

@@ -3,72 +3,153 @@
 //!
 //! Every run of `cargo xtask test` makes the checks that are not ignored here; `--kernels` makes all.
 
+mod fault;
 mod load;
 mod profile;
+mod variant;
 
-/// A test for each check of a kernel on a CPU.
-macro_rules! checks {
-    (@load $($attribute:literal)?) => {
-        checks!(@test load crate::load::check, $($attribute)?);
-    };
-    (@profile $cpu:ident $($attribute:literal)?) => {
-        mod profile {
-            use super::KERNEL;
-            use crate::profile;
-
-            checks!(@test chain profile::chain, $($attribute)?);
-            checks!(@test chain_framed profile::chain_framed, $($attribute)?);
-            checks!(@test recursion profile::recursion, $($attribute)?);
-            checks!(@test signal_handler profile::signal_handler, $($attribute)?);
-            checks!(@test exceptions profile::exceptions, $($attribute)?);
-            checks!(@test rust profile::rust, $($attribute)?);
-            checks!(@test go_stacks profile::go_stacks, $($attribute)?);
-            checks!(@test go_labels profile::labels, $($attribute)?);
-            checks!(@test short_lived profile::short_lived, $($attribute)?);
-            checks!(@of $cpu $($attribute)?);
-        }
-    };
-    (@of X86_64 $($attribute:literal)?) => {
-        checks!(@test chain_static profile::chain_static, $($attribute)?);
-    };
-    (@of Arm64 $($attribute:literal)?) => {
-        checks!(@test chain_plain profile::chain_plain, $($attribute)?);
-    };
-    (@test $name:ident $check:path, $($reason:literal)?) => {
-        #[test]
-        $(#[ignore = $reason])?
-        fn $name() {
-            $check(KERNEL);
-        }
+/// Checks of a kernel on a CPU that every run makes.
+macro_rules! always {
+    ($($name:ident = $check:path),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                $check(KERNEL);
+            }
+        )+
     };
 }
 
-/// A kernel's module: its series, then the checks with what keeps them from being made in every run.
-macro_rules! kernel {
-    ($module:ident $series:literal, load $(($load:literal))?, profile $(($profile:literal))?) => {
-        mod $module {
-            kernel!(@cpu x86_64 X86_64 $series, [$($load)?] [$($profile)?]);
-            kernel!(@cpu arm64 Arm64 $series, [$($load)?] [$($profile)?]);
-        }
+/// Checks that are asked for.
+macro_rules! asked {
+    ($($name:ident = $check:path),+ $(,)?) => {
+        $(
+            #[test]
+            #[ignore = "it is for cargo xtask test --kernels"]
+            fn $name() {
+                $check(KERNEL);
+            }
+        )+
     };
-    (@cpu $module:ident $cpu:ident $series:literal, [$($load:literal)?] [$($profile:literal)?]) => {
+}
+
+/// The module of a CPU of a kernel: in which runs programs are loaded and in which they are profiled, then further
+/// tests.
+macro_rules! cpu {
+    ($module:ident $cpu:ident $hardware:ident $series:literal, $load:ident, $profile:ident $(, $more:item)*) => {
         mod $module {
-            use profiler_tests::kernels::{Cpu, Kernel};
+            use profiler_tests::kernels::{Cpu, Hardware, Kernel};
 
             const KERNEL: Kernel = Kernel {
                 series: $series,
                 cpu: Cpu::$cpu,
+                hardware: Hardware::$hardware,
             };
 
-            checks!(@load $($load)?);
-            checks!(@profile $cpu $($profile)?);
+            $load! { load = crate::load::check }
+
+            mod profile {
+                use super::KERNEL;
+                use crate::profile::{go, native};
+
+                $profile! {
+                    chain = native::chain,
+                    chain_framed = native::chain_framed,
+                    recursion = native::recursion,
+                    signal_handler = native::signal_handler,
+                    exceptions = native::exceptions,
+                    rust = native::rust,
+                    go_stacks = go::stacks,
+                    go_labels = go::labels,
+                    short_lived = native::short_lived,
+                }
+                profile_of! { $cpu $profile }
+            }
+
+            $($more)*
         }
     };
 }
 
-kernel!(v5_10 "5.10", load, profile("it is for --kernels"));
-kernel!(v6_1 "6.1", load, profile);
-kernel!(v6_12 "6.12", load("it is for --kernels"), profile("it is for --kernels"));
-kernel!(v6_18 "6.18", load("it is for --kernels"), profile("it is for --kernels"));
-kernel!(v7_0 "7.0", load, profile("it is for --kernels"));
-kernel!(v7_3 "7.3", load, profile("it is for --kernels"));
+/// The programs of one CPU alone.
+macro_rules! profile_of {
+    (X86_64 $profile:ident) => {
+        $profile! { chain_static = native::chain_static }
+    };
+    (Arm64 $profile:ident) => {
+        $profile! { chain_plain = native::chain_plain }
+    };
+}
+
+mod v5_10 {
+    cpu! { x86_64 X86_64 Newest "5.10", always, always, mod variant {
+        use super::KERNEL;
+        use crate::variant;
+
+        asked! {
+            lockdown = variant::lockdown_refuses,
+            records_without_build_ids = variant::records_without_build_ids,
+        }
+    } }
+    cpu! { arm64 Arm64 Newest "5.10", always, asked }
+}
+
+mod v6_1 {
+    cpu! { x86_64 X86_64 Newest "6.1", always, asked, mod variant {
+        use super::KERNEL;
+        use crate::variant;
+
+        asked! {
+            cgroup_v1 = variant::cgroup_v1,
+            no_tracefs = variant::no_tracefs,
+            perf_event_paranoid = variant::perf_event_paranoid,
+        }
+    } }
+    cpu! { arm64 Arm64 Newest "6.1", always, asked }
+}
+
+mod v6_12 {
+    cpu! { x86_64 X86_64 Newest "6.12", asked, asked }
+    cpu! { arm64 Arm64 Newest "6.12", asked, asked, mod variant {
+        use super::KERNEL;
+        use crate::variant;
+
+        asked! {
+            late_cpu = variant::late_cpu,
+        }
+    } }
+}
+
+mod v6_18 {
+    cpu! { x86_64 X86_64 Newest "6.18", asked, asked }
+    cpu! { arm64 Arm64 Newest "6.18", asked, asked }
+}
+
+mod v7_0 {
+    cpu! { x86_64 X86_64 Newest "7.0", always, asked }
+    cpu! { arm64 Arm64 Newest "7.0", always, asked }
+}
+
+mod v7_3 {
+    cpu! { x86_64 X86_64 Newest "7.3", always, asked, mod variant {
+        use super::KERNEL;
+        use crate::variant;
+
+        asked! {
+            cgroup_v2 = variant::cgroup_v2,
+            late_cpu = variant::late_cpu,
+            lockdown = variant::lockdown,
+            no_btf = variant::no_btf,
+            nosmp = variant::nosmp,
+            perf_event_paranoid = variant::perf_event_paranoid,
+        }
+    } }
+    cpu! { arm64 Arm64 Newest "7.3", always, always, mod fault {
+        use super::KERNEL;
+
+        asked! { fault = crate::fault::check }
+    } }
+    cpu! { arm64_16k Arm64 LargePages "7.3", asked, asked }
+    cpu! { arm64_unsigned Arm64 Unsigned "7.3", asked, asked }
+    cpu! { arm64_48_bit Arm64 NarrowAddresses "7.3", asked, asked }
+}

@@ -204,6 +204,7 @@ mod tests {
 
     /// What every Debian has, or whoever runs this.
     const THERE: &[&str] = &[
+        "/bin/sh",
         "/bin/true",
         "apt-get",
         "base64",

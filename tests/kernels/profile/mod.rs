@@ -1,8 +1,8 @@
 //! Real programs, profiled in a guest and judged here: all of them in one recording of the whole guest, so that the
 //! agent starts once a kernel. Each check looks at the samples of one program.
 
-mod go;
-mod native;
+pub mod go;
+pub mod native;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,12 +17,6 @@ use profiler_tests::pprof::{Profile, Sample};
 use profiler_tests::workload::Truth;
 use serde_json::json;
 
-pub use go::{labels, stacks as go_stacks};
-pub use native::{
-    chain, chain_framed, chain_plain, chain_static, exceptions, recursion, rust, short_lived,
-    signal_handler,
-};
-
 /// How long each program works, in seconds of the guest.
 const SECONDS_EACH: u32 = 2;
 
@@ -31,10 +25,29 @@ const MOST_PENDING: f64 = 0.15;
 
 /// What was seen of a program, and what was true.
 pub struct Seen {
-    /// Its samples.
+    /// Its samples, once it was at work.
     pub profile: Profile,
     /// What it said of itself.
     pub truth: Truth,
+}
+
+impl Seen {
+    /// The samples of the program of a name in a profile, and what the program printed.
+    pub fn new(profile: &Profile, program: &str, said: &str) -> Self {
+        let profile = profile.clone();
+        let profile = profile.only(|sample| sample.label("comm") == program);
+        Self {
+            profile: steady(&profile),
+            truth: Truth::parse(said),
+        }
+    }
+}
+
+/// A profile that left a guest.
+pub fn read(file: &[u8]) -> Profile {
+    let saved = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(saved.path(), file).expect("there is room for it");
+    Profile::read(saved.path())
 }
 
 /// A recording of a kernel's guest.
@@ -51,12 +64,8 @@ fn check(kernel: Kernel, name: &str, program: &str, judge: impl FnOnce(&Seen)) {
             Ok(recording) => recording,
             Err(error) => panic!("{kernel} was not profiled: {error}"),
         };
-        let profile = recording.profile.clone();
-        let profile = profile.only(|sample| sample.label("comm") == program);
-        let seen = Seen {
-            profile: steady(&profile),
-            truth: Truth::parse(&recording.output.text(&format!("{program}.truth"))),
-        };
+        let said = recording.output.text(&format!("{program}.truth"));
+        let seen = Seen::new(&recording.profile, program, &said);
         println!("{kernel}: {program}: {} samples", seen.profile.count());
         judge(&seen);
         json!({ "samples": seen.profile.count() })
@@ -123,10 +132,8 @@ fn record(kernel: Kernel) -> Recording {
     let log = output.text("record.err");
     println!("{kernel}: {log}");
     assert_eq!(output.text("record.status").trim(), "0", "{log}");
-    let saved = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(saved.path(), &output.files["profile.pb.gz"]).expect("there is room for it");
     Recording {
-        profile: Profile::read(saved.path()),
+        profile: read(&output.files["profile.pb.gz"]),
         output,
     }
 }

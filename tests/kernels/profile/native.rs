@@ -15,7 +15,8 @@ const LEAST: i64 = 300;
 /// How far a share of so few samples may be from the truth.
 const TOLERANCE: f64 = 0.06;
 
-fn split(seen: &Seen) {
+/// Three functions that split the CPU time.
+pub fn split(seen: &Seen) {
     has_shares_in(&seen.profile, &seen.truth, LEAST, TOLERANCE);
     reaches_root(&seen.profile, C_ROOTS);
     has_chain(&seen.profile, &["main", "run_cycle"]);

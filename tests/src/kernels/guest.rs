@@ -105,7 +105,7 @@ impl Guest {
         self.archive.file("mounts", mounts.as_bytes());
         self.archive.file("script", script.as_bytes());
         let output = machine.run(&self.archive.finish());
-        keep(&machine.kernel.directory().join(name), &output);
+        keep(&machine.kernel.output(name), &output);
         output
     }
 

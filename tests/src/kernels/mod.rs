@@ -70,6 +70,33 @@ impl fmt::Display for Cpu {
 
 const TO_PREPARE: &str = "`cargo xtask test --kernels` fetches and builds what the guests need";
 
+/// What a CPU is emulated to be, and pages that a kernel is built for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hardware {
+    /// All that there is.
+    #[default]
+    Newest,
+    /// arm64 with pages of 16 KiB: a kernel of its own.
+    LargePages,
+    /// arm64 without signatures of pointers (Cortex-A72: Graviton 1, Raspberry Pi 4).
+    Unsigned,
+    /// arm64 with signatures and addresses of 48 bits, which leave more room for them (Graviton 3).
+    NarrowAddresses,
+}
+
+impl Hardware {
+    /// Its name in results and documents; empty where there is nothing to tell.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Newest => "",
+            Self::LargePages => "16 KiB pages",
+            Self::Unsigned => "no signed pointers",
+            Self::NarrowAddresses => "48-bit addresses",
+        }
+    }
+}
+
 /// A kernel on a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kernel {
@@ -77,9 +104,21 @@ pub struct Kernel {
     pub series: &'static str,
     /// The CPU.
     pub cpu: Cpu,
+    /// What kind of it.
+    pub hardware: Hardware,
 }
 
 impl Kernel {
+    /// A kernel on a CPU that can everything.
+    #[must_use]
+    pub const fn new(series: &'static str, cpu: Cpu) -> Self {
+        Self {
+            series,
+            cpu,
+            hardware: Hardware::Newest,
+        }
+    }
+
     /// The kernel's image, to be booted.
     ///
     /// # Panics
@@ -108,14 +147,32 @@ impl Kernel {
             .unwrap_or_else(|error| panic!("{}: {error}: {TO_PREPARE}", file.display()))
     }
 
-    pub(crate) fn directory(self) -> PathBuf {
-        directory().join(format!("{}-{}", self.series, self.cpu))
+    fn directory(self) -> PathBuf {
+        directory().join(format!("{}-{}", self.image_name(), self.cpu))
+    }
+
+    /// The name of its image; hardware is no matter of the image where only the CPU differs.
+    fn image_name(self) -> String {
+        match self.hardware {
+            Hardware::LargePages => format!("{}-16k", self.series),
+            _ => self.series.to_owned(),
+        }
+    }
+
+    /// Where what leaves its guests is kept.
+    pub(crate) fn output(self, name: &str) -> PathBuf {
+        let kind = self.hardware.name().replace(' ', "-");
+        self.directory().join(kind).join(name)
     }
 }
 
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Linux {} on {}", self.series, self.cpu)
+        write!(f, "Linux {} on {}", self.series, self.cpu)?;
+        match self.hardware.name() {
+            "" => Ok(()),
+            kind => write!(f, " ({kind})"),
+        }
     }
 }
 

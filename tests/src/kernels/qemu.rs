@@ -12,15 +12,13 @@ use rustix::event::{Timespec, poll};
 use tempfile::TempDir;
 
 use super::protocol::Output;
-use super::{Cpu, Kernel};
+use super::{Cpu, Hardware, Kernel};
 
 /// How a kernel is booted.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The kernel.
     pub kernel: Kernel,
-    /// QEMU's model of the CPU; none for the one that can most.
-    pub model: Option<&'static str>,
     /// CPUs.
     pub processors: u32,
     /// More for the kernel's command line.
@@ -35,12 +33,11 @@ const PATIENCE: u32 = 5;
 const MEMORY: u32 = 1024;
 
 impl Machine {
-    /// One CPU that can everything that is emulated.
+    /// One CPU.
     #[must_use]
     pub const fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
-            model: None,
             processors: 1,
             command_line: "",
             limit: Duration::from_secs(120),
@@ -77,14 +74,16 @@ impl Machine {
     }
 
     fn command(&self, initramfs: &Path) -> Command {
-        let (program, machine, model, console) = match self.kernel.cpu {
-            Cpu::X86_64 => ("x86_64", "pc", "max", "ttyS0"),
-            // The emulated kind of signatures of pointers is quick to compute.
-            Cpu::Arm64 => ("aarch64", "virt", "max,pauth-impdef=on", "ttyAMA0"),
+        let (mut command, machine, console) = match self.kernel.cpu {
+            Cpu::X86_64 => (Command::new("qemu-system-x86_64"), "pc", "ttyS0"),
+            Cpu::Arm64 => (Command::new("qemu-system-aarch64"), "virt", "ttyAMA0"),
         };
-        let mut command = match program {
-            "x86_64" => Command::new("qemu-system-x86_64"),
-            _ => Command::new("qemu-system-aarch64"),
+        let model = match (self.kernel.cpu, self.kernel.hardware) {
+            (Cpu::X86_64, _) => "max",
+            (Cpu::Arm64, Hardware::Unsigned) => "cortex-a72",
+            (Cpu::Arm64, Hardware::NarrowAddresses) => "max,pauth-impdef=on,lpa2=off",
+            // The emulated kind of signatures of pointers is quick to compute.
+            (Cpu::Arm64, _) => "max,pauth-impdef=on",
         };
         let kernel_line = format!(
             "console={console} panic=-1 quiet mitigations=off {}",
@@ -92,7 +91,7 @@ impl Machine {
         );
         command
             .args(["-M", machine, "-accel", "tcg"])
-            .args(["-cpu", self.model.unwrap_or(model)])
+            .args(["-cpu", model])
             // An instruction is 4 ns, and whoever sleeps wakes at once: time does not depend on this machine.
             .args(["-icount", "shift=2,sleep=off"])
             .args(["-m", &MEMORY.to_string()])

@@ -30,6 +30,7 @@ pub fn check(kernel: Kernel, check: &str, run: impl FnOnce() -> Value) {
         "kernel": kernel.series,
         "release": kernel.release(),
         "cpu": kernel.cpu.name(),
+        "hardware": kernel.hardware.name(),
         "check": check,
         "passed": passed,
         "facts": facts,
@@ -56,11 +57,12 @@ fn keep(file: &Path, result: Value) {
 }
 
 /// Kernels in the order of their numbers.
-fn key(result: &Value) -> (Vec<u64>, String, String) {
+fn key(result: &Value) -> (Vec<u64>, [String; 3]) {
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
     let series = text("kernel");
     let numbers = series.split('.').filter_map(|part| part.parse().ok());
-    (numbers.collect(), text("cpu"), text("check"))
+    let names = ["cpu", "hardware", "check"].map(text);
+    (numbers.collect(), names)
 }
 
 #[cfg(test)]

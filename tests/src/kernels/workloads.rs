@@ -37,21 +37,16 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
             flags,
         )
     };
-    // What distributions build with.
-    let usual: &[&str] = match cpu {
-        Cpu::X86_64 => &["-pthread"],
-        Cpu::Arm64 => &["-pthread", "-mbranch-protection=standard"],
-    };
-    let framed = [usual, &["-fno-omit-frame-pointer"]].concat();
+    let framed = [usual(cpu), &["-fno-omit-frame-pointer"]].concat();
     let newest = Toolchain::get(VERSIONS[VERSIONS.len() - 1]);
     let mut programs = vec![
-        program("chain", "", c("split", "chain", usual)),
+        split(cpu),
         program("chain-framed", "", c("split", "chain-framed", &framed)),
         Program {
             arguments: "100",
             ..recursion(cpu)
         },
-        program("handler", "", c("handler", "handler", usual)),
+        program("handler", "", c("handler", "handler", usual(cpu))),
         objects(cpu),
         program("rust", "", rust(cpu)),
         program("go-stacks", "mixed", build_stacks_for(&newest, go(cpu))),
@@ -70,16 +65,37 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
     programs
 }
 
+/// Splits its CPU time between three functions.
+#[must_use]
+pub fn chain(cpu: Cpu) -> Program {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    split(cpu)
+}
+
+fn split(cpu: Cpu) -> Program {
+    let file = c_with(
+        "split",
+        &format!("{cpu}-chain"),
+        compiler(cpu, "gcc"),
+        usual(cpu),
+    );
+    program("chain", "", file)
+}
+
 /// Is as deep as its argument says.
 #[must_use]
 pub fn recursion(cpu: Cpu) -> Program {
-    let mut flags = vec!["-pthread"];
-    if cpu == Cpu::Arm64 {
-        flags.push("-mbranch-protection=standard");
-    }
     let variant = format!("{cpu}-recursion");
-    let file = c_with("recursion", &variant, compiler(cpu, "gcc"), &flags);
+    let file = c_with("recursion", &variant, compiler(cpu, "gcc"), usual(cpu));
     program("recursion", "", file)
+}
+
+/// What distributions build with.
+const fn usual(cpu: Cpu) -> &'static [&'static str] {
+    match cpu {
+        Cpu::X86_64 => &["-pthread"],
+        Cpu::Arm64 => &["-pthread", "-mbranch-protection=standard"],
+    }
 }
 
 /// Starts others again and again.

@@ -12,36 +12,62 @@ use super::apt::{Apt, Candidate};
 /// Names of packages with a kernel begin so; from 7.0 on `linux-image-*` only depends on one.
 const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 
-/// Where a kernel is kept.
-pub(super) fn place(directory: &Path, series: &str, cpu: Cpu) -> PathBuf {
-    directory.join(format!("{series}-{}", cpu.name()))
+/// A kernel of a series for a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    /// Like `6.1`.
+    pub(super) series: &'static str,
+    /// The CPU.
+    pub(super) cpu: Cpu,
+    /// With pages of 16 KiB?
+    pub(super) large_pages: bool,
 }
 
-/// Is this kernel there already?
-pub(super) fn is_there(directory: &Path, series: &str, cpu: Cpu) -> bool {
-    // Written last.
-    place(directory, series, cpu).join("release").is_file()
+impl Image {
+    fn place(self, directory: &Path) -> PathBuf {
+        let pages = if self.large_pages { "-16k" } else { "" };
+        directory.join(format!("{}{pages}-{}", self.series, self.cpu.name()))
+    }
+
+    /// Is this kernel there already?
+    pub(super) fn is_there(self, directory: &Path) -> bool {
+        // Written last.
+        self.place(directory).join("release").is_file()
+    }
+
+    /// Is this a package of the series, like `linux-image-6.1.0-57-cloud-amd64`, also with `-unsigned`? Not 6.12
+    /// for 6.1, no debug symbols, and not the name that stands for the newest version
+    /// (`linux-image-6.1-cloud-amd64`).
+    fn is_in(self, package: &str) -> bool {
+        let package = package.strip_suffix("-unsigned").unwrap_or(package);
+        let architecture = self.cpu.debian();
+        let kind = if self.large_pages {
+            format!("-{architecture}-16k")
+        } else {
+            format!("-cloud-{architecture}")
+        };
+        let middle = PREFIXES.iter().find_map(|prefix| {
+            let rest = package.strip_prefix(prefix)?.strip_prefix(self.series)?;
+            rest.strip_suffix(&kind)
+        });
+        middle.is_some_and(|middle| middle.starts_with('.'))
+    }
 }
 
-/// Fetches kernels of these series, each the newest that the mirror still has.
-pub(super) fn fetch(apt: &Apt, directory: &Path, series: &[&str], cpu: Cpu) -> Result<()> {
+/// Fetches kernels for a CPU, each the newest of its series that the mirror still has.
+pub(super) fn fetch(apt: &Apt, directory: &Path, images: &[Image], cpu: Cpu) -> Result<()> {
     let mut names = Vec::new();
     for prefix in PREFIXES {
         names.extend(apt.names(prefix)?);
     }
-    let of = |name: &str, series: &str| {
-        PREFIXES
-            .iter()
-            .any(|prefix| is_kernel(name, &format!("{prefix}{series}"), cpu))
-    };
-    let wanted = |name: &&str| series.iter().any(|series| of(name, series));
-    let names: Vec<&str> = names.iter().map(String::as_str).filter(wanted).collect();
+    names.retain(|name| images.iter().any(|image| image.is_in(name)));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let candidates = apt.candidates(&names, cpu.debian())?;
-    for series in series {
-        let mut of_series = candidates.clone();
-        of_series.retain(|candidate| of(&candidate.package, series));
-        fetch_one(apt, &of_series, series, &place(directory, series, cpu))
-            .with_context(|| format!("kernel {series} for {}", cpu.name()))?;
+    for image in images {
+        let mut of_image = candidates.clone();
+        of_image.retain(|candidate| image.is_in(&candidate.package));
+        fetch_one(apt, &of_image, image.series, &image.place(directory))
+            .with_context(|| format!("kernel {} for {}", image.series, cpu.name()))?;
     }
     Ok(())
 }
@@ -54,17 +80,6 @@ fn fetch_one(apt: &Apt, candidates: &[Candidate], series: &str, place: &Path) ->
         fs::write(place.join("release"), release).context("release")
     };
     apt.fetch_first(candidates, take)
-}
-
-/// `linux-image-6.1.0-57-cloud-amd64`, also with `-unsigned`; not 6.12 for 6.1, no debug symbols, and not the name that
-/// stands for the newest version (`linux-image-6.1-cloud-amd64`).
-fn is_kernel(name: &str, beginning: &str, cpu: Cpu) -> bool {
-    let name = name.strip_suffix("-unsigned").unwrap_or(name);
-    let flavour = format!("-cloud-{}", cpu.debian());
-    let middle = name
-        .strip_prefix(beginning)
-        .and_then(|rest| rest.strip_suffix(&flavour));
-    middle.is_some_and(|middle| middle.starts_with('.'))
 }
 
 /// Unpacks the kernel of a package to `vmlinuz`; what `uname -r` will say.
@@ -126,9 +141,17 @@ fn find(unpacked: &Path) -> Result<Option<(PathBuf, String)>> {
 mod tests {
     use super::*;
 
+    fn image(series: &'static str, cpu: Cpu, large_pages: bool) -> Image {
+        Image {
+            series,
+            cpu,
+            large_pages,
+        }
+    }
+
     #[test]
     fn packages_of_a_series_are_told_from_others() {
-        let of = |name: &str| is_kernel(name, "linux-image-6.1", Cpu::X86_64);
+        let of = |name: &str| image("6.1", Cpu::X86_64, false).is_in(name);
         assert!(of("linux-image-6.1.0-57-cloud-amd64-unsigned"));
         assert!(of("linux-image-6.1.0-57-cloud-amd64"));
         assert!(!of("linux-image-6.1-cloud-amd64"));
@@ -136,7 +159,11 @@ mod tests {
         assert!(!of("linux-image-6.1.0-57-cloud-amd64-dbg"));
         assert!(!of("linux-image-6.1.0-57-amd64"));
         assert!(!of("linux-image-6.1.0-57-cloud-arm64"));
-        let name = "linux-binary-7.3.4+deb13-cloud-arm64";
-        assert!(is_kernel(name, "linux-binary-7.3", Cpu::Arm64));
+        let arm64 = image("7.3", Cpu::Arm64, false);
+        assert!(arm64.is_in("linux-binary-7.3.4+deb13-cloud-arm64"));
+        assert!(!arm64.is_in("linux-binary-7.3.4+deb13-arm64-16k"));
+        let large = image("7.3", Cpu::Arm64, true);
+        assert!(large.is_in("linux-binary-7.3.4+deb13-arm64-16k"));
+        assert!(!large.is_in("linux-binary-7.3.4+deb13-cloud-arm64"));
     }
 }

@@ -17,11 +17,15 @@ use clap::{Args, ValueEnum};
 use crate::{step, workspace};
 use apt::Apt;
 use cross::Cross;
+use image::Image;
 
 /// Every series, oldest first.
 const SERIES: [&str; 6] = ["5.10", "6.1", "6.12", "6.18", "7.0", "7.3"];
 /// Those that every run boots; the others are asked for.
 const OF_EVERY_RUN: [&str; 4] = ["5.10", "6.1", "7.0", "7.3"];
+
+/// The series that is also booted with pages of 16 KiB.
+const WITH_LARGE_PAGES: &str = "7.3";
 
 /// A CPU of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,6 +44,14 @@ impl Cpu {
         match self {
             Self::X86_64 => "x86_64",
             Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The modules of its tests: the CPU as it is, and kinds of it.
+    const fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::X86_64 => &["x86_64"],
+            Self::Arm64 => &["arm64", "arm64_16k", "arm64_unsigned", "arm64_48_bit"],
         }
     }
 
@@ -70,12 +82,27 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    fn series(&self) -> Vec<&str> {
+    fn series(&self) -> Vec<&'static str> {
+        let named = |series: &&str| self.kernel.iter().any(|kernel| kernel == series);
         match (self.kernels, self.kernel.is_empty()) {
             (false, _) => OF_EVERY_RUN.to_vec(),
             (true, true) => SERIES.to_vec(),
-            (true, false) => self.kernel.iter().map(String::as_str).collect(),
+            (true, false) => SERIES.into_iter().filter(named).collect(),
         }
+    }
+
+    fn images(&self, cpu: Cpu) -> Vec<Image> {
+        let image = |series, large_pages| Image {
+            series,
+            cpu,
+            large_pages,
+        };
+        let series = self.series();
+        let mut images: Vec<Image> = series.iter().map(|series| image(series, false)).collect();
+        if self.kernels && cpu == Cpu::Arm64 && series.contains(&WITH_LARGE_PAGES) {
+            images.push(image(WITH_LARGE_PAGES, true));
+        }
+        images
     }
 
     fn cpus(&self) -> Vec<Cpu> {
@@ -110,9 +137,9 @@ impl Selection {
         };
         let mut filters = Vec::new();
         for kernel in &kernels {
-            for cpu in self.cpus() {
+            for module in self.cpus().into_iter().flat_map(Cpu::modules) {
                 for check in &checks {
-                    filters.push(format!("{kernel}::{}::{check}", cpu.name()));
+                    filters.push(format!("{kernel}::{module}::{check}"));
                 }
             }
         }
@@ -134,8 +161,8 @@ impl Selection {
         let directory = directory()?;
         let mut apt = None;
         for cpu in self.cpus() {
-            let mut missing = self.series();
-            missing.retain(|series| !image::is_there(&directory, series, cpu));
+            let mut missing = self.images(cpu);
+            missing.retain(|image| !image.is_there(&directory));
             if !missing.is_empty() {
                 image::fetch(opened(&mut apt)?, &directory, &missing, cpu)?;
             }
@@ -221,10 +248,11 @@ mod tests {
     fn tests_are_named_by_what_is_selected() {
         assert!(selection(&[], &[], &[]).filters().is_empty());
         assert_eq!(
-            selection(&["6.1"], &[], &["load"]).filters(),
-            ["v6_1::x86_64::load", "v6_1::arm64::load"]
+            selection(&["6.1"], &[Cpu::X86_64], &["load"]).filters(),
+            ["v6_1::x86_64::load"]
         );
-        assert_eq!(selection(&[], &[Cpu::Arm64], &[]).filters(), ["::arm64::"]);
+        let filters = selection(&[], &[Cpu::Arm64], &["profile"]).filters();
+        assert_eq!(filters[..2], ["::arm64::profile", "::arm64_16k::profile"]);
     }
 
     #[test]

@@ -188,7 +188,13 @@ fn none_of_the_deployed_capabilities_is_for_nothing() {
         match missing.as_str() {
             "BPF" | "PERFMON" => {
                 assert_eq!(output.status.code(), Some(77), "without {missing}: {log}");
-                assert!(log.contains(&format!("CAP_{missing}")), "{log}");
+                // Named alone, with what it is for.
+                assert!(log.contains(&format!("CAP_{missing} is missing")), "{log}");
+                let others = all.iter().filter(|other| *other != missing);
+                for other in others {
+                    assert!(!log.contains(&format!("CAP_{other} ")), "{other}: {log}");
+                }
+                continue;
             }
             "SYSLOG" => assert!(log.contains("kernel_symbols_hidden"), "{log}"),
             _ => assert!(
@@ -196,5 +202,8 @@ fn none_of_the_deployed_capabilities_is_for_nothing() {
                 "without {missing}: {log}"
             ),
         }
+        // What it costs is said at the start.
+        let warning = format!("CAP_{missing} is missing: ");
+        assert!(log.contains(&warning), "{log}");
     }
 }

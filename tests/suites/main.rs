@@ -19,6 +19,7 @@ mod go_symbols;
 mod inlined;
 mod jit;
 mod large;
+mod limits;
 mod namespaces;
 mod native;
 mod offspring;

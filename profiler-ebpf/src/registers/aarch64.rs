@@ -30,24 +30,38 @@ pub fn interrupted_pc(data: *const bpf_perf_event_data) -> u64 {
     unsafe { (*data.cast::<UserRegisters>()).pc }
 }
 
+// Volatile: the verifier wants each access at a constant offset from the pointer itself.
+macro_rules! copy {
+    ($from:ident $to:ident) => {
+        copy!($from $to 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+        copy!($from $to 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33);
+    };
+    ($from:ident $to:ident $($index:literal)*) => {
+        $(*$to.add($index) = $from.add($index).read_volatile();)*
+    };
+}
+
 /// Copies the registers of a task that was interrupted in user code.
 #[inline(always)]
 pub fn from_context(data: *const bpf_perf_event_data, user: *mut UserRegisters) {
-    from_known(data.cast(), user);
+    let (from, to) = (data.cast::<u64>(), user.cast::<u64>());
+    // SAFETY: both are this long; the verifier checks the accesses.
+    unsafe {
+        copy!(from to);
+    }
 }
 
-/// Copies registers from where the verifier knows that there are some.
+/// Copies registers from a `struct pt_regs` that the verifier knows as one.
 #[inline(always)]
 pub fn from_known(known: *const UserRegisters, user: *mut UserRegisters) {
     let (from, to) = (known.cast::<u64>(), user.cast::<u64>());
-    macro_rules! copy {
-        ($($index:literal)*) => {
-            // Volatile: the verifier wants each access at a constant offset from the pointer itself.
-            // SAFETY: both are this long; the verifier checks the accesses.
-            unsafe { $(*to.add($index) = from.add($index).read_volatile();)* }
-        };
+    // SAFETY: both are this long; the verifier checks the accesses.
+    unsafe {
+        copy!(from to);
     }
-    copy!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33);
+    // The compiler would make one copy of this one and that of `from_context`, with a pointer to either: the verifier
+    // wants each access to be through pointers of one kind. It does not move code across this.
+    core::hint::black_box(user);
 }
 
 /// Does the task run 32-bit code?

@@ -52,7 +52,7 @@ pub struct Refusal {
 #[must_use]
 pub fn explain(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host) -> Refusal {
     let (cause, why, fix) = by_number(attempt, failure, host)
-        .or_else(|| by_text(attempt, failure, host))
+        .or_else(|| by_text(attempt, failure))
         .unwrap_or_else(|| unknown(attempt, failure));
     Refusal {
         what: attempt.words(),
@@ -160,7 +160,7 @@ fn no_system_call(attempt: Attempt<'_>) -> Found {
 }
 
 /// What the verifier or the loader say in words.
-fn by_text(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host) -> Option<Found> {
+fn by_text(attempt: Attempt<'_>, failure: Failure<'_>) -> Option<Found> {
     let text = failure.text;
     if let Some(tracepoint) = feature::missing_tracepoint(text) {
         return found(
@@ -173,8 +173,8 @@ fn by_text(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host) -> Option<Fo
         return None;
     }
     if let Some(helper) = feature::missing_helper(text) {
-        if host.lockdown == Lockdown::Confidentiality && feature::is_locked_down(&helper) {
-            return Some(locked_down(host.lockdown));
+        if feature::is_locked_down(&helper) {
+            return Some(locked_down(Lockdown::Confidentiality));
         }
         return found(
             Cause::Feature,

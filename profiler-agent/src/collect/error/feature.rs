@@ -53,7 +53,8 @@ pub(super) fn missing_helper(log: &str) -> Option<String> {
     Some(known.unwrap_or_else(|| format!("number {number}")))
 }
 
-/// Does a lockdown take this helper away?
+/// Is it a helper that every kernel has, but for programs that a lockdown (confidentiality) takes it away from? The
+/// loader's library puts the eldest of them in the place of the others when it finds them missing.
 pub(super) fn is_locked_down(helper: &str) -> bool {
     helper.starts_with("bpf_probe_read_kernel") || helper == "bpf_probe_read"
 }
@@ -67,14 +68,18 @@ pub(super) fn missing_tracepoint(text: &str) -> Option<&str> {
 
 /// Does this text hold a verifier's log with a reason in it, rather than a mere number?
 pub(super) fn verifier_has_an_objection(text: &str) -> bool {
-    let log = text
-        .split_once("Verifier output:")
-        .map_or(text, |(_, log)| log);
-    log.lines()
+    log_of(text)
+        .lines()
         .map(str::trim)
         .any(|line| !line.is_empty() && !is_statistics(line))
         && text.contains("processed ")
         || missing_helper(text).is_some()
+}
+
+/// The verifier's log in an error of the loader's library.
+fn log_of(text: &str) -> &str {
+    text.split_once("Verifier output:")
+        .map_or(text, |(_, log)| log)
 }
 
 fn is_statistics(line: &str) -> bool {
@@ -110,7 +115,7 @@ pub(super) fn needed(feature: &str) -> String {
 
 /// The end of a text, in one line.
 pub(super) fn last_lines(text: &str) -> String {
-    let text = text.trim();
+    let text = log_of(text).trim();
     let from = text.len().saturating_sub(SHOWN_BYTES);
     let from = (from..=text.len())
         .find(|at| text.is_char_boundary(*at))

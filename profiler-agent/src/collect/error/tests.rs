@@ -37,6 +37,13 @@ fn check(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host, cause: Cause, 
     let refusal = explain(attempt, failure, host);
     assert_eq!(refusal.to_string(), sentence);
     assert_eq!(refusal.cause, cause, "{sentence}");
+    let documentation = include_str!("../../../../docs/kernels.md");
+    let is_one_of_many = refusal.why.starts_with("CAP_") || refusal.why.contains("BPF helper");
+    assert!(
+        cause == Cause::Unknown || is_one_of_many || documentation.contains(&refusal.why),
+        "docs/kernels.md has no {}",
+        refusal.why
+    );
 }
 
 #[test]
@@ -281,6 +288,7 @@ fn a_lockdown_is_named() {
                     program read its memory. Boot with lockdown=integrity, or without lockdown.";
     for line in [
         "unknown func bpf_probe_read_kernel#113",
+        "unknown func bpf_probe_read#4",
         "program of this type cannot use helper bpf_probe_read_kernel#113",
     ] {
         let text = verifier("Invalid argument (os error 22)", line);

@@ -11,7 +11,7 @@ use profiler_tests::kernels::{Kernel, results, workloads};
 use serde_json::json;
 
 use crate::load;
-use crate::profile::{Seen, native, read};
+use crate::profile::{RECORDING, Seen, native, read};
 
 /// Faults, as `PROFILER_FAULT` has them; the first is none.
 const FAULTS: [&str; 3] = ["none", "offset", "helper"];
@@ -21,13 +21,17 @@ pub fn check(kernel: Kernel) {
     results::check(kernel, "faults", || {
         let mut guest = Guest::new(kernel.cpu);
         workloads::chain(kernel.cpu).put(&mut guest);
-        let mut script = String::new();
+        let mut script = RECORDING.to_owned();
         for fault in FAULTS {
             script += &format!(
                 "export PROFILER_FAULT={fault}\n\
                  run {fault}-doctor ./profiler-agent doctor --json\n\
-                 run {fault}-record ./profiler-agent record -F 499 -o /tmp/{fault} -- timeout 4 ./chain\n\
-                 keep {fault}-profile /tmp/{fault}\n"
+                 start_recording\n\
+                 work 3 chain ./chain\n\
+                 end_recording\n\
+                 keep {fault}-profile /tmp/profile.pb.gz\n\
+                 keep {fault}-chain /tmp/chain.out\n\
+                 rm /tmp/profile.pb.gz\n"
             );
         }
         let output = guest.run(&Machine::new(kernel), "fault", &script);
@@ -48,9 +52,9 @@ fn judge(kernel: Kernel, output: &Output, fault: &str) {
     load::judge(kernel, &output.text(&format!("{fault}-doctor.out")));
     let profile = output.files.get(&format!("{fault}-profile"));
     let profile = read(profile.unwrap_or_else(|| {
-        let log = output.text(&format!("{fault}-record.err"));
+        let log = output.text("record.err");
         panic!("{kernel}: there is no profile: {log}")
     }));
-    let said = output.text(&format!("{fault}-record.out"));
+    let said = output.text(&format!("{fault}-chain"));
     native::split(&Seen::new(&profile, "chain", &said));
 }

@@ -87,7 +87,7 @@ mod v5_10 {
         use crate::variant;
 
         asked! {
-            lockdown = variant::lockdown_refuses,
+            lockdown = variant::lockdown,
             records_without_build_ids = variant::records_without_build_ids,
         }
     } }

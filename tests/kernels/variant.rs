@@ -9,16 +9,21 @@ use profiler_tests::kernels::qemu::Machine;
 use profiler_tests::kernels::{Kernel, results, workloads};
 use serde_json::{Value, json};
 
-use crate::profile::{Seen, native, read};
+use crate::profile::{RECORDING, Seen, native, read};
 
 /// The agent's own exit code for a missing privilege.
 const PRIVILEGE: &str = "77";
 
 /// Asks the agent what it can do.
 const DOCTOR: &str = "run doctor ./profiler-agent doctor --json\n";
-/// Records a program for some seconds; the last word is for what starts it.
-const RECORD: &str = "run record ./profiler-agent record -F 499 -o /tmp/profile.pb.gz -- timeout 4 ./chain\n\
-                      keep profile.pb.gz /tmp/profile.pb.gz\n";
+/// Records a program on any CPU.
+const RECORD: &str = "start_recording\nwork 3 chain ./chain\nend_recording\n";
+/// Records a program on the second CPU, which comes online when the agent samples already: it looks once a second.
+const RECORD_LATE_CPU: &str = "start_recording\n\
+                               echo 1 > /sys/devices/system/cpu/cpu1/online\n\
+                               sleep 3\n\
+                               work 3 chain taskset 2 ./chain\n\
+                               end_recording\n";
 
 /// What `doctor --json` printed.
 struct Report {
@@ -61,7 +66,7 @@ impl Report {
         native::split(&Seen::new(
             &profile,
             "chain",
-            &self.output.text("record.out"),
+            &self.output.text("chain.out"),
         ));
     }
 }
@@ -144,31 +149,8 @@ fn with_securityfs(guest: &mut Guest) {
     guest.mount("securityfs", "/sys/kernel/security");
 }
 
-/// A kernel that hides its memory, whose helpers suffice.
+/// A kernel that hides its memory.
 pub fn lockdown(kernel: Kernel) {
-    let script = [DOCTOR, RECORD].concat();
-    let machine = locked_down(kernel);
-    check(
-        kernel,
-        "lockdown",
-        &machine,
-        with_securityfs,
-        &script,
-        |report| {
-            let [state, detail, _] = report.feature("lockdown");
-            assert_eq!(state, "ok");
-            assert!(detail.starts_with("confidentiality: "), "{detail}");
-            assert_eq!(
-                report.feature("stack walk")[..2],
-                ["ok", "by the helper bpf_loop"]
-            );
-            report.has_profile();
-        },
-    );
-}
-
-/// A kernel that hides its memory and has no helper in its place.
-pub fn lockdown_refuses(kernel: Kernel) {
     let machine = locked_down(kernel);
     check(
         kernel,
@@ -177,10 +159,8 @@ pub fn lockdown_refuses(kernel: Kernel) {
         with_securityfs,
         DOCTOR,
         |report| {
-            assert_eq!(
-                (report.state(), report.status().as_str()),
-                ("missing", PRIVILEGE)
-            );
+            assert_eq!(report.state(), "missing");
+            assert_ne!(report.status(), "0");
             let reason = "the kernel is locked down (lockdown=confidentiality) and lets no program read its memory. Boot \
                       with lockdown=integrity, or without lockdown.";
             let refusals = report.refusals();
@@ -199,7 +179,7 @@ pub fn cgroup_v1(kernel: Kernel) {
         guest.without("cgroup2");
         guest.mount("cgroup", "/sys/fs/cgroup cpuacct");
     };
-    let script = [DOCTOR, RECORD].concat();
+    let script = [DOCTOR, RECORDING, RECORD].concat();
     let machine = Machine::new(kernel);
     check(
         kernel,
@@ -247,7 +227,7 @@ pub fn cgroup_v2(kernel: Kernel) {
 
 /// No tracefs: nothing is lost.
 pub fn no_tracefs(kernel: Kernel) {
-    let script = [DOCTOR, RECORD].concat();
+    let script = [DOCTOR, RECORDING, RECORD].concat();
     let machine = Machine::new(kernel);
     let make = |guest: &mut Guest| guest.without("tracefs");
     check(kernel, "no tracefs", &machine, make, &script, |report| {
@@ -280,7 +260,7 @@ pub fn nosmp(kernel: Kernel) {
         command_line: "nosmp",
         ..Machine::new(kernel)
     };
-    let script = [DOCTOR, RECORD].concat();
+    let script = [DOCTOR, RECORDING, RECORD].concat();
     check(
         kernel,
         "nosmp",
@@ -303,7 +283,7 @@ pub fn late_cpu(kernel: Kernel) {
         command_line: "maxcpus=1",
         ..Machine::new(kernel)
     };
-    let script = [DOCTOR, include_str!("late_cpu.sh")].concat();
+    let script = [DOCTOR, RECORDING, RECORD_LATE_CPU].concat();
     check(
         kernel,
         "CPU that comes online",
@@ -322,7 +302,7 @@ pub fn late_cpu(kernel: Kernel) {
 
 /// Records of what processes map without build ids, which the profile has all the same.
 pub fn records_without_build_ids(kernel: Kernel) {
-    let script = [DOCTOR, RECORD].concat();
+    let script = [DOCTOR, RECORDING, RECORD].concat();
     let machine = Machine::new(kernel);
     check(
         kernel,

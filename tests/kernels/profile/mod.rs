@@ -17,8 +17,17 @@ use profiler_tests::pprof::{Profile, Sample};
 use profiler_tests::workload::Truth;
 use serde_json::json;
 
+/// Functions of scripts that record.
+pub const RECORDING: &str = include_str!("../record.sh");
+
 /// How long each program works, in seconds of the guest.
-const SECONDS_EACH: u32 = 2;
+const SECONDS: u32 = 2;
+
+/// Sixty short lives of a program that the agent knows by another name, so that its samples are not among theirs.
+const SWARM: &str = "ln brief met-brief\n\
+                     begin met-brief ./met-brief\n\
+                     kill -KILL $pid\n\
+                     ./swarm ./brief 60\n";
 
 /// How much of a program's samples may be of the time until the agent knows its files.
 const MOST_PENDING: f64 = 0.15;
@@ -64,7 +73,7 @@ fn check(kernel: Kernel, name: &str, program: &str, judge: impl FnOnce(&Seen)) {
             Ok(recording) => recording,
             Err(error) => panic!("{kernel} was not profiled: {error}"),
         };
-        let said = recording.output.text(&format!("{program}.truth"));
+        let said = recording.output.text(&format!("{program}.out"));
         let seen = Seen::new(&recording.profile, program, &said);
         println!("{kernel}: {program}: {} samples", seen.profile.count());
         judge(&seen);
@@ -118,16 +127,17 @@ fn recording(kernel: Kernel) -> Outcome {
 
 fn record(kernel: Kernel) -> Recording {
     let mut guest = Guest::new(kernel.cpu);
-    let mut script = format!("SECONDS_EACH={SECONDS_EACH}\neach_program() {{\n");
+    let mut script = format!("{RECORDING}start_recording\n");
     for program in workloads::all(kernel.cpu) {
         program.put(&mut guest);
-        let _infallible = writeln!(script, "    $1 {} '{}'", program.name, program.arguments);
+        let (name, arguments) = (program.name, program.arguments);
+        let _infallible = writeln!(script, "work {SECONDS} {name} ./{name} {arguments}");
     }
-    script += "}\n";
     for program in workloads::swarm(kernel.cpu) {
         program.put(&mut guest);
     }
-    script += include_str!("guest.sh");
+    script += SWARM;
+    script += "end_recording\n";
     let output = guest.run(&Machine::new(kernel), "profile", &script);
     let log = output.text("record.err");
     println!("{kernel}: {log}");

@@ -271,12 +271,17 @@ fn run(command: &mut Command) -> String {
 }
 
 /// Programs for aarch64, by what protects their branches: what distributions build with (`standard`), leaf
-/// functions too, and nothing.
+/// functions too, the other key, and nothing.
 #[test]
 fn signed_return_addresses() {
     let directory = tempfile::tempdir().unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unwind_walk/stacks.c");
-    for (protection, signs) in [("none", false), ("standard", true), ("pac-ret+leaf", true)] {
+    for (protection, signs) in [
+        ("none", false),
+        ("standard", true),
+        ("pac-ret+leaf", true),
+        ("pac-ret+b-key", true),
+    ] {
         let program = directory.path().join(protection);
         run(Command::new("aarch64-linux-gnu-gcc")
             .args(["-O2", "-g"])

@@ -13,11 +13,12 @@ use std::borrow::Cow;
 use gimli::{DebugFrame, UnwindSection};
 
 use super::absent::{Absent, Malformed};
+use super::augmentation;
 use super::code::Code;
 use super::convert::Converter;
-use super::elf::{Image, Section};
+use super::elf::{Image, Machine, Section};
 use super::entries::{
-    self, Bytes, Entry, EntryOffsets, Frames, Origin, eh_frame_address, offsets_by_header,
+    self, Bytes, Entry, Frames, Origin, eh_frame_address, entry_offsets, offsets_by_header,
 };
 use super::go_function::{self, GoFunctions};
 use super::inferred;
@@ -60,13 +61,22 @@ fn build_with<S: Source + ?Sized>(
     source: &S,
     lines: Option<&LineTable<'_>>,
 ) -> Result<Built, Absent> {
-    let image = Image::parse(source)?;
+    let mut image = Image::parse(source)?;
     let code = Code::of(&image, source.length())?;
-    let fallback = image.eh_frame_header.as_ref().and_then(|header| {
+    let mut fallback = image.eh_frame_header.as_ref().and_then(|header| {
         let frames = image.loaded_from(source, eh_frame_address(header)?)?;
         let offsets = offsets_by_header(header, &frames);
         Some((frames, offsets))
     });
+    if image.machine == Machine::Aarch64 {
+        let by_header = fallback.as_mut().map(|(section, _)| section);
+        for section in image.eh_frame.as_mut().into_iter().chain(by_header) {
+            augmentation::normalize(section.bytes.to_mut(), Origin::Exception);
+        }
+        if let Some(section) = &mut image.debug_frame {
+            augmentation::normalize(section.bytes.to_mut(), Origin::Debug);
+        }
+    }
     let (exception, by_header) = match (&image.eh_frame, &fallback) {
         (Some(section), _) => (Some(section), None),
         (None, Some((section, offsets))) => (Some(section), Some(offsets)),
@@ -197,7 +207,7 @@ impl Builder<'_> {
             };
             match by_header.filter(|offsets| !offsets.is_empty()) {
                 Some(offsets) => collect(&mut offsets.iter().copied())?,
-                None => collect(&mut EntryOffsets::new(
+                None => collect(&mut entry_offsets(
                     &section.bytes,
                     Origin::Exception,
                     by_header.is_some(),
@@ -205,7 +215,7 @@ impl Builder<'_> {
             }
         }
         if let (Some(frames), Some(section)) = (&mut self.debug, debug) {
-            let mut offsets = EntryOffsets::new(&section.bytes, Origin::Debug, false);
+            let mut offsets = entry_offsets(&section.bytes, Origin::Debug, false);
             let origin = Origin::Debug;
             collect(
                 frames,

@@ -147,8 +147,17 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     }
 }
 
-/// Offsets of the entries of a section that are no CIEs.
-pub(super) struct EntryOffsets<'a> {
+/// An entry of a section, by its length field.
+pub(super) struct Length {
+    offset: usize,
+    /// Where its id starts.
+    pub(super) body: usize,
+    /// Is it a CIE?
+    pub(super) is_common: bool,
+}
+
+/// The entries of a section, by their length fields.
+pub(super) struct Lengths<'a> {
     bytes: &'a [u8],
     at: usize,
     origin: Origin,
@@ -156,7 +165,7 @@ pub(super) struct EntryOffsets<'a> {
     terminated: bool,
 }
 
-impl<'a> EntryOffsets<'a> {
+impl<'a> Lengths<'a> {
     pub(super) const fn new(bytes: &'a [u8], origin: Origin, terminated: bool) -> Self {
         Self {
             bytes,
@@ -176,42 +185,53 @@ impl<'a> EntryOffsets<'a> {
     }
 }
 
-impl Iterator for EntryOffsets<'_> {
-    type Item = usize;
+impl Iterator for Lengths<'_> {
+    type Item = Length;
 
-    fn next(&mut self) -> Option<usize> {
-        loop {
-            let entry = self.at;
-            let length = self.u32_at(entry)?;
-            if length == 0 {
-                if self.terminated {
-                    return None;
-                }
-                self.at = entry + 4;
-                continue;
-            }
-            // DWARF 5, section 7.4: 0xffffffff announces a length of 64 bits.
-            let long = length == u32::MAX;
-            let (body, length) = if long {
-                (entry + 12, self.u64_at(entry + 4)?)
-            } else {
-                (entry + 4, u64::from(length))
-            };
-            let end = body.checked_add(usize::try_from(length).ok()?)?;
-            if end > self.bytes.len() {
+    fn next(&mut self) -> Option<Length> {
+        let mut offset = self.at;
+        let mut length = self.u32_at(offset)?;
+        while length == 0 {
+            if self.terminated {
                 return None;
             }
-            self.at = end;
-            let is_cie = match (self.origin, long) {
-                (Origin::Debug, true) => self.u64_at(body)? == u64::MAX,
-                (Origin::Debug, false) => self.u32_at(body)? == u32::MAX,
-                _ => self.u32_at(body)? == 0,
-            };
-            if !is_cie {
-                return Some(entry);
-            }
+            offset += 4;
+            length = self.u32_at(offset)?;
         }
+        // DWARF 5, section 7.4: 0xffffffff announces a length of 64 bits.
+        let long = length == u32::MAX;
+        let (body, length) = if long {
+            (offset + 12, self.u64_at(offset + 4)?)
+        } else {
+            (offset + 4, u64::from(length))
+        };
+        let end = body.checked_add(usize::try_from(length).ok()?)?;
+        if end > self.bytes.len() {
+            return None;
+        }
+        self.at = end;
+        let is_common = match (self.origin, long) {
+            (Origin::Debug, true) => self.u64_at(body)? == u64::MAX,
+            (Origin::Debug, false) => self.u32_at(body)? == u32::MAX,
+            _ => self.u32_at(body)? == 0,
+        };
+        Some(Length {
+            offset,
+            body,
+            is_common,
+        })
     }
+}
+
+/// Offsets of the entries of a section that are no CIEs.
+pub(super) fn entry_offsets(
+    bytes: &[u8],
+    origin: Origin,
+    terminated: bool,
+) -> impl Iterator<Item = usize> + '_ {
+    Lengths::new(bytes, origin, terminated)
+        .filter(|entry| !entry.is_common)
+        .map(|entry| entry.offset)
 }
 
 /// Address of `.eh_frame`, as `.eh_frame_hdr` states it.

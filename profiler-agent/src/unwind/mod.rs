@@ -7,7 +7,7 @@
 //! - [`source`]: where bytes come from: a slice or an open file, read piece by piece, so that a
 //!   file that is truncated meanwhile is an absence and not a fault.
 //! - `elf`, `compressed`: machine, loaded segments and the sections with call frame information.
-//! - `entries`: the frame description entries, sorted by address.
+//! - `entries`: the frame description entries, sorted by address; `augmentation`: what their parser does not know.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
 //! - `deltas`, `go_function`: a function of Go's line table to its rules.
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
@@ -20,6 +20,7 @@
 //! cannot be represented costs that part only and is counted in [`Statistics`].
 
 mod absent;
+mod augmentation;
 mod build;
 pub mod cache;
 mod code;

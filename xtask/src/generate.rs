@@ -1,9 +1,12 @@
-//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator.
+//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, and README's table of
+//! kernels.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::kernels::table;
 
 /// A file of messages, the types made of it, and what the types are.
 const GENERATED: [(&str, &str, &str); 2] = [
@@ -19,7 +22,7 @@ const GENERATED: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Writes the types from `proto/`. Paths are relative to the workspace, wherever it is called from.
+/// Writes the types from `proto/`, and the table. Paths are relative to the workspace, wherever it is called from.
 pub fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -30,7 +33,7 @@ pub fn run() -> Result<()> {
         let text = format!("//! {what}. Written by `cargo xtask generate`: do not edit.\n\n{code}");
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    Ok(())
+    table::generate(root)
 }
 
 fn generate(root: &Path, proto: &str) -> Result<String> {

@@ -78,6 +78,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     need("umount", "mount"),
     need("unshare", "util-linux"),
     need("setpriv", "util-linux"),
+    need("prlimit", "util-linux"),
     guests_need("/usr/bin/busybox", "busybox-static"),
     need("bpftool", "bpftool"),
     need("openssl", "openssl"),

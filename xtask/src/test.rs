@@ -68,6 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Err(_) => steps.check("builds", || bail!("panicked")),
     }
     if options.wants(Step::Kernels) {
+        options.kernels.forget_results()?;
         steps.tests("kernels", &mut options.kernels.tests(tests_of_agent()));
     }
     if options.wants(Step::Suites) {

@@ -6,6 +6,7 @@
 //! - Nothing is left undone, silenced or waited for.
 //! - The agent neither reads nor names a version of the kernel.
 //! - Every dependency has its reason in ARCHITECTURE.md.
+//! - README's table of kernels is that of the committed results.
 
 mod dependency;
 mod direction;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::kernels::table;
 use crate::workspace;
 use source::Source;
 
@@ -64,6 +66,9 @@ pub(crate) fn run() -> Result<()> {
     let architecture =
         fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     dependency::check(&manifest, &architecture, &mut findings)?;
+    if let Err(error) = table::check(&root) {
+        findings.push(format!("{error:#}"));
+    }
     if findings.is_empty() {
         return Ok(());
     }

@@ -77,7 +77,7 @@ fn check(kernel: Kernel, name: &str, program: &str, judge: impl FnOnce(&Seen)) {
         let seen = Seen::new(&recording.profile, program, &said);
         println!("{kernel}: {program}: {} samples", seen.profile.count());
         judge(&seen);
-        json!({ "samples": seen.profile.count() })
+        json!({})
     });
 }
 

@@ -4,7 +4,6 @@
 //! guest, `run NAME COMMAND..` runs a command and lets `NAME.out`, `NAME.err` and `NAME.status` leave. Programs are
 //! in its working directory.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +34,8 @@ const LIBRARIES_FOR_ARM64: &str = "/usr/aarch64-linux-gnu/lib";
 #[derive(Debug)]
 pub struct Guest {
     cpu: Cpu,
-    archive: Archive,
+    /// Names in the guest and files here.
+    programs: Vec<(String, PathBuf)>,
     mounts: Vec<(String, String)>,
 }
 
@@ -45,16 +45,12 @@ impl Guest {
     pub fn new(cpu: Cpu) -> Self {
         let mut guest = Self {
             cpu,
-            archive: Archive::default(),
+            programs: Vec::new(),
             mounts: MOUNTS
                 .iter()
                 .map(|mount| mount.map(str::to_owned).into())
                 .collect(),
         };
-        guest.archive.copy("bin/busybox", &busybox(cpu));
-        guest
-            .archive
-            .file("init", include_str!("init.sh").as_bytes());
         guest.program("profiler-agent", &cpu.agent());
         guest
     }
@@ -67,15 +63,7 @@ impl Guest {
 
     /// Adds a program, with the libraries that it needs.
     pub fn program(&mut self, name: &str, file: &Path) {
-        self.archive.copy(&format!("{PROGRAMS}/{name}"), file);
-        match self.cpu {
-            Cpu::X86_64 => {
-                for library in libraries(file) {
-                    self.library(&library, &library);
-                }
-            }
-            Cpu::Arm64 => self.needed(file),
-        }
+        self.programs.push((name.to_owned(), file.to_path_buf()));
     }
 
     /// Mounts nothing of a kind.
@@ -96,46 +84,64 @@ impl Guest {
     ///
     /// When the guest does not come to its end.
     #[must_use]
-    pub fn run(mut self, machine: &Machine, name: &str, script: &str) -> Output {
-        let mut mounts = String::new();
-        for (kind, place) in &self.mounts {
-            let _infallible = writeln!(mounts, "{kind} {place}");
-        }
-        self.archive.directory("dev");
-        self.archive.file("mounts", mounts.as_bytes());
-        self.archive.file("script", script.as_bytes());
-        let output = machine.run(&self.archive.finish());
+    pub fn run(&self, machine: &Machine, name: &str, script: &str) -> Output {
+        let output = machine.run(|| self.archive(script));
         keep(&machine.kernel.output(name), &output);
         output
     }
 
-    /// Libraries by name, and theirs: the loader looks in `/lib`.
-    fn needed(&mut self, file: &Path) {
-        let names = needed(file);
-        if !names.is_empty() {
-            self.for_arm64("ld-linux-aarch64.so.1");
+    fn archive(&self, script: &str) -> Vec<u8> {
+        let mut archive = Archive::default();
+        archive.copy("bin/busybox", &busybox(self.cpu));
+        archive.file("init", include_str!("init.sh").as_bytes());
+        archive.directory("dev");
+        let mut mounts = String::new();
+        for (kind, place) in &self.mounts {
+            let _infallible = writeln!(mounts, "{kind} {place}");
         }
-        for name in names {
-            self.for_arm64(&name);
+        archive.file("mounts", mounts.as_bytes());
+        archive.file("script", script.as_bytes());
+        for (name, file) in &self.programs {
+            archive.copy(&format!("{PROGRAMS}/{name}"), file);
+            match self.cpu {
+                Cpu::X86_64 => add_libraries(&mut archive, file),
+                Cpu::Arm64 => add_libraries_for_arm64(&mut archive, file),
+            }
+        }
+        archive.finish()
+    }
+}
+
+/// Adds the libraries that this machine's own loader would map; none of a static program.
+fn add_libraries(archive: &mut Archive, program: &Path) {
+    let output = run(Command::new("ldd").arg(program));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for word in text.split_whitespace() {
+        // Not the name of the program itself, which a colon follows where there are several.
+        if let Some(place) = word.strip_prefix('/')
+            && !word.ends_with(':')
+        {
+            archive.copy(place, Path::new(word));
         }
     }
+}
 
-    fn for_arm64(&mut self, name: &str) {
-        if self.archive.contains(&format!("lib/{name}")) {
-            return;
-        }
-        let file = Path::new(LIBRARIES_FOR_ARM64).join(name);
+/// Adds libraries by name, and theirs: the loader looks in `/lib`.
+fn add_libraries_for_arm64(archive: &mut Archive, program: &Path) {
+    let mut names = needed(program);
+    if !names.is_empty() {
+        names.push("ld-linux-aarch64.so.1".to_owned());
+    }
+    for name in names {
+        let (place, file) = (
+            format!("lib/{name}"),
+            Path::new(LIBRARIES_FOR_ARM64).join(&name),
+        );
         // The workloads' own lie beside them.
-        if file.is_file() {
-            self.archive.copy(&format!("lib/{name}"), &file);
-            self.needed(&file);
+        if !archive.contains(&place) && file.is_file() {
+            archive.copy(&place, &file);
+            add_libraries_for_arm64(archive, &file);
         }
-    }
-
-    fn library(&mut self, place: &Path, file: &Path) {
-        let place = place.strip_prefix("/").expect("a library has a whole path");
-        let name = place.to_str().expect("paths of libraries are text");
-        self.archive.copy(name, file);
     }
 }
 
@@ -154,17 +160,6 @@ fn busybox(cpu: Cpu) -> PathBuf {
         Cpu::X86_64 => "/usr/bin/busybox".into(),
         Cpu::Arm64 => super::directory().join("busybox-arm64"),
     }
-}
-
-/// The libraries that the loader would map, by this machine's own loader; none of a static program.
-fn libraries(program: &Path) -> BTreeSet<PathBuf> {
-    let output = run(Command::new("ldd").arg(program));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let words = text.split_whitespace();
-    words
-        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
-        .map(PathBuf::from)
-        .collect()
 }
 
 /// The names of the libraries that a file asks for.

@@ -33,6 +33,9 @@ impl Archive {
     ///
     /// When it cannot be read.
     pub fn copy(&mut self, name: &str, file: &Path) {
+        if self.contains(name) {
+            return;
+        }
         let content = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         self.file(name, &content);
     }

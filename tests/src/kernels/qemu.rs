@@ -44,17 +44,17 @@ impl Machine {
         }
     }
 
-    /// Boots the kernel with these files and returns what came out of the guest.
+    /// Boots the kernel, when it is its turn, with the files of an archive and returns what came out of the guest.
     ///
     /// # Panics
     ///
     /// When the guest does not come to its end in time, or what came out is not whole.
     #[must_use]
-    pub fn run(&self, initramfs: &[u8]) -> Output {
+    pub fn run(&self, initramfs: impl FnOnce() -> Vec<u8>) -> Output {
+        let _turn = Turn::take();
         let directory = TempDir::new().expect("a temporary directory");
         let file = directory.path().join("initramfs");
-        fs::write(&file, initramfs).expect("there is room for the guest's files");
-        let _turn = Turn::take();
+        fs::write(&file, initramfs()).expect("there is room for the guest's files");
         let mut command = self.command(&file);
         let (console, ended) = run_for(&mut command, self.limit * PATIENCE)
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));

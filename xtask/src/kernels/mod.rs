@@ -5,6 +5,7 @@
 mod apt;
 mod cross;
 mod image;
+pub(crate) mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,15 @@ impl Selection {
             }
         }
         filters
+    }
+
+    /// A run of everything says everything anew: results of earlier ones are removed.
+    pub(crate) fn forget_results(&self) -> Result<()> {
+        let results = directory()?.join("results.json");
+        if self.kernels && self.filters().is_empty() && results.is_file() {
+            fs::remove_file(&results).context("results.json")?;
+        }
+        Ok(())
     }
 
     /// The tests, many at a time: each waits for its turn to run a guest.

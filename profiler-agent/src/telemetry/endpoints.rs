@@ -131,3 +131,57 @@ fn answer(status: StatusCode, media_type: &'static str, text: String) -> Respons
     set(header::CACHE_CONTROL, "no-store");
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::health::{Ages, judge};
+
+    /// An agent with these troubles, that read its rings so long ago.
+    struct Agent(&'static [&'static str], Duration);
+
+    impl Subject for Agent {
+        fn reading(&self) -> Reading {
+            Reading::default()
+        }
+        fn health(&self) -> Result<(), Unhealthy> {
+            let ages = Ages {
+                rings_read: self.1,
+                window_closed: Duration::ZERO,
+                window_named: Duration::ZERO,
+            };
+            judge(ages, Duration::from_secs(10))
+        }
+        fn troubles(&self) -> Vec<String> {
+            self.0.iter().map(|trouble| (*trouble).to_owned()).collect()
+        }
+        fn readiness(&self) -> Result<(), NotReady> {
+            Ok(())
+        }
+    }
+
+    fn health(agent: Agent) -> (StatusCode, String) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let response = healthz(State(Arc::new(agent))).await;
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), 4096).await;
+            (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+        })
+    }
+
+    #[test]
+    fn what_does_not_work_is_listed_and_is_no_reason_to_restart() {
+        let healthy = health(Agent(&[], Duration::ZERO));
+        assert_eq!(healthy, (StatusCode::OK, "healthy\n".to_owned()));
+        let troubled = health(Agent(&["CPU 3 is not sampled", "b"], Duration::ZERO));
+        let lines = "healthy\nCPU 3 is not sampled\nb\n".to_owned();
+        assert_eq!(troubled, (StatusCode::OK, lines));
+        let (status, _) = health(Agent(&["b"], Duration::from_secs(60)));
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

@@ -9,12 +9,25 @@ start_recording() {
         sleep 0.1
         kill -0 "$agent" || break
     done
+    calm
     # The agent comes first when both want the CPU: what is started from here on is nicer.
     renice -n 10 $$
 }
 
-# begin NAME COMMAND..: starts a program and stops it while the agent gets to know its files: when nobody works, the
-# guest's time passes for nothing.
+# calm: waits until the agent takes less than a fifth of the CPU. An emulated one is slow to read its first symbols, and
+# when nobody works, the guest's time passes for nothing.
+calm() {
+    before=-100
+    for _ in $(seq 100); do
+        kill -0 "$agent" || return
+        now=$(($(cut -d' ' -f14,15 "/proc/$agent/stat" | tr ' ' '+')))
+        [ $((now - before)) -gt 20 ] || return
+        before=$now
+        sleep 1
+    done
+}
+
+# begin NAME COMMAND..: starts a program and stops it while the agent gets to know its files.
 begin() {
     name=$1
     shift
@@ -22,7 +35,8 @@ begin() {
     pid=$!
     sleep 0.1
     kill -STOP "$pid"
-    sleep 3
+    sleep 1
+    calm
 }
 
 # work SECONDS NAME COMMAND..: lets a program work.

@@ -33,11 +33,13 @@ pub fn stacks(kernel: Kernel) {
         has_samples(&spinning, 50);
         let chain = ["main.chainA", "main.chainB", "main.chainC"];
         has_chain_in(&spinning, &chain, 0.99);
-        // Nearly all of them are those of the function that asks for most.
-        let growing = with("runtime.copystack");
-        has_samples(&growing, 5);
-        holds(&growing, "is called by whom needs it", 0.8, |sample| {
-            let order = ["main.grow.func1", "main.deepen", "runtime.newstack"];
+        // The runtime's own stack has the one that grows below it.
+        let deep = with("main.deepen");
+        has_chain_in(&deep, &["main.grow.func1", "main.deepen"], 0.99);
+        let growing = deep.only(|sample| holds_function(sample, "runtime.copystack"));
+        has_samples(&growing, 1);
+        holds(&growing, "is called by whom needs it", 1.0, |sample| {
+            let order = ["runtime.goexit", "main.deepen", "runtime.newstack"];
             passes(sample, &order)
         });
     });

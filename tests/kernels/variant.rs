@@ -84,7 +84,7 @@ fn check(
         let mut guest = Guest::new(kernel.cpu);
         workloads::chain(kernel.cpu).put(&mut guest);
         make(&mut guest);
-        let output = guest.run(machine, &name.replace([' ', '/'], "-"), script);
+        let output = guest.run(machine, &name.replace([' ', '(', ')'], "-"), script);
         let said = output.text("doctor.out");
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| {
             panic!("{kernel}: {error}: {said}{}", output.text("doctor.err"))
@@ -154,7 +154,7 @@ pub fn lockdown(kernel: Kernel) {
     let machine = locked_down(kernel);
     check(
         kernel,
-        "lockdown",
+        "lockdown (refused)",
         &machine,
         with_securityfs,
         DOCTOR,

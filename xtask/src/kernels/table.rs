@@ -19,6 +19,7 @@ struct Checked {
     kernel: String,
     release: String,
     cpu: String,
+    #[serde(default)]
     hardware: String,
     check: String,
     passed: bool,

@@ -18,7 +18,7 @@ const FAULTS: [&str; 3] = ["none", "offset", "helper"];
 
 /// Boots one guest in which the agent has one fault after the other.
 pub fn check(kernel: Kernel) {
-    results::check(kernel, "faults", || {
+    results::check(kernel, "faults in the agent", || {
         let mut guest = Guest::new(kernel.cpu);
         workloads::chain(kernel.cpu).put(&mut guest);
         let mut script = RECORDING.to_owned();

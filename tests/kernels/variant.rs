@@ -240,17 +240,24 @@ pub fn no_tracefs(kernel: Kernel) {
 pub fn no_btf(kernel: Kernel) {
     let machine = Machine::new(kernel);
     let make = |guest: &mut Guest| guest.mount("tmpfs", "/sys/kernel/btf");
-    check(kernel, "no BTF", &machine, make, DOCTOR, |report| {
-        assert_eq!((report.state(), report.status().as_str()), ("missing", "1"));
-        let reason = "there is none: this kernel was built without it, or /sys is not mounted here. A kernel with \
+    check(
+        kernel,
+        "no BTF (refused)",
+        &machine,
+        make,
+        DOCTOR,
+        |report| {
+            assert_eq!((report.state(), report.status().as_str()), ("missing", "1"));
+            let reason = "there is none: this kernel was built without it, or /sys is not mounted here. A kernel with \
                       CONFIG_DEBUG_INFO_BTF=y is needed, and in a container the host's /sys (or /sys/kernel/btf) \
                       mounted.";
-        assert!(
-            report.feature("stack walk")[1].ends_with(reason),
-            "{}",
-            report.report
-        );
-    });
+            assert!(
+                report.feature("stack walk")[1].ends_with(reason),
+                "{}",
+                report.report
+            );
+        },
+    );
 }
 
 /// A kernel that is told to use one CPU.

@@ -12,6 +12,8 @@ use super::{Seen, check};
 
 /// Samples of a program at least: it shares its CPU with the agent.
 const LEAST: i64 = 300;
+/// Samples of sixty short lives at least: 20 ms of CPU each, of which the guest's agent takes a part.
+const LEAST_OF_SHORT_LIVES: i64 = 120;
 /// How far a share of so few samples may be from the truth.
 const TOLERANCE: f64 = 0.06;
 
@@ -116,7 +118,7 @@ pub fn rust(kernel: Kernel) {
 /// Processes that live for 20 ms of CPU time.
 pub fn short_lived(kernel: Kernel) {
     check(kernel, "short-lived processes", "brief", |seen| {
-        has_samples(&seen.profile, LEAST);
+        has_samples(&seen.profile, LEAST_OF_SHORT_LIVES);
         // The loader and the C library have names for few of their functions.
         holds(&seen.profile, "is named", 0.9, |sample| {
             let mut own = sample.frames.iter();

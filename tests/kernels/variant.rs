@@ -7,6 +7,7 @@ use profiler_tests::kernels::guest::Guest;
 use profiler_tests::kernels::protocol::Output;
 use profiler_tests::kernels::qemu::Machine;
 use profiler_tests::kernels::{Kernel, results, workloads};
+use profiler_tests::pprof::Profile;
 use serde_json::{Value, json};
 
 use crate::profile::{RECORDING, Seen, native, read};
@@ -58,7 +59,7 @@ impl Report {
     }
 
     /// The profile of `RECORD` holds what the program did.
-    fn has_profile(&self) {
+    fn has_profile(&self) -> Profile {
         let status = self.output.text("record.status");
         let log = self.output.text("record.err");
         assert_eq!(status.trim(), "0", "{}: {log}", self.kernel);
@@ -68,6 +69,7 @@ impl Report {
             "chain",
             &self.output.text("chain.out"),
         ));
+        profile
     }
 }
 
@@ -325,7 +327,13 @@ pub fn records_without_build_ids(kernel: Kernel) {
                     "perf records have device and inode of what processes map; build ids are read from the files",
                 ]
             );
-            report.has_profile();
+            let profile = report.has_profile();
+            let mappings = profile.mappings.values();
+            let of_program = mappings.filter(|mapping| mapping.file.ends_with("/chain"));
+            let ids: Vec<&str> = of_program
+                .map(|mapping| mapping.build_id.as_str())
+                .collect();
+            assert_eq!(ids, [workloads::chain(kernel.cpu).build_id()]);
         },
     );
 }

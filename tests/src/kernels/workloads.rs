@@ -1,10 +1,12 @@
 //! The workloads of the suites, built for the CPU of a guest.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use super::guest::Guest;
 use super::{Cpu, TO_PREPARE};
+use crate::agent::run;
 use crate::build::{self, c_with, cpp_with, text};
 use crate::go::program::build_stacks_for;
 use crate::go::toolchain::{Toolchain, VERSIONS};
@@ -109,6 +111,20 @@ pub fn swarm(cpu: Cpu) -> [Program; 2] {
 }
 
 impl Program {
+    /// The build id of its file, as `readelf` says it.
+    ///
+    /// # Panics
+    ///
+    /// When it has none.
+    #[must_use]
+    pub fn build_id(&self) -> String {
+        let output = run(Command::new("readelf").arg("--notes").arg(&self.file));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines();
+        let id = lines.find_map(|line| line.trim().strip_prefix("Build ID: "));
+        id.expect("a build id").to_owned()
+    }
+
     /// Puts the program into a guest.
     pub fn put(&self, guest: &mut Guest) {
         guest.program(self.name, &self.file);

@@ -11,6 +11,9 @@ pub static TASK_FLAGS_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of `task_struct.tgid`.
 #[unsafe(no_mangle)]
 pub static TASK_TGID_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.pid`.
+#[unsafe(no_mangle)]
+pub static TASK_PID_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static TASK_STACK_OFFSET: Global<u32> = Global::new(0);

@@ -86,10 +86,15 @@ pub fn ended(context: &BtfTracePointContext) {
     }
 }
 
-/// `sched_process_free(task)`: nobody samples it any more. Its pid may be another process's already.
+/// `sched_process_free(task)`: nobody samples it any more, once it is the main thread, which is the last to go: others are
+/// freed while the last one still frees the memory. Its pid may be another process's already.
 #[inline(always)]
 pub fn freed(context: &BtfTracePointContext) {
-    let pid = Task(context.arg::<*const u8>(0)).process_id();
+    let task = Task(context.arg::<*const u8>(0));
+    if !task.is_main_thread() {
+        return;
+    }
+    let pid = task.process_id();
     // SAFETY: a live element.
     if SELECTED
         .get_ptr(pid)

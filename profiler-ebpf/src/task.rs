@@ -12,8 +12,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::globals::{
-    SIGNAL_LIVE_OFFSET, TASK_FLAGS_OFFSET, TASK_SIGNAL_OFFSET, TASK_STACK_OFFSET, TASK_TGID_OFFSET,
-    TASK_THREAD_POINTER_OFFSET,
+    SIGNAL_LIVE_OFFSET, TASK_FLAGS_OFFSET, TASK_PID_OFFSET, TASK_SIGNAL_OFFSET, TASK_STACK_OFFSET,
+    TASK_TGID_OFFSET, TASK_THREAD_POINTER_OFFSET,
 };
 use crate::maps::USER_REGISTERS;
 use crate::registers::{self, UserRegisters};
@@ -27,6 +27,11 @@ impl Task {
     #[inline(always)]
     pub fn process_id(self) -> u32 {
         self.word(&TASK_TGID_OFFSET)
+    }
+    /// Is it its process's main thread?
+    #[inline(always)]
+    pub fn is_main_thread(self) -> bool {
+        self.word(&TASK_PID_OFFSET) == self.process_id()
     }
     /// Threads of its process that are not ending (`signal_struct.live`).
     #[inline(always)]

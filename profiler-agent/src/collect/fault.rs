@@ -15,6 +15,7 @@ pub(super) fn displace(offsets: Offsets) -> Offsets {
     Offsets {
         flags: offsets.flags + 3,
         tgid: offsets.tgid + 3,
+        pid: offsets.pid + 3,
         stack: offsets.stack + 3,
         signal: offsets.signal + 3,
         live: offsets.live + 3,

@@ -211,6 +211,7 @@ fn open(
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("TASK_FLAGS_OFFSET", &offsets.flags, true)
         .override_global("TASK_TGID_OFFSET", &offsets.tgid, true)
+        .override_global("TASK_PID_OFFSET", &offsets.pid, true)
         .override_global("TASK_STACK_OFFSET", &offsets.stack, true)
         .override_global("TASK_SIGNAL_OFFSET", &offsets.signal, true)
         .override_global("SIGNAL_LIVE_OFFSET", &offsets.live, true)

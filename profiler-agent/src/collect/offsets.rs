@@ -9,6 +9,7 @@ use super::error::Attempt;
 pub(super) struct Offsets {
     pub(super) flags: u32,
     pub(super) tgid: u32,
+    pub(super) pid: u32,
     pub(super) stack: u32,
     pub(super) signal: u32,
     /// Within `signal_struct`, to which `signal` points.
@@ -34,6 +35,7 @@ impl Offsets {
             Ok(Self {
                 flags: types.offset("task_struct", "flags")?,
                 tgid: types.offset("task_struct", "tgid")?,
+                pid: types.offset("task_struct", "pid")?,
                 stack: types.offset("task_struct", "stack")?,
                 signal: types.offset("task_struct", "signal")?,
                 live: types.offset("signal_struct", "live")?,

@@ -9,6 +9,7 @@ use super::clock;
 use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
+use super::reload::InEffect;
 use super::status::resident_bytes;
 use crate::profile::BootTime;
 use crate::profile::delivery::DeliveryCounts;
@@ -29,6 +30,8 @@ pub(super) struct Sources {
     pub(super) outlets: Outlets,
     /// Length of a window.
     pub(super) window: Duration,
+    /// What is in effect of the configuration's file.
+    pub(super) in_effect: Arc<InEffect>,
 }
 
 /// See the module.
@@ -95,6 +98,7 @@ impl Subject for Reader {
             ready: self.readiness().is_ok(),
             healthy: health::judge(ages, sources.window).is_ok(),
             samples: of(&gauges.samples),
+            config_in_effect: sources.in_effect.is_file(),
             processes: of(&gauges.processes),
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u64),
             cpus_unsampled: of(&gauges.cpus_unsampled),
@@ -143,7 +147,9 @@ impl Subject for Reader {
     }
 
     fn troubles(&self) -> Vec<String> {
-        self.sources.gauges.troubles.now()
+        let mut sentences = self.sources.gauges.troubles.now();
+        sentences.extend(self.sources.in_effect.troubles());
+        sentences
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

@@ -79,6 +79,11 @@ pub(super) fn reading() -> Reading {
     let counts = &mut destination.counts;
     counts.delivered = 127;
     counts.samples = 128;
+    counts.taken = 137;
+    counts.found = 138;
+    counts.waiting_samples = 139;
+    counts.left = 140;
+    counts.lost_samples.add(LossCause::QueueFull, 141);
     counts.waiting = 129;
     counts.memory.bytes = 131;
     counts.disk = Waiting {

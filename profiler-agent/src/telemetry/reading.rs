@@ -20,6 +20,8 @@ pub struct Reading {
     pub ready: bool,
     /// Is it doing its work?
     pub healthy: bool,
+    /// Is the configuration's file in effect as it was read last?
+    pub config_in_effect: bool,
     /// Samples taken.
     pub samples: u64,
     /// Live processes.

@@ -1,5 +1,7 @@
 //! The daemon: windows into the local store, its page, and to every exporter.
 
+mod error;
+
 use std::cell::Cell;
 use std::io;
 use std::pin::pin;
@@ -9,29 +11,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::codec::{decode_pprof, encode};
-use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
-use super::destinations::{DestinationError, Destinations, log_end};
+use super::collector::{Collector, CollectorConfig, WindowSink};
+use super::destinations::{Destinations, log_end};
 use super::own_signals;
 use super::pipeline::{self, Outputs, Totals};
 use super::reading::{Reader, Sources};
 use super::reload::{InEffect, Outcome, destinations, limits, reload};
-use super::restart::{Failure, Next, Starts};
+use super::restart::{Next, Starts};
+use super::signals::Signals;
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
-use crate::config::{AgentConfig, ConfigError, VariableError};
-use crate::export::otlp;
+use crate::config::{AgentConfig, ConfigError};
 use crate::page::{LiveSource, Page};
 use crate::profile::{LossCause, Losses, SamplePeriod};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 use crate::telemetry::endpoints;
-use crate::telemetry::otlp::{OwnSignals, SignalError};
+use crate::telemetry::otlp::OwnSignals;
+
+pub use error::AgentError;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
@@ -43,79 +46,6 @@ const LAST_SIGNALS: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(1500);
 /// How long it may take before everything is started again: nobody waits for the end of the process then.
 const LATE: Duration = Duration::from_secs(60);
-
-/// Why the agent cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The collector.
-    #[error(transparent)]
-    Collector(#[from] CollectorError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The environment's export settings.
-    #[error(transparent)]
-    Export(#[from] otlp::ConfigError),
-    /// An exporter.
-    #[error(transparent)]
-    Destination(#[from] DestinationError),
-    /// The page's address.
-    #[error(
-        "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
-    )]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The address of the agent's own metrics and probes.
-    #[error("{address} of `telemetry.endpoint` cannot be listened on: {source}")]
-    ListenTelemetry {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The environment's settings for the agent's own signals.
-    #[error(transparent)]
-    OwnVariable(#[from] VariableError),
-    /// The agent's own signals.
-    #[error(transparent)]
-    OwnSignal(#[from] SignalError),
-    /// A thread, a signal handler or the runtime.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl AgentError {
-    /// Is it worth to try again?
-    fn failure(&self) -> Failure {
-        let errno = match self {
-            Self::Store(StoreError::InUse { .. }) => return Failure::Held,
-            Self::Destination(DestinationError::Directory { source, .. }) if source.is_held() => {
-                return Failure::Held;
-            }
-            Self::Listen { source, .. } | Self::ListenTelemetry { source, .. }
-                if source.kind() == io::ErrorKind::AddrInUse =>
-            {
-                return Failure::Held;
-            }
-            Self::Collector(error) if error.was_interrupted() => return Failure::Passing,
-            Self::System { source, .. } => source.raw_os_error(),
-            _ => None,
-        };
-        match errno {
-            Some(libc::EAGAIN | libc::EINTR) => Failure::Passing,
-            _ => Failure::Lasting,
-        }
-    }
-}
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
@@ -234,32 +164,6 @@ struct With<'a> {
     in_effect: &'a Arc<InEffect>,
     /// Why what was to follow this configuration does not run.
     rolled_back: Option<String>,
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl Signals {
-    /// A signal to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {

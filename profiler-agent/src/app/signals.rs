@@ -1,6 +1,36 @@
-//! Signals that wait while a thread must not be interrupted.
+//! Signals: those that the agent is told by, and those that wait while a thread must not be interrupted.
 
+use std::io;
 use std::mem::MaybeUninit;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that the agent is told by; those of a kind that come before it is looked are one.
+pub(super) struct Signals {
+    pub(super) interrupt: Signal,
+    pub(super) terminate: Signal,
+    pub(super) hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Signals {
+    /// A signal to stop.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
 
 /// Does `work` while signals for this thread wait; those for the process go to another thread, or wait too. Threads that
 /// `work` starts take none.

@@ -82,7 +82,7 @@ pub fn run(
         let in_effect = Arc::new(InEffect::default());
         let mut carried = Losses::default();
         let mut failing: Option<Instant> = None;
-        let mut rolled_back = None;
+        let mut came = Came::First;
         // What is not changed while it runs is changed by starting everything but the process again.
         loop {
             let started = Cell::new(false);
@@ -94,14 +94,14 @@ pub fn run(
                 settings,
                 own: &own,
                 in_effect: &in_effect,
-                rolled_back: rolled_back.clone(),
+                came: came.clone(),
             };
             let config = starts.config().clone();
             match serve(config, with, &mut signals, &mut carried, &ready).await {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::Restart { old, new }) => {
                     starts.restart(*old, *new);
-                    (failing, rolled_back) = (None, None);
+                    (failing, came) = (None, Came::Read);
                     own.forget();
                 }
                 Err(error) if started.get() => return Err(error),
@@ -111,13 +111,13 @@ pub fn run(
                         Next::Fail => return Err(error),
                         Next::RollBack => {
                             failing = None;
-                            rolled_back = Some(error.to_string());
+                            came = Came::Back(error.to_string());
                             continue;
                         }
                         Next::Again(interval) => interval,
                     };
                     tracing::debug!("the start is tried again: {error}");
-                    if rolled_back.is_some() {
+                    if matches!(came, Came::Back(_)) {
                         tracing::error!("what ran before does not start yet: {error}");
                     }
                     tokio::select! {
@@ -127,7 +127,7 @@ pub fn run(
                         _ = signals.hangup.recv() => {
                             if let Some(Ok(fresh)) = (settings.reread)() {
                                 starts.replace(fresh);
-                                failing = None;
+                                (failing, came) = (None, Came::Read);
                             }
                         }
                     }
@@ -162,8 +162,18 @@ struct With<'a> {
     settings: &'a Settings<'a>,
     own: &'a OwnSignals,
     in_effect: &'a Arc<InEffect>,
-    /// Why what was to follow this configuration does not run.
-    rolled_back: Option<String>,
+    came: Came,
+}
+
+/// How a configuration came to be started.
+#[derive(Clone, Debug)]
+enum Came {
+    /// The process begins with it.
+    First,
+    /// It was read while another one was in effect.
+    Read,
+    /// It was in effect before; why what was to follow it does not start.
+    Back(String),
 }
 
 fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
@@ -273,8 +283,10 @@ async fn serve(
     let report = |outcome: &Outcome, destinations: &Destinations| {
         with.in_effect.report(outcome, &names(destinations));
     };
-    if let Some(reason) = with.rolled_back {
-        report(&Outcome::RolledBack(reason), &destinations);
+    match with.came {
+        Came::First => {}
+        Came::Read => report(&Outcome::Restarted, &destinations),
+        Came::Back(reason) => report(&Outcome::RolledBack(reason), &destinations),
     }
     let mut config = config;
     let mut watch_over = tokio::time::interval(Duration::from_secs(1));

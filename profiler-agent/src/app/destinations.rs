@@ -248,7 +248,7 @@ pub(super) fn log_end(exporter: &str, counts: &DeliveryCounts) {
         exporter,
         delivered = counts.delivered,
         samples = counts.samples,
-        left_on_disk = counts.left,
+        left_on_disk = counts.waiting,
         losses = ?counts.losses,
         "exported"
     );

@@ -49,6 +49,8 @@ pub(super) enum Outcome {
     },
     /// Everything but the process is to be started again with it.
     Restart(Box<AgentConfig>),
+    /// It is in effect now: everything was started with it.
+    Restarted,
     /// Nothing was touched.
     Refused(String),
     /// It was tried, and what was in effect before is again.
@@ -85,6 +87,13 @@ impl InEffect {
                     started,
                     ?exporters,
                     "the configuration was read again"
+                );
+                None
+            }
+            Outcome::Restarted => {
+                tracing::info!(
+                    ?exporters,
+                    "everything was started with the configuration that was read"
                 );
                 None
             }

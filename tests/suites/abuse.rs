@@ -42,6 +42,23 @@ fn balanced(metrics: &BTreeMap<String, f64>, exporter: &str) -> f64 {
     came
 }
 
+/// Samples in windows that were named, where each of them is in the store, or known not to be; no more than were taken.
+fn stored(metrics: &BTreeMap<String, f64>) -> f64 {
+    let of = |name: &str| metrics[name];
+    let stacks = metrics
+        .iter()
+        .filter(|(name, _)| name.starts_with("profiler_stacks_total"));
+    let named: f64 = stacks.map(|(_, value)| value).sum();
+    let stored = of("profiler_store_samples_total");
+    assert_eq!(
+        named,
+        stored + of("profiler_store_lost_samples_total"),
+        "{metrics:#?}"
+    );
+    assert!(named <= of("profiler_samples_total"), "{metrics:#?}");
+    stored
+}
+
 /// The metrics, when the file as it was read last is in effect with exactly these exporters.
 fn in_effect(daemon: &Daemon, wanted: &[&str]) -> BTreeMap<String, f64> {
     let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
@@ -50,7 +67,13 @@ fn in_effect(daemon: &Daemon, wanted: &[&str]) -> BTreeMap<String, f64> {
         let Some(metrics) = daemon.metrics() else {
             return false;
         };
+        let stored = stored(&metrics);
         for exporter in exporters(&metrics) {
+            // Nothing comes for an exporter that is not stored first, but what was left for it on disk.
+            let from_windows = format!(
+                "profiler_delivery_queued_samples_total{{destination=\"{exporter}\",source=\"window\"}}"
+            );
+            assert!(metrics[&from_windows] <= stored, "{metrics:#?}");
             let _came = balanced(&metrics, &exporter);
         }
         found = metrics;

@@ -85,6 +85,8 @@ impl Reader {
 impl Subject for Reader {
     fn reading(&self) -> Reading {
         let sources = &self.sources;
+        // What came for them was counted before in the totals: those are read after them.
+        let destinations = destinations(&sources.outlets);
         let totals = self.totals();
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
@@ -127,8 +129,10 @@ impl Subject for Reader {
                 used_bytes: size.used_bytes,
                 file_bytes: size.file_bytes,
                 limit_bytes: sources.store.1,
+                stored_samples: totals.samples - totals.unstored,
+                lost_samples: totals.unstored,
             },
-            destinations: destinations(&sources.outlets),
+            destinations,
             cpu: clock::own_cpu(),
             resident_bytes: resident_bytes().unwrap_or(0),
             exports: otlp::exports(),

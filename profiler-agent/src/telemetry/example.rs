@@ -43,6 +43,8 @@ pub(super) fn reading() -> Reading {
             used_bytes: 116,
             file_bytes: 117,
             limit_bytes: 118,
+            stored_samples: 142,
+            lost_samples: 143,
         },
         cpu: Duration::from_millis(1190),
         resident_bytes: 120,

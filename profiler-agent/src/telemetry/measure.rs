@@ -109,6 +109,8 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::StoreUsed => count(reading.store.used_bytes),
         Metric::StoreFile => count(reading.store.file_bytes),
         Metric::StoreLimit => count(reading.store.limit_bytes),
+        Metric::StoreSamples => count(reading.store.stored_samples),
+        Metric::StoreLostSamples => count(reading.store.lost_samples),
         Metric::Cpu => amount(reading.cpu.as_secs_f64()),
         Metric::Resident => count(reading.resident_bytes),
         Metric::Exports => Signal::ALL

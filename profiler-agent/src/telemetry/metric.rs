@@ -128,6 +128,8 @@ metrics! {
     StoreUsed "profiler_store_used_bytes" Gauge Bytes [] "Bytes that the local store's windows take."
     StoreFile "profiler_store_file_bytes" Gauge Bytes [] "Length of the local store's file."
     StoreLimit "profiler_store_limit_bytes" Gauge Bytes [] "Length that the local store's file may have."
+    StoreSamples "profiler_store_samples_total" Counter None [] "Samples in the windows that the local store took."
+    StoreLostSamples "profiler_store_lost_samples_total" Counter None [] "Samples in the windows that it could not take."
     Delivered "profiler_delivery_payloads_total" Counter None ["destination"] "Payloads that the destination took."
     DeliveredSamples "profiler_delivery_samples_total" Counter None ["destination"] "Samples in them."
     QueuedSamples "profiler_delivery_queued_samples_total" Counter None ["destination", "source"] "Samples that came for the destination: of windows, and those that were left on disk before."

@@ -112,6 +112,10 @@ pub struct StoreReading {
     pub file_bytes: u64,
     /// Length that the file may have.
     pub limit_bytes: u64,
+    /// Samples that it took.
+    pub stored_samples: u64,
+    /// Samples that it could not take.
+    pub lost_samples: u64,
 }
 
 /// A destination.

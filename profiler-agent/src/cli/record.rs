@@ -41,8 +41,8 @@ pub(super) struct Arguments {
     /// How the kernel side walks stacks: bpf_loop or bounded [default: the first that the kernel takes].
     #[arg(long, value_name = "WAY")]
     walk: Option<Way>,
-    /// A command to start and record. Its exit status is passed on; when --duration is over before it ends, it gets
-    /// SIGTERM as from `perf record`, is waited for for at most 2 s, and the exit status is 0.
+    /// A command to start and record. Its exit status is passed on. When the recording ends before it (--duration), it
+    /// gets SIGTERM, as from `perf record`; after 2 s it is left running. The exit status is 0 then.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

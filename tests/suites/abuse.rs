@@ -206,6 +206,17 @@ fn a_storm_of_changes_with_hardly_any_cpu_time_ends_with_the_last_good_file() {
 }
 
 #[test]
+fn an_agent_that_cannot_name_its_last_window_in_time_ends_without_an_error() {
+    let workload = Workload::start(&mut Command::new(c("split")));
+    let daemon = Daemon::with("exporters: {file: {directory: DIRECTORY/files}}\n");
+    until("a window is stored", || !daemon.windows().is_empty());
+    let quota = CpuQuota::of(daemon.pid(), 1);
+    daemon.stop_within(Duration::from_secs(20));
+    drop(quota);
+    drop(workload);
+}
+
+#[test]
 fn every_sample_is_accounted_for_while_receivers_come_and_go_and_files_change() {
     let receiver = Receiver::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,7 +1,6 @@
 //! A configuration that is read while the agent runs (SIGHUP): what it changes is planned ([`super::plan`]), tried, and
 //! holds whole or not at all. What came of it is one value, [`Outcome`], whoever asked for it.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpListener;
@@ -12,7 +11,7 @@ use super::plan::{Change, Exporters, Plan};
 use super::troubles::Troubles;
 use crate::config::{self, AgentConfig};
 use crate::export::otlp;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Store, StoreError};
 
 /// The destinations that the file names; where it names none, that of the environment.
 pub(super) fn destinations(
@@ -185,23 +184,30 @@ pub(super) async fn reload(
 async fn check(old: &AgentConfig, new: &AgentConfig, exporters: Exporters) -> Result<(), String> {
     Destinations::check(exporters.started).map_err(|error| error.to_string())?;
     if old.store.directory != new.store.directory {
-        Store::open(&new.store.directory, limits(new))
-            .map_err(|error| format!("{error}. `store.directory` chooses another place."))?;
+        match Store::open(&new.store.directory, limits(new)) {
+            // Perhaps by this agent itself, under another path.
+            Ok(_) | Err(StoreError::InUse { .. }) => {}
+            Err(error) => {
+                return Err(format!("{error}. `store.directory` chooses another place."));
+            }
+        }
     }
-    let bind = async |key: &str, address: SocketAddr| {
-        let bound = TcpListener::bind(address).await;
-        bound.map(drop).map_err(|error| {
-            format!("{address} of `{key}` cannot be listened on: {error}. Choose another address.")
-        })
+    let endpoints = |config: &AgentConfig| {
+        let page = ("page.endpoint", config.page.endpoint);
+        let telemetry = config.telemetry.endpoint.0;
+        let telemetry = telemetry.map(|address| ("telemetry.endpoint", address));
+        std::iter::once(page).chain(telemetry)
     };
-    if old.page.endpoint != new.page.endpoint {
-        bind("page.endpoint", new.page.endpoint).await?;
-    }
-    if let Some(address) = new.telemetry.endpoint.0
-        && old.telemetry.endpoint != new.telemetry.endpoint
-        && address != old.page.endpoint
-    {
-        bind("telemetry.endpoint", address).await?;
+    for (key, address) in endpoints(new) {
+        // What the agent itself listens on it gives back first.
+        if endpoints(old).any(|(_, own)| own.port() == address.port()) {
+            continue;
+        }
+        if let Err(error) = TcpListener::bind(address).await {
+            return Err(format!(
+                "{address} of `{key}` cannot be listened on: {error}. Choose another address."
+            ));
+        }
     }
     Ok(())
 }
@@ -211,5 +217,48 @@ pub(super) fn limits(config: &AgentConfig) -> Limits {
     Limits {
         max_bytes: config.store.max_size.0,
         max_age: config.store.max_age.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> AgentConfig {
+        AgentConfig::parse(text, &|_| None).unwrap()
+    }
+
+    async fn checked(old: &str, new: &str) -> Result<(), String> {
+        check(&config(old), &config(new), Exporters::default()).await
+    }
+
+    #[tokio::test]
+    async fn an_address_is_tried_unless_it_is_the_agents_own() {
+        // One is the agent's, one another program's.
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (own, other) = (bind(), bind());
+        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+        let (own, other) = (port(&own), port(&other));
+        let page = |port: u16| format!("page: {{endpoint: '127.0.0.1:{port}'}}\n");
+        let wide = format!("page: {{endpoint: '0.0.0.0:{own}'}}\n");
+        assert_eq!(checked(&page(own), &wide).await, Ok(()));
+        let moved = format!("{}telemetry: {{endpoint: '127.0.0.1:{own}'}}\n", page(0));
+        assert_eq!(checked(&page(own), &moved).await, Ok(()));
+        let refused = checked(&page(own), &page(other)).await.unwrap_err();
+        assert!(refused.contains("`page.endpoint`"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_store_is_tried_where_it_is_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().display();
+        let store = |name: &str| format!("store: {{directory: {path}/{name}}}\n");
+        let _own = Store::open(&directory.path().join("own"), Limits::default()).unwrap();
+        std::os::unix::fs::symlink("own", directory.path().join("alias")).unwrap();
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        assert_eq!(checked(&store("own"), &store("alias")).await, Ok(()));
+        assert_eq!(checked(&store("own"), &store("new")).await, Ok(()));
+        let refused = checked(&store("own"), &store("file")).await.unwrap_err();
+        assert!(refused.contains("`store.directory`"), "{refused}");
     }
 }

@@ -94,12 +94,19 @@ impl Daemon {
 
     /// Writes other keys into its configuration and has it read them.
     pub fn configure(&self, more: &str) {
-        let file = self.directory.path().join("agent.yaml");
-        fs::write(
-            &file,
-            configuration(&self.directory, self.page, self.telemetry, more),
-        )
-        .expect("a configuration");
+        // Whole at once: it may be read at any moment.
+        let (new, file) = (
+            self.directory.path().join("agent.yaml.new"),
+            self.directory.path().join("agent.yaml"),
+        );
+        let text = configuration(&self.directory, self.page, self.telemetry, more);
+        fs::write(&new, text).expect("a configuration");
+        fs::rename(new, file).expect("a configuration");
+        self.hang_up();
+    }
+
+    /// Has it read its configuration again.
+    pub fn hang_up(&self) {
         kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the agent runs");
     }
 
@@ -147,6 +154,20 @@ impl Daemon {
         ask(self.page, path, "")
     }
 
+    /// Its own metrics by name with labels, as Prometheus text has them; none while they cannot be asked for.
+    #[must_use]
+    pub fn metrics(&self) -> Option<BTreeMap<String, f64>> {
+        let answer = try_ask(self.telemetry, "/metrics", "").ok()?;
+        let text = String::from_utf8((answer.status == 200).then_some(answer.body)?).ok()?;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ')?;
+                Some((name.to_owned(), value.parse().ok()?))
+            })
+            .collect()
+    }
+
     /// What the address of metrics and probes answers to a path; `headers` are lines of the request.
     #[must_use]
     pub fn telemetry(&self, path: &str, headers: &str) -> Answer {
@@ -167,13 +188,18 @@ impl Daemon {
     }
 
     /// Ends it by SIGTERM, promptly.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_within(STOP);
+    }
+
+    /// Ends it by SIGTERM, within this time.
+    pub fn stop_within(mut self, longest: Duration) {
         let start = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the agent runs");
         let status = self.child.wait().expect("the agent ends");
         assert!(status.success(), "{status}");
         assert!(
-            start.elapsed() < STOP,
+            start.elapsed() < longest,
             "it took {:?} to stop",
             start.elapsed()
         );

@@ -3,7 +3,7 @@
 //! independent readers ([`pprof`], [`python`]) and compares ([`claim`], [`debug_info`]). [`daemon`]
 //! runs the agent as a daemon, [`receiver`] keeps what it sends, [`authority`] signs certificates, [`peer`] are the
 //! programs of others that it works with; [`measure`] tells
-//! what either costs. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
+//! what either costs, [`quota`] is a share of a CPU. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
 //! and has them say what their runtime knows. [`kernels`] boots other kernels.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
@@ -23,6 +23,7 @@ pub mod measure;
 pub mod peer;
 pub mod pprof;
 pub mod python;
+pub mod quota;
 pub mod receiver;
 pub mod workload;
 

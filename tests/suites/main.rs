@@ -1,6 +1,7 @@
 //! The real agent over real programs whose truth is known, one suite a module: `cargo test -p profiler-tests --test
 //! suites native::` runs one of them, as root and on one thread (`-- --test-threads=1`).
 
+mod abuse;
 mod agent;
 mod alerts;
 mod capabilities;
@@ -27,6 +28,7 @@ mod outage;
 mod own_signals;
 mod process_context;
 mod pyroscope;
+mod record_end;
 mod shared_objects;
 mod short_lived;
 mod signals;

@@ -1,35 +1,40 @@
 //! The daemon: windows into the local store, its page, and to every exporter.
 
+mod error;
+
 use std::cell::Cell;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::codec::{decode_pprof, encode};
-use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
-use super::destinations::{DestinationError, Destinations};
+use super::collector::{Collector, CollectorConfig, WindowSink};
+use super::destinations::{Destinations, log_end};
 use super::own_signals;
 use super::pipeline::{self, Outputs, Totals};
 use super::reading::{Reader, Sources};
-use super::reload::{destinations, reload};
+use super::reload::{InEffect, Outcome, destinations, limits, reload};
+use super::restart::{Next, Starts};
+use super::signals::Signals;
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
-use crate::config::{AgentConfig, ConfigError, VariableError};
-use crate::export::otlp;
+use crate::config::{AgentConfig, ConfigError};
 use crate::page::{LiveSource, Page};
-use crate::profile::SamplePeriod;
-use crate::store::{Store, StoreError};
+use crate::profile::{LossCause, Losses, SamplePeriod};
+use crate::store::Store;
 use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
 use crate::telemetry::endpoints;
-use crate::telemetry::otlp::{OwnSignals, SignalError};
+use crate::telemetry::otlp::OwnSignals;
+
+pub use error::AgentError;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
@@ -37,72 +42,10 @@ const WINDOW_QUEUE: usize = 8;
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
 const LAST_SIGNALS: Duration = Duration::from_millis(500);
-/// How long what ended may hold what is started again.
-const RELEASE: Duration = Duration::from_secs(3);
 /// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
-
-/// Why the agent cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The collector.
-    #[error(transparent)]
-    Collector(#[from] CollectorError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The environment's export settings.
-    #[error(transparent)]
-    Export(#[from] otlp::ConfigError),
-    /// An exporter.
-    #[error(transparent)]
-    Destination(#[from] DestinationError),
-    /// The page's address.
-    #[error(
-        "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
-    )]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The address of the agent's own metrics and probes.
-    #[error("{address} of `telemetry.endpoint` cannot be listened on: {source}")]
-    ListenTelemetry {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The environment's settings for the agent's own signals.
-    #[error(transparent)]
-    OwnVariable(#[from] VariableError),
-    /// The agent's own signals.
-    #[error(transparent)]
-    OwnSignal(#[from] SignalError),
-    /// A thread, a signal handler or the runtime.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl AgentError {
-    /// Has somebody else what is needed, perhaps for a moment only?
-    fn is_held(&self) -> bool {
-        match self {
-            Self::Store(StoreError::InUse { .. }) => true,
-            Self::Listen { source, .. } | Self::ListenTelemetry { source, .. } => {
-                source.kind() == io::ErrorKind::AddrInUse
-            }
-            _ => false,
-        }
-    }
-}
+/// How long it may take before everything is started again: nobody waits for the end of the process then.
+const LATE: Duration = Duration::from_secs(60);
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
@@ -135,9 +78,11 @@ pub fn run(
     };
     let result = runtime.block_on(async {
         let mut signals = Signals::new().map_err(system("handling signals"))?;
-        let mut config = settings.config.clone();
-        let mut before = None;
-        let mut ended: Option<Instant> = None;
+        let mut starts = Starts::new(settings.config.clone());
+        let in_effect = Arc::new(InEffect::default());
+        let mut carried = Losses::default();
+        let mut failing: Option<Instant> = None;
+        let mut came = Came::First;
         // What is not changed while it runs is changed by starting everything but the process again.
         loop {
             let started = Cell::new(false);
@@ -145,34 +90,48 @@ pub fn run(
                 started.set(true);
                 ready(address);
             };
-            match serve(config.clone(), settings, &mut signals, &own, &ready).await {
+            let with = With {
+                settings,
+                own: &own,
+                in_effect: &in_effect,
+                came: came.clone(),
+            };
+            let config = starts.config().clone();
+            match serve(config, with, &mut signals, &mut carried, &ready).await {
                 Ok(End::Stopped) => return Ok(()),
-                Ok(End::Restart(fresh)) => {
-                    let (old, new) = (&config.telemetry, &fresh.telemetry);
-                    if old.logs != new.logs || old.otlp != new.otlp {
-                        tracing::warn!(
-                            "telemetry.logs and telemetry.otlp are changed by a restart of the process alone"
-                        );
-                    }
-                    before = Some(std::mem::replace(&mut config, *fresh));
-                    ended = Some(Instant::now());
+                Ok(End::Restart { old, new }) => {
+                    starts.restart(*old, *new);
+                    (failing, came) = (None, Came::Read);
                     own.forget();
                 }
-                // What answered a last request holds the store or an address a moment longer.
-                Err(error)
-                    if !started.get()
-                        && error.is_held()
-                        && ended.is_some_and(|ended| ended.elapsed() < RELEASE) =>
-                {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Err(error) => match before.take() {
-                    Some(old) if !started.get() => {
-                        tracing::error!("the old configuration stays in effect: {error}");
-                        config = old;
+                Err(error) if started.get() => return Err(error),
+                Err(error) => {
+                    let first = *failing.get_or_insert_with(Instant::now);
+                    let interval = match starts.failed(error.failure(), first.elapsed()) {
+                        Next::Fail => return Err(error),
+                        Next::RollBack => {
+                            failing = None;
+                            came = Came::Back(error.to_string());
+                            continue;
+                        }
+                        Next::Again(interval) => interval,
+                    };
+                    tracing::debug!("the start is tried again: {error}");
+                    if matches!(came, Came::Back(_)) {
+                        tracing::error!("what ran before does not start yet: {error}");
                     }
-                    _ => return Err(error),
-                },
+                    tokio::select! {
+                        () = tokio::time::sleep(interval) => {}
+                        _ = signals.interrupt.recv() => return Ok(()),
+                        _ = signals.terminate.recv() => return Ok(()),
+                        _ = signals.hangup.recv() => {
+                            if let Some(Ok(fresh)) = (settings.reread)() {
+                                starts.replace(fresh);
+                                (failing, came) = (None, Came::Read);
+                            }
+                        }
+                    }
+                }
             }
         }
     });
@@ -191,33 +150,44 @@ pub fn run(
 enum End {
     /// A signal asked for it.
     Stopped,
-    /// It is to go on with this.
-    Restart(Box<AgentConfig>),
+    /// `old` was in effect; it is to go on with `new`.
+    Restart {
+        old: Box<AgentConfig>,
+        new: Box<AgentConfig>,
+    },
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
+/// What outlives a start of everything again.
+struct With<'a> {
+    settings: &'a Settings<'a>,
+    own: &'a OwnSignals,
+    in_effect: &'a Arc<InEffect>,
+    came: Came,
 }
 
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
+/// How a configuration came to be started.
+#[derive(Clone, Debug)]
+enum Came {
+    /// The process begins with it.
+    First,
+    /// It was read while another one was in effect.
+    Read,
+    /// It was in effect before; why what was to follow it does not start.
+    Back(String),
+}
+
+fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
+    totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(
     config: AgentConfig,
-    settings: &Settings<'_>,
+    with: With<'_>,
     signals: &mut Signals,
-    own: &OwnSignals,
+    carried: &mut Losses,
     ready: &impl Fn(std::net::SocketAddr),
 ) -> Result<End, AgentError> {
+    let With { settings, own, .. } = with;
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -235,15 +205,13 @@ async fn serve(
             Some(bound.map_err(|source| AgentError::ListenTelemetry { address, source })?)
         }
     };
-    let limits = crate::store::Limits {
-        max_bytes: config.store.max_size.0,
-        max_age: config.store.max_age.0,
-    };
+    let limits = limits(&config);
     let store = Arc::new(Store::open(&config.store.directory, limits)?);
     let totals = Arc::new(Mutex::new(Totals::default()));
     let (stopping, stopped) = watch::channel(false);
 
-    let mut destinations = Destinations::start(destinations(&config, settings.environment)?)?;
+    let wanted = destinations(&config, settings.environment)?;
+    let mut destinations = Destinations::start(wanted).await?;
     let (symbolizer, handle) =
         SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
@@ -256,13 +224,25 @@ async fn serve(
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
     let hurry = handle.hurry();
     let symbols = handle.usage();
-    let collector = Collector::start(
+    let collector = match Collector::start(
         collector_config(&config),
         WindowSink {
             windows,
             new_locations: Box::new(move |frames| handle.prefetch(frames)),
         },
-    )?;
+    ) {
+        Ok(collector) => collector,
+        Err(error) => {
+            // What has started holds the store, spools and directories: it ends before anything is tried again.
+            let threads = tokio::task::spawn_blocking(move || (pipeline.join(), symbolizer.join()));
+            destinations.stop().await;
+            drop(tokio::time::timeout(GRACE, threads).await);
+            return Err(error.into());
+        }
+    };
+    // What an earlier start lost is this one's to tell.
+    let late = carried.take();
+    lock(&totals).losses.merge(&late);
     let reader = Arc::new(Reader::new(Sources {
         gauges: Arc::clone(&collector.gauges),
         totals: Arc::clone(&totals),
@@ -270,6 +250,7 @@ async fn serve(
         store: (Arc::clone(&store), limits.max_bytes),
         outlets: destinations.outlets(),
         window: config.sampling.window.0,
+        in_effect: Arc::clone(with.in_effect),
     }));
     own.observe(Arc::clone(&reader) as _);
     let status = Status::new(
@@ -295,22 +276,42 @@ async fn serve(
     }
     ready(address);
 
+    let names = |destinations: &Destinations| -> Vec<String> {
+        let all = destinations.in_effect().into_iter();
+        all.map(|destination| destination.name.clone()).collect()
+    };
+    let report = |outcome: &Outcome, destinations: &Destinations| {
+        with.in_effect.report(outcome, &names(destinations));
+    };
+    match with.came {
+        Came::First => {}
+        Came::Read => report(&Outcome::Restarted, &destinations),
+        Came::Back(reason) => report(&Outcome::RolledBack(reason), &destinations),
+    }
     let mut config = config;
     let mut watch_over = tokio::time::interval(Duration::from_secs(1));
-    let end = loop {
+    let mut end = loop {
         tokio::select! {
             _ = signals.interrupt.recv() => break End::Stopped,
             _ = signals.terminate.recv() => break End::Stopped,
             _ = signals.hangup.recv() => {
-                if let Some(fresh) = reload(&mut config, settings, &mut destinations).await {
-                    break End::Restart(Box::new(fresh));
+                let outcome = reload(&mut config, settings, &mut destinations).await;
+                report(&outcome, &destinations);
+                if let Outcome::Restart(new) = outcome {
+                    break End::Restart { old: Box::new(config), new };
                 }
             }
-            _ = watch_over.tick() => if collector.ended() { break End::Stopped },
+            _ = watch_over.tick() => {
+                if collector.ended() {
+                    break End::Stopped;
+                }
+                with.in_effect.missing.are(destinations.retry().await);
+            }
         }
     };
     let stop_started = Instant::now();
     reader.stop();
+    let sampled = Arc::clone(&collector.gauges);
     tracing::info!("stopping");
     let collected = tokio::task::spawn_blocking(move || {
         let stopped = collector.stop();
@@ -323,13 +324,21 @@ async fn serve(
         Ok(collected) => Ok(collected),
         Err(_) => {
             hurry.up();
-            tokio::time::timeout(GRACE, collected).await
+            let is_restart = matches!(end, End::Restart { .. });
+            let patience = if is_restart { LATE } else { GRACE };
+            tokio::select! {
+                collected = tokio::time::timeout(patience, &mut collected) => collected,
+                () = signals.stop(), if is_restart => {
+                    end = End::Stopped;
+                    tokio::time::timeout(GRACE, collected).await
+                }
+            }
         }
     };
     // A receiver of this channel is gone when its task is done: nothing to tell it.
     let _ = stopping.send(true);
     for (exporter, counts) in destinations.stop().await {
-        tracing::info!(exporter, delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
+        log_end(&exporter, &counts);
     }
     let _ = tokio::time::timeout(Duration::from_millis(300), page).await;
     tracing::info!(took = ?stop_started.elapsed(), "stopped");
@@ -339,9 +348,18 @@ async fn serve(
         Ok(Ok((Ok(()), false)) | Err(_)) => {
             Err(system("a thread panicked")(io::ErrorKind::Other.into()))
         }
-        Err(_) => Err(system("the last window is not done in time")(
-            io::ErrorKind::TimedOut.into(),
-        )),
+        Err(_) => {
+            let named = lock(&totals);
+            let behind = named.losses.of(LossCause::PipelineBehind);
+            let samples = sampled.samples.load(Ordering::Relaxed);
+            let late = samples.saturating_sub(named.samples + behind);
+            tracing::warn!(
+                samples = late,
+                "the last window is not named in time: its samples are lost"
+            );
+            carried.add(LossCause::WindowLate, late);
+            Ok(end)
+        }
     }
 }
 

@@ -10,10 +10,12 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::signals;
 use super::tables::CachePlace;
 use super::troubles::Troubles;
 use super::turns::Running;
 use super::wake::Wake;
+use crate::collect::error::{Cause, errno_of};
 use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{CollectError, Selection, Way};
 use crate::correlate;
@@ -58,7 +60,21 @@ pub enum CollectorError {
     },
 }
 
+const fn is_interruption(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::EAGAIN | libc::EINTR))
+}
+
 impl CollectorError {
+    /// Did a signal interrupt it each time that it was tried?
+    #[must_use]
+    pub fn was_interrupted(&self) -> bool {
+        match self {
+            Self::Collect(CollectError::Refused(refusal)) => refusal.cause == Cause::Interrupted,
+            Self::Collect(error) => is_interruption(errno_of(error)),
+            Self::System { source, .. } => is_interruption(source.raw_os_error()),
+        }
+    }
+
     /// Is it a missing privilege?
     #[must_use]
     pub fn is_privilege(&self) -> bool {
@@ -135,7 +151,10 @@ impl Collector {
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let gauges = Arc::new(CollectorGauges::default());
-        let mut running = Running::start(config, sink, wake.clone(), Arc::clone(&gauges))?;
+        // The verifier gives a program up when a signal is pending for its thread.
+        let started =
+            signals::blocked(|| Running::start(config, sink, wake.clone(), Arc::clone(&gauges)));
+        let mut running = started?;
         let stop_seen = Arc::clone(&stop);
         let thread = Builder::new()
             .name("collector".to_owned())

@@ -1,180 +1,91 @@
 //! The destinations that run: an encoder and a queue each.
+//!
+//! A change of them holds whole or is rolled back whole: everything that can be made is made before anything that runs
+//! is ended, and what was ended is started again when what is to follow it does not start. What is closed meanwhile is
+//! held for whichever of the two comes.
+
+mod outlets;
+mod prepare;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Kind};
-use crate::export::connection::ClientError;
-use crate::export::{directory, otlp, pyroscope};
+use super::plan::{Exporters, Start};
+use crate::config;
 use crate::profile::delivery::DeliveryCounts;
-use crate::profile::{Delivery, Destination, Payload, Profile, WindowUuid};
 use crate::spool;
 use crate::telemetry::observed::Observed;
+
+pub(super) use outlets::Outlets;
+pub use prepare::DestinationError;
+use prepare::Prepared;
 
 /// How long a destination may go on sending when it is to end.
 const FLUSH: Duration = Duration::from_millis(1200);
 /// How long it may take altogether: what is undelivered is written to disk after the flush.
 const END: Duration = Duration::from_millis(2500);
-
-/// A destination that cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum DestinationError {
-    /// Its directory.
-    #[error("exporter {name}: {source}")]
-    Directory {
-        /// The exporter.
-        name: String,
-        /// What is wrong.
-        source: directory::DirectoryError,
-    },
-    /// Its certificates or headers.
-    #[error("exporter {name}: {source}")]
-    Client {
-        /// The exporter.
-        name: String,
-        /// What is wrong.
-        source: ClientError,
-    },
-    /// Its spool.
-    #[error(
-        "exporter {name}: its spool in {directory}: {source}. `spool.directory` chooses another place."
-    )]
-    Spool {
-        /// The exporter.
-        name: String,
-        /// The spool's directory.
-        directory: String,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-/// A profile to payloads.
-#[derive(Clone, Debug)]
-enum Encoder {
-    Otlp(Arc<otlp::Options>),
-    Pyroscope(Arc<pyroscope::Options>),
-    Directory(directory::FileFormat),
-}
-
-impl Encoder {
-    fn encode(&self, profile: &Profile, window: WindowUuid) -> Vec<Payload> {
-        match self {
-            Self::Otlp(options) => otlp::encode(profile, window, options),
-            Self::Pyroscope(options) => pyroscope::encode(profile, window, options),
-            Self::Directory(format) => directory::encode(profile, window, *format),
-        }
-    }
-}
-
-/// Any destination.
-enum Client {
-    Otlp(Box<otlp::Client>),
-    Pyroscope(Box<pyroscope::Client>),
-    Directory(Box<directory::Client>),
-}
-
-impl Destination for Client {
-    async fn send(&self, payload: Arc<Payload>) -> Delivery {
-        match self {
-            Self::Otlp(client) => client.send(payload).await,
-            Self::Pyroscope(client) => client.send(payload).await,
-            Self::Directory(client) => client.send(payload).await,
-        }
-    }
-}
-
-/// Where the pipeline puts profiles: the destinations as they are now.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outlets {
-    outlets: Arc<Mutex<BTreeMap<String, Outlet>>>,
-}
-
-#[derive(Debug)]
-struct Outlet {
-    encoder: Encoder,
-    queue: Queue,
-}
-
-#[derive(Debug)]
-enum Queue {
-    Running(spool::Handle),
-    /// The old one ends, the new one is to have what comes meanwhile.
-    Changing(Vec<Payload>),
-}
-
-impl Outlets {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Outlet>> {
-        // No operation leaves the map inconsistent when it panics.
-        self.outlets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Encodes a profile for every destination and pushes it there; never waits for one.
-    pub(super) fn deliver(&self, profile: &Profile, window: WindowUuid) {
-        let encoders: Vec<_> = self
-            .lock()
-            .iter()
-            .map(|(name, outlet)| (name.clone(), outlet.encoder.clone()))
-            .collect();
-        for (name, encoder) in encoders {
-            let encode = tracing::trace_span!("encode", destination = name);
-            let payloads = encode.in_scope(|| encoder.encode(profile, window));
-            match self.lock().get_mut(&name).map(|outlet| &mut outlet.queue) {
-                Some(Queue::Running(handle)) => handle.push(payloads),
-                Some(Queue::Changing(waiting)) => waiting.extend(payloads),
-                // It was taken out of the configuration just now.
-                None => {}
-            }
-        }
-    }
-
-    /// What each destination did so far.
-    pub(super) fn counts(&self) -> Vec<(String, DeliveryCounts)> {
-        let outlets = self.lock();
-        let counts = |(name, outlet): (&String, &Outlet)| match &outlet.queue {
-            Queue::Running(handle) => Some((name.clone(), handle.counts())),
-            Queue::Changing(_) => None,
-        };
-        outlets.iter().filter_map(counts).collect()
-    }
-}
+/// Bytes of payloads that are held for a destination while it is exchanged, or cannot be started.
+const HELD: u64 = 16 << 20;
 
 /// The destinations with their tasks.
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     outlets: Outlets,
     tasks: BTreeMap<String, Task>,
+    /// Those that ran, were ended for others, and could not be started again yet.
+    missing: BTreeMap<String, Missing>,
 }
 
 #[derive(Debug)]
 struct Task {
+    destination: config::Destination,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
 }
 
-/// A destination that is made but does not run yet.
-struct Prepared {
+#[derive(Debug)]
+struct Missing {
     destination: config::Destination,
-    encoder: Encoder,
-    client: Client,
+    /// Why it could not be started when it was tried last.
+    reason: String,
+}
+
+/// A change that is not in effect.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChangeError {
+    /// Nothing was touched.
+    #[error("{0}")]
+    Refused(DestinationError),
+    /// What ran before runs again.
+    #[error("{0}")]
+    RolledBack(DestinationError),
 }
 
 impl Destinations {
     /// Starts destinations; within a runtime.
     ///
     /// # Errors
-    /// The first one that cannot be started.
-    pub(super) fn start(destinations: Vec<config::Destination>) -> Result<Self, DestinationError> {
+    /// The first one that cannot be started; none runs then.
+    pub(super) async fn start(
+        destinations: Vec<config::Destination>,
+    ) -> Result<Self, DestinationError> {
         let mut started = Self::default();
-        let prepared: Result<Vec<_>, _> = destinations.into_iter().map(prepare).collect();
+        let prepared: Result<Vec<_>, _> = destinations
+            .into_iter()
+            .map(|destination| Prepared::new(destination, false))
+            .collect();
         for prepared in prepared? {
-            started.run(prepared)?;
+            if let Err(error) = started.run(prepared).await {
+                started.stop().await;
+                return Err(error);
+            }
         }
         Ok(started)
     }
@@ -184,41 +95,68 @@ impl Destinations {
         self.outlets.clone()
     }
 
-    /// Ends the destinations named `gone`, and starts `fresh` in place of those of the same names and beside the
-    /// others. Nothing that is closed meanwhile is lost.
+    /// The destinations as they are in effect, in the order of their names.
+    pub(super) fn in_effect(&self) -> Vec<&config::Destination> {
+        let running = self.tasks.values().map(|task| &task.destination);
+        let missing = self.missing.values().map(|missing| &missing.destination);
+        let mut all: Vec<_> = running.chain(missing).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Would these start? What they need is made and dropped.
     ///
     /// # Errors
-    /// One of `fresh` cannot be made: then nothing has changed. Or it cannot be started after its predecessor.
-    pub(super) async fn change(
-        &mut self,
-        gone: &[String],
-        fresh: Vec<config::Destination>,
-    ) -> Result<(), DestinationError> {
-        let prepared: Result<Vec<_>, _> = fresh.into_iter().map(prepare).collect();
-        let prepared = prepared?;
-        {
-            let mut outlets = self.outlets.lock();
-            for name in gone {
-                let stays = prepared
-                    .iter()
-                    .any(|prepared| prepared.destination.name == *name);
-                match outlets.get_mut(name) {
-                    Some(outlet) if stays => outlet.queue = Queue::Changing(Vec::new()),
-                    _ => drop(outlets.remove(name)),
+    /// The first one that would not.
+    pub(super) fn check(starts: Vec<Start>) -> Result<(), DestinationError> {
+        for Start { destination, waits } in starts {
+            Prepared::new(destination, waits)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the change, or none.
+    ///
+    /// # Errors
+    /// What does not start; see [`ChangeError`].
+    pub(super) async fn change(&mut self, exporters: Exporters) -> Result<(), ChangeError> {
+        let Exporters { ended, started } = exporters;
+        let prepared: Result<Vec<_>, _> = started
+            .into_iter()
+            .map(|Start { destination, waits }| Prepared::new(destination, waits))
+            .collect();
+        let prepared = prepared.map_err(ChangeError::Refused)?;
+        let before = self.end(&ended).await;
+        let mut names = Vec::new();
+        for prepared in prepared {
+            let name = prepared.destination.name.clone();
+            if let Err(error) = self.run(prepared).await {
+                self.roll_back(&names, before).await;
+                return Err(ChangeError::RolledBack(error));
+            }
+            names.push(name);
+        }
+        for name in ended.iter().filter(|name| !names.contains(name)) {
+            for (gone, counts) in self.outlets.counts() {
+                if gone == *name {
+                    log_end(name, &counts);
                 }
             }
+            self.outlets.remove(name);
         }
-        let tasks = gone
-            .iter()
-            .filter_map(|name| self.tasks.remove(name))
-            .collect();
-        end(tasks).await;
-        let mut result = Ok(());
-        for prepared in prepared {
-            // One that does not start keeps no other from it.
-            result = result.and(self.run(prepared));
+        Ok(())
+    }
+
+    /// Tries again to start what could not be started; what is still missing, in sentences.
+    pub(super) async fn retry(&mut self) -> Vec<String> {
+        for (_, missing) in std::mem::take(&mut self.missing) {
+            self.restore(missing.destination, false).await;
         }
-        result
+        let sentence = |(name, missing): (&String, &Missing)| {
+            let reason = &missing.reason;
+            format!("the exporter {name} is not running: {reason}. It is tried again every second.")
+        };
+        self.missing.iter().map(sentence).collect()
     }
 
     /// Ends all: sends for a while, then writes to disk what is left.
@@ -227,83 +165,93 @@ impl Destinations {
         self.outlets.counts()
     }
 
-    fn run(&mut self, prepared: Prepared) -> Result<(), DestinationError> {
-        let Prepared {
-            destination:
-                config::Destination {
-                    name,
-                    queue,
-                    directory,
-                    ..
-                },
-            encoder,
-            client,
-        } = prepared;
+    /// Ends those, and holds what comes for them; as they were.
+    async fn end(&mut self, names: &[String]) -> Vec<config::Destination> {
+        self.outlets.hold(names, HELD);
+        let tasks = names.iter().filter_map(|name| self.tasks.remove(name));
+        let tasks: Vec<Task> = tasks.collect();
+        let missing = names.iter().filter_map(|name| self.missing.remove(name));
+        let mut were: Vec<_> = missing.map(|missing| missing.destination).collect();
+        were.extend(tasks.iter().map(|task| task.destination.clone()));
+        end(tasks).await;
+        were
+    }
+
+    /// Ends what was `started`, and starts again what ran `before`.
+    async fn roll_back(&mut self, started: &[String], before: Vec<config::Destination>) {
+        self.end(started).await;
+        for name in started {
+            if !before.iter().any(|old| old.name == *name) {
+                self.outlets.remove(name);
+            }
+        }
+        for old in before {
+            self.restore(old, true).await;
+        }
+    }
+
+    /// Starts one that ran before, waiting a little for what it needs where it `waits`; where it does not start it is
+    /// missing, and what comes for it is held.
+    async fn restore(&mut self, destination: config::Destination, waits: bool) {
+        let again = match Prepared::new(destination.clone(), waits) {
+            Ok(prepared) => self.run(prepared).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = again {
+            let missing = Missing {
+                reason: error.to_string(),
+                destination,
+            };
+            let name = missing.destination.name.clone();
+            self.missing.insert(name, missing);
+        }
+    }
+
+    async fn run(&mut self, prepared: Prepared) -> Result<(), DestinationError> {
+        let (destination, encoder, client) = prepared.client().await?;
+        let name = destination.name.clone();
         let (handle, driver) = spool::start(
             &name,
-            queue,
-            directory.as_deref(),
+            destination.queue,
+            destination.directory.as_deref(),
             Observed::new(client, &name),
         )
-        .map_err(|source| {
-            self.outlets.lock().remove(&name);
-            DestinationError::Spool {
-                name: name.clone(),
-                directory: directory.unwrap_or_default().display().to_string(),
-                source,
-            }
+        .map_err(|source| DestinationError::Spool {
+            name: name.clone(),
+            directory: destination
+                .directory
+                .as_deref()
+                .unwrap_or_else(|| "memory".as_ref())
+                .display()
+                .to_string(),
+            source,
         })?;
         let (stop, stopped) = oneshot::channel();
         // A sender that is gone means the same.
         let stopped = async move { drop(stopped.await) };
         let ended = tokio::spawn(driver.run(stopped, FLUSH));
-        let outlet = Outlet {
-            encoder,
-            queue: Queue::Running(handle.clone()),
-        };
-        let before = self.outlets.lock().insert(name.clone(), outlet);
-        if let Some(Outlet {
-            queue: Queue::Changing(waiting),
-            ..
-        }) = before
-        {
-            handle.push(waiting);
-        }
+        self.outlets.run(&name, encoder, handle);
         tracing::info!(exporter = name, "exporting profiles");
-        self.tasks.insert(name, Task { stop, ended });
+        let task = Task {
+            destination,
+            stop,
+            ended,
+        };
+        self.tasks.insert(name, task);
         Ok(())
     }
 }
 
-fn prepare(destination: config::Destination) -> Result<Prepared, DestinationError> {
-    let wrong = |source| DestinationError::Client {
-        name: destination.name.clone(),
-        source,
-    };
-    let (encoder, client) = match destination.kind.clone() {
-        Kind::Otlp(config) => (
-            Encoder::Otlp(Arc::new(config.options.clone())),
-            Client::Otlp(Box::new(otlp::Client::new(config).map_err(wrong)?)),
-        ),
-        Kind::Pyroscope(config) => (
-            Encoder::Pyroscope(Arc::new(config.options.clone())),
-            Client::Pyroscope(Box::new(pyroscope::Client::new(config).map_err(wrong)?)),
-        ),
-        Kind::Directory(config) => (
-            Encoder::Directory(config.format),
-            Client::Directory(Box::new(directory::Client::new(config).map_err(
-                |source| DestinationError::Directory {
-                    name: destination.name.clone(),
-                    source,
-                },
-            )?)),
-        ),
-    };
-    Ok(Prepared {
-        destination,
-        encoder,
-        client,
-    })
+/// Says what a destination did until its end.
+pub(super) fn log_end(exporter: &str, counts: &DeliveryCounts) {
+    tracing::info!(
+        exporter,
+        delivered = counts.delivered,
+        samples = counts.samples,
+        left_on_disk = counts.waiting,
+        losses = ?counts.losses,
+        "exported"
+    );
 }
 
 fn end(tasks: Vec<Task>) -> impl Future<Output = ()> {

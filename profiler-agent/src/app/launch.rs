@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::thread::JoinHandle;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The command's process: before its exec until [`Launched::release`].
 pub(super) struct Launched {
     pid: u32,
@@ -75,18 +77,25 @@ impl Launched {
 
     /// Has it ended?
     pub(super) fn ended(&mut self) -> io::Result<bool> {
+        Ok(self.status()?.is_some())
+    }
+
+    /// How it ended, where it has.
+    pub(super) fn status(&mut self) -> io::Result<Option<ExitStatus>> {
         match &mut self.child {
-            Some(child) => Ok(child.try_wait()?.is_some()),
-            None => Ok(false),
+            Some(child) => child.try_wait(),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// Waits for its end.
-    pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
-        match &mut self.child {
-            Some(child) => child.wait(),
-            None => Err(io::ErrorKind::NotFound.into()),
+    /// Asks it to end by SIGTERM, as perf does; was there something to ask?
+    pub(super) fn end(&mut self) -> io::Result<bool> {
+        let runs = !self.ended()?;
+        if let Some(child) = self.child.as_ref().filter(|_| runs) {
+            // One that has ended meanwhile is not waited for yet: its number is nobody else's.
+            kill_process(Pid::from_child(child), Signal::TERM)?;
         }
+        Ok(runs)
     }
 }
 

@@ -5,9 +5,10 @@
 //! - [`tables`]: the thread that builds unwind tables.
 //! - `turns`, `demand`: what that thread does, and which tables it asks for; `runtimes`: what it tells the
 //!   kernel side of language runtimes.
-//! - [`record`]: a recording, from start to profile; `launch` starts its command.
+//! - [`record`]: a recording, from start to profile; `launch` starts its command, [`report`] and [`incomplete`] say what
+//!   it is worth.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
-//!   changes them.
+//!   changes them while it runs, by what `plan` says, and `restart` decides what is started when everything is.
 //! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
@@ -19,15 +20,19 @@ mod codec;
 pub mod collector;
 mod demand;
 pub mod destinations;
+pub mod incomplete;
 mod launch;
 mod own_signals;
 pub mod pipeline;
+mod plan;
 mod reading;
 pub mod record;
 mod reload;
 pub mod report;
 mod resources;
+mod restart;
 mod runtimes;
+mod signals;
 mod status;
 pub mod tables;
 pub mod troubles;

@@ -20,8 +20,10 @@ use crate::telemetry::executables::Executables;
 /// Totals of all windows so far.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Samples.
+    /// Samples: stored or not stored.
     pub samples: u64,
+    /// Samples in windows that the local store could not take.
+    pub unstored: u64,
     /// How stacks ended.
     pub outcomes: OutcomeCounts,
     /// How they ended by executable.
@@ -66,8 +68,8 @@ pub(super) fn spawn(
                 tracing::error!("the symbolizer thread ended unexpectedly");
                 return;
             };
-            outputs.count(&profile);
-            outputs.keep(&profile, &mut late);
+            let is_kept = outputs.keep(&profile, &mut late);
+            outputs.count(&profile, is_kept);
             outputs.export(&profile, name);
             give_memory_back();
         }
@@ -75,9 +77,11 @@ pub(super) fn spawn(
 }
 
 impl Outputs {
-    fn count(&self, profile: &Profile) {
+    fn count(&self, profile: &Profile, is_kept: bool) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        totals.samples += profile.sample_count();
+        let samples = profile.sample_count();
+        totals.samples += samples;
+        totals.unstored += if is_kept { 0 } else { samples };
         for counts in &profile.outcomes {
             totals.outcomes.merge(counts);
         }
@@ -88,7 +92,8 @@ impl Outputs {
         totals.last = clock::boot_now();
     }
 
-    fn keep(&self, profile: &Profile, late: &mut Losses) {
+    /// Puts the window into the store; is it there?
+    fn keep(&self, profile: &Profile, late: &mut Losses) -> bool {
         let _entered = tracing::trace_span!("store").entered();
         let summary = WindowSummary::of(profile);
         let links = WindowLinks::of(profile);
@@ -100,10 +105,11 @@ impl Outputs {
                     .append(profile.start, profile.end, &summary, &links, &bytes)
                     .map_err(|error| error.to_string())
             });
-        if let Err(error) = kept {
+        if let Err(error) = &kept {
             tracing::warn!(%error, "a window is not kept in the local store");
             late.add(LossCause::StoreFailed, 1);
         }
+        kept.is_ok()
     }
 
     fn export(&self, profile: &Profile, name: WindowUuid) {

@@ -9,6 +9,7 @@ use super::clock;
 use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
+use super::reload::InEffect;
 use super::status::resident_bytes;
 use crate::profile::BootTime;
 use crate::profile::delivery::DeliveryCounts;
@@ -29,6 +30,8 @@ pub(super) struct Sources {
     pub(super) outlets: Outlets,
     /// Length of a window.
     pub(super) window: Duration,
+    /// What is in effect of the configuration's file.
+    pub(super) in_effect: Arc<InEffect>,
 }
 
 /// See the module.
@@ -82,6 +85,8 @@ impl Reader {
 impl Subject for Reader {
     fn reading(&self) -> Reading {
         let sources = &self.sources;
+        // What came for them was counted before in the totals: those are read after them.
+        let destinations = destinations(&sources.outlets);
         let totals = self.totals();
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
@@ -95,6 +100,7 @@ impl Subject for Reader {
             ready: self.readiness().is_ok(),
             healthy: health::judge(ages, sources.window).is_ok(),
             samples: of(&gauges.samples),
+            config_in_effect: sources.in_effect.is_file(),
             processes: of(&gauges.processes),
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u64),
             cpus_unsampled: of(&gauges.cpus_unsampled),
@@ -123,8 +129,10 @@ impl Subject for Reader {
                 used_bytes: size.used_bytes,
                 file_bytes: size.file_bytes,
                 limit_bytes: sources.store.1,
+                stored_samples: totals.samples - totals.unstored,
+                lost_samples: totals.unstored,
             },
-            destinations: destinations(&sources.outlets),
+            destinations,
             cpu: clock::own_cpu(),
             resident_bytes: resident_bytes().unwrap_or(0),
             exports: otlp::exports(),
@@ -143,7 +151,9 @@ impl Subject for Reader {
     }
 
     fn troubles(&self) -> Vec<String> {
-        self.sources.gauges.troubles.now()
+        let mut sentences = self.sources.gauges.troubles.now();
+        sentences.extend(self.sources.in_effect.troubles());
+        sentences
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

@@ -42,10 +42,24 @@ pub struct Recording {
 pub struct Recorded {
     /// The profile.
     pub profile: Profile,
-    /// How the command ended.
-    pub status: Option<ExitStatus>,
+    /// What became of the command.
+    pub command: Option<CommandEnd>,
     /// CPU time that the agent itself used.
     pub own_cpu: Duration,
+}
+
+/// What became of a command that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// It ended before the recording did, or with it at a signal.
+    Ended(ExitStatus),
+    /// The time was over: it was asked to end, and did.
+    Terminated,
+    /// It was asked to end, and runs on.
+    Runs {
+        /// Its process.
+        pid: u32,
+    },
 }
 
 /// Why there is no recording.
@@ -83,6 +97,9 @@ impl From<SymbolizerGone> for RecordError {
 
 /// Windows of a recording: a long one is named while it goes on.
 const WINDOW: Duration = Duration::from_secs(10);
+/// How long a command that is asked to end may take, and how often it is looked at.
+const COMMAND_END: Duration = Duration::from_secs(2);
+const COMMAND_INTERVAL: Duration = Duration::from_millis(20);
 /// Windows that may wait to be named.
 const WINDOW_QUEUE: usize = 16;
 /// Profiles that are merged at a time.
@@ -166,6 +183,7 @@ async fn run(
     let deadline = recording.duration.map(|duration| start.plus(duration));
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let mut ticks = 0u32;
+    let mut is_over = false;
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
@@ -180,7 +198,8 @@ async fn run(
                 collector.gauges.samples.load(Ordering::Relaxed),
             );
         }
-        if collector.ended() || deadline.is_some_and(|deadline| now >= deadline) {
+        is_over = deadline.is_some_and(|deadline| now >= deadline);
+        if collector.ended() || is_over {
             break;
         }
         if !recording.pids.is_empty() && recording.pids.iter().all(|pid| has_ended(*pid)) {
@@ -195,20 +214,49 @@ async fn run(
         }
     }
     collector.stop()?;
+    let asked = match &mut launched {
+        Some(launched) => launched.end().map_err(system("waiting for the command"))?,
+        None => false,
+    };
     let profile = naming
         .join()
         .map_err(|_| RecordError::ThreadGone("naming"))??;
     symbolizer.join()?;
     let own_cpu = clock::own_cpu();
-    let status = match launched {
-        Some(launched) => Some(launched.wait().map_err(system("waiting for the command"))?),
+    let command = match launched {
+        Some(launched) => Some(
+            end_of(launched, asked && is_over)
+                .await
+                .map_err(system("waiting for the command"))?,
+        ),
         None => None,
     };
     Ok(Recorded {
         profile,
-        status,
+        command,
         own_cpu,
     })
+}
+
+/// What has become of the command, which has ended or was asked to; never waits for long. `is_over` says that it was asked
+/// because the recording's time was over, not by a signal.
+async fn end_of(mut launched: Launched, is_over: bool) -> io::Result<CommandEnd> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match launched.status()? {
+            Some(_) if is_over => return Ok(CommandEnd::Terminated),
+            Some(status) => return Ok(CommandEnd::Ended(status)),
+            None if waited >= COMMAND_END => {
+                return Ok(CommandEnd::Runs {
+                    pid: launched.pid(),
+                });
+            }
+            None => {
+                tokio::time::sleep(COMMAND_INTERVAL).await;
+                waited += COMMAND_INTERVAL;
+            }
+        }
+    }
 }
 
 /// Has the process ended? A zombie has, whose parent may never ask, unless it is the main thread alone.

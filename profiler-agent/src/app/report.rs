@@ -19,8 +19,8 @@ pub fn line(profile: &Profile, own_cpu: Duration) -> String {
         .collect();
     let mut text = format!(
         "{} samples of {} processes in {:.1} s",
-        profile.sample_count(),
-        processes.len(),
+        grouped(profile.sample_count()),
+        grouped(processes.len() as u64),
         profile.end.since(profile.start).as_secs_f64()
     );
     let mut outcomes = OutcomeCounts::default();
@@ -63,9 +63,22 @@ fn losses(profile: &Profile) -> String {
     let parts: Vec<String> = profile
         .losses
         .iter()
-        .map(|(cause, count)| format!("{} {count}", cause.name()))
+        .map(|(cause, count)| format!("{} {}", cause.name(), grouped(count)))
         .collect();
     parts.join(", ")
+}
+
+/// A number in groups of three digits, as people read it.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn share(part: u64, whole: u64) -> String {
@@ -73,4 +86,22 @@ fn share(part: u64, whole: u64) -> String {
         return "-".to_owned();
     }
     format!("{:.1} %", 100.0 * part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (10_241, "10,241"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

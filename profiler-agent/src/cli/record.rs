@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::duration;
 use super::exit::{self, fail};
-use crate::app::record::{RecordError, Recorded, Recording, record};
-use crate::app::report;
+use crate::app::record::{CommandEnd, RecordError, Recorded, Recording, record};
+use crate::app::{incomplete, report};
 use crate::collect::Way;
 use crate::export::{Format, file};
 use crate::telemetry::log;
@@ -25,7 +25,8 @@ pub(super) struct Arguments {
     /// Samples a second on each CPU.
     #[arg(short = 'F', long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     frequency: u32,
-    /// How long: 10, 2.5, 500ms, 5m [default: 10 s, or the command's life].
+    /// How long: 10, 2.5, 500ms, 5m [default: 10 s, or the command's life]. A command that still runs then is ended by
+    /// SIGTERM.
     #[arg(short, long, value_parser = duration::parse)]
     duration: Option<Duration>,
     /// The file to write.
@@ -40,7 +41,8 @@ pub(super) struct Arguments {
     /// How the kernel side walks stacks: bpf_loop or bounded [default: the first that the kernel takes].
     #[arg(long, value_name = "WAY")]
     walk: Option<Way>,
-    /// A command to start and record; its exit status is passed on.
+    /// A command to start and record. Its exit status is passed on. When the recording ends before it (--duration), it
+    /// gets SIGTERM, as from `perf record`; after 2 s it is left running. The exit status is 0 then.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -135,9 +137,18 @@ fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
         report::line(&recorded.profile, recorded.own_cpu),
         output.display()
     );
-    match recorded.status {
-        Some(status) => exit::of_status(status).into(),
-        None => ExitCode::SUCCESS,
+    for sentence in incomplete::sentences(&recorded.profile) {
+        eprintln!("{sentence}");
+    }
+    match recorded.command {
+        Some(CommandEnd::Ended(status)) => exit::of_status(status).into(),
+        Some(CommandEnd::Runs { pid }) => {
+            eprintln!(
+                "the command (process {pid}) did not end at SIGTERM and still runs: kill -KILL {pid} ends it"
+            );
+            ExitCode::SUCCESS
+        }
+        Some(CommandEnd::Terminated) | None => ExitCode::SUCCESS,
     }
 }
 

@@ -12,6 +12,14 @@ pub struct DeliveryCounts {
     pub delivered: u64,
     /// Samples in them.
     pub samples: u64,
+    /// Samples in all payloads that were handed over.
+    pub taken: u64,
+    /// Samples that an earlier run or an earlier queue left on disk, and this one found there.
+    pub found: u64,
+    /// Samples in the payloads that wait.
+    pub waiting_samples: u64,
+    /// Samples that queues which have ended left on disk, for whoever opens it next.
+    pub left: u64,
     /// Payloads waiting, wherever they are.
     pub waiting: u64,
     /// Of these, those whose bytes are in memory; a payload may be in memory and on disk.
@@ -34,6 +42,54 @@ pub struct DeliveryCounts {
     pub removed: u64,
     /// What was lost.
     pub losses: Losses,
+    /// Samples in the payloads that were lost.
+    pub lost_samples: Losses,
+}
+
+impl DeliveryCounts {
+    /// Is each sample that came accounted for: delivered, lost with its cause, waiting, or left on disk?
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.taken + self.found
+            == self.samples + self.lost_samples.total() + self.waiting_samples + self.left
+    }
+
+    /// Adds what an earlier queue of the same destination did; what waits is this one's alone, but for samples of
+    /// one that has not ended yet.
+    pub fn add_past(&mut self, past: &Self) {
+        let Self {
+            delivered,
+            samples,
+            taken,
+            found,
+            waiting_samples,
+            left,
+            attempts,
+            latencies,
+            appended,
+            removed,
+            losses,
+            lost_samples,
+            waiting: _,
+            memory: _,
+            disk: _,
+            room: _,
+            oldest: _,
+            breaker: _,
+        } = past;
+        self.delivered += delivered;
+        self.samples += samples;
+        self.taken += taken;
+        self.found += found;
+        self.waiting_samples += waiting_samples;
+        self.left += left;
+        self.attempts.merge(attempts);
+        self.latencies.merge(latencies);
+        self.appended += appended;
+        self.removed += removed;
+        self.losses.merge(losses);
+        self.lost_samples.merge(lost_samples);
+    }
 }
 
 /// Payloads and their bytes.
@@ -68,6 +124,13 @@ impl Attempts {
             Delivery::Refused { .. } => &mut self.refused,
         };
         *count += 1;
+    }
+    /// Counts all that `other` counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.partly_rejected += other.partly_rejected;
+        self.retry += other.retry;
+        self.refused += other.refused;
     }
     /// All of them.
     #[must_use]
@@ -109,6 +172,13 @@ impl Latencies {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < took);
         self.buckets[bucket] += 1;
         self.sum = self.sum.saturating_add(took);
+    }
+    /// Counts all that `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *bucket += more;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
     }
     /// How many.
     #[must_use]

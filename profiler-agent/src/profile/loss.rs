@@ -102,11 +102,13 @@ pub enum LossCause {
     SpoolFailed,
     /// Payloads of the spool that could not be read back, and files of spools that were set aside.
     SpoolDamaged,
+    /// Samples: their windows were not named in time when the agent stopped or was started again.
+    WindowLate,
 }
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -153,6 +155,7 @@ impl LossCause {
         Self::SpoolExpired,
         Self::SpoolFailed,
         Self::SpoolDamaged,
+        Self::WindowLate,
     ];
 
     /// The cause with this name.
@@ -210,6 +213,7 @@ impl LossCause {
             Self::SpoolExpired => "spool_expired",
             Self::SpoolFailed => "spool_failed",
             Self::SpoolDamaged => "spool_damaged",
+            Self::WindowLate => "window_late",
         }
     }
     /// Is a sample gone (rather than something about it missing)?
@@ -224,6 +228,7 @@ impl LossCause {
                 | Self::ProcessUnknown
                 | Self::WindowFull
                 | Self::PipelineBehind
+                | Self::WindowLate
         )
     }
 }
@@ -264,6 +269,11 @@ impl Losses {
     /// Every cause that occurred, with its count.
     pub fn iter(&self) -> impl Iterator<Item = (LossCause, u64)> + '_ {
         self.counts.iter().map(|(cause, count)| (*cause, *count))
+    }
+    /// How many of all causes together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
     }
     /// Did nothing happen?
     #[must_use]

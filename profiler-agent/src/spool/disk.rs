@@ -39,6 +39,8 @@ pub(super) enum Operation {
 pub(super) enum Answer {
     Event(Event),
     Loaded(Record, Payload),
+    /// The payloads that the file held when it was opened first, with their samples.
+    Found(Vec<(Record, u64)>),
     /// So many payloads, or a whole file, could not be read when the file was opened.
     Damaged(u64),
 }
@@ -158,7 +160,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
 
     /// Opens the file for the first time: its payloads are news.
     fn open_first(&mut self) {
-        let event = match self.open() {
+        let answers = match self.open() {
             Some(found) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 let now = UnixTime(now.map_or(0, |since| since.as_nanos() as u64));
@@ -172,12 +174,15 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
                     (item, now.since(header.end()))
                 };
                 let items = found.records.iter().map(item).collect();
+                let samples = found.records.iter();
+                let samples = samples.map(|(number, header)| (Record(*number), header.samples()));
+                let found = Answer::Found(samples.collect());
                 let room = self.room();
-                Event::Opened { room, items }
+                vec![found, Answer::Event(Event::Opened { room, items })]
             }
-            None => Event::OpenFailed,
+            None => vec![Answer::Event(Event::OpenFailed)],
         };
-        self.say(event);
+        (self.report)(answers);
     }
 
     /// Opens the file; what it held.

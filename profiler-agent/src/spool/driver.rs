@@ -33,6 +33,11 @@ impl Handle {
     pub fn counts(&self) -> DeliveryCounts {
         self.shared.counts()
     }
+    /// Has the queue ended? Its numbers do not change any more then.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared.has_ended()
+    }
 }
 
 /// Delivers what is pushed.

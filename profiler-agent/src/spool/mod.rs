@@ -19,6 +19,8 @@
 //! - Pushing never waits; a destination or disk that hangs holds back nothing but itself.
 //! - Memory, disk and age are bounded ([`Config`]), the oldest is dropped first and counted: `spool_full`,
 //!   `spool_expired`; without a spool or while it fails `queue_full`.
+//! - Each sample that came is delivered, waiting, left on disk, or lost with its cause, at any moment
+//!   ([`DeliveryCounts::is_balanced`](crate::profile::delivery::DeliveryCounts::is_balanced)).
 //! - A disk that fails costs durability, not delivery: payloads stay in memory (`spool_failed`), the disk is tried again.
 //! - When the agent stops, what is undelivered after the flush is written to disk; without one it counts as
 //!   `shutdown_undelivered`.
@@ -47,6 +49,17 @@ use crate::profile::Destination;
 pub use config::{Backoff, Breaker, Config, SyncPolicy};
 pub use driver::{Driver, Handle};
 
+/// Makes the directory of spools where it is missing, for root's eyes alone; one that is there keeps its mode.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
 /// A queue for `destination`: its [`Handle`] takes payloads, its [`Driver`] is to be run on a tokio runtime. Where there
 /// is a `directory`, it is made where it is missing, and what does not fit in memory goes to a file there that has the
 /// destination's `name`; what an earlier run left in it is delivered first.
@@ -63,11 +76,7 @@ pub fn start<D: Destination>(
     let shared = Arc::new(shared::Shared::new(config, directory.is_some()));
     let mut ended = None;
     if let Some(directory) = directory {
-        // For root's eyes alone; one that is there keeps its mode.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+        make_directory(directory)?;
         let place = disk::Place {
             name: name.to_owned(),
             path: directory.join(store::file_name(name)),

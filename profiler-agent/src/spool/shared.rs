@@ -39,6 +39,8 @@ struct Core {
     /// The bytes that the state says are in memory.
     payloads: HashMap<Record, Arc<Payload>>,
     counts: DeliveryCounts,
+    /// Samples of the payloads that wait.
+    samples: HashMap<Record, u64>,
     next: Record,
     work: Work,
     /// The disk's thread; `None` before it is started and when the queue has ended.
@@ -55,6 +57,7 @@ impl Shared {
             state: State::new(spooled),
             payloads: HashMap::new(),
             counts: DeliveryCounts::default(),
+            samples: HashMap::new(),
             next: FIRST_OF_RUN,
             work: Work::default(),
             operations: None,
@@ -122,6 +125,10 @@ impl Shared {
         self.core().counts()
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.core().state.has_ended()
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         // The state is a value that is changed by steps that do not panic half way.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,8 +149,24 @@ impl Core {
             end: payload.end,
         };
         self.next = Record(self.next.0 + 1);
+        self.counts.taken += payload.samples;
+        self.waits(item.record, payload.samples);
         self.payloads.insert(item.record, Arc::new(payload));
         self.event(Event::Pushed(item));
+    }
+
+    /// These samples wait from now on.
+    fn waits(&mut self, record: Record, samples: u64) {
+        if self.samples.insert(record, samples).is_none() {
+            self.counts.waiting_samples += samples;
+        }
+    }
+
+    /// The payload does not wait any more; its samples, where it did.
+    fn leaves(&mut self, record: Record) -> u64 {
+        let samples = self.samples.remove(&record).unwrap_or(0);
+        self.counts.waiting_samples -= samples;
+        samples
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -163,6 +186,12 @@ impl Core {
                     self.payloads.remove(&record);
                 }
             }
+            Answer::Found(records) => {
+                for (record, samples) in records {
+                    self.counts.found += samples;
+                    self.waits(record, samples);
+                }
+            }
             Answer::Damaged(count) => self.counts.losses.add(LossCause::SpoolDamaged, count),
         }
     }
@@ -177,7 +206,7 @@ impl Core {
         let outcome = match delivery {
             Delivery::Accepted | Delivery::PartlyRejected { .. } => {
                 self.counts.delivered += 1;
-                self.counts.samples += self.payloads.get(&record).map_or(0, |sent| sent.samples);
+                self.counts.samples += self.leaves(record);
                 Outcome::Delivered
             }
             Delivery::Refused { .. } => Outcome::Refused,
@@ -241,8 +270,10 @@ impl Core {
                 self.payloads.remove(&record);
                 Ok(())
             }
-            Action::Lost(_, cause) => {
+            Action::Lost(record, cause) => {
                 self.counts.losses.add(cause, 1);
+                let samples = self.leaves(record);
+                self.counts.lost_samples.add(cause, samples);
                 Ok(())
             }
             Action::Unwritten(_) => {
@@ -269,7 +300,14 @@ impl Core {
     }
 
     fn counts(&self) -> DeliveryCounts {
+        let waiting_samples = self.counts.waiting_samples;
+        let (waiting_samples, left) = match self.state.has_ended() {
+            true => (0, waiting_samples),
+            false => (waiting_samples, 0),
+        };
         DeliveryCounts {
+            waiting_samples,
+            left,
             waiting: self.state.waiting(),
             memory: self.state.in_memory(),
             disk: self.state.on_disk(),

@@ -43,6 +43,8 @@ pub(super) fn reading() -> Reading {
             used_bytes: 116,
             file_bytes: 117,
             limit_bytes: 118,
+            stored_samples: 142,
+            lost_samples: 143,
         },
         cpu: Duration::from_millis(1190),
         resident_bytes: 120,
@@ -79,6 +81,11 @@ pub(super) fn reading() -> Reading {
     let counts = &mut destination.counts;
     counts.delivered = 127;
     counts.samples = 128;
+    counts.taken = 137;
+    counts.found = 138;
+    counts.waiting_samples = 139;
+    counts.left = 140;
+    counts.lost_samples.add(LossCause::QueueFull, 141);
     counts.waiting = 129;
     counts.memory.bytes = 131;
     counts.disk = Waiting {

@@ -66,6 +66,7 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::StartTime => amount(reading.started.as_secs_f64()),
         Metric::Ready => count(u64::from(reading.ready)),
         Metric::Healthy => count(u64::from(reading.healthy)),
+        Metric::ConfigInEffect => count(u64::from(reading.config_in_effect)),
         Metric::Cpus => count(reading.cpus),
         Metric::CpusUnsampled => count(reading.cpus_unsampled),
         Metric::Processes => count(reading.processes),
@@ -108,6 +109,8 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::StoreUsed => count(reading.store.used_bytes),
         Metric::StoreFile => count(reading.store.file_bytes),
         Metric::StoreLimit => count(reading.store.limit_bytes),
+        Metric::StoreSamples => count(reading.store.stored_samples),
+        Metric::StoreLostSamples => count(reading.store.lost_samples),
         Metric::Cpu => amount(reading.cpu.as_secs_f64()),
         Metric::Resident => count(reading.resident_bytes),
         Metric::Exports => Signal::ALL
@@ -124,6 +127,10 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::SuppressedLines => count(reading.suppressed_lines),
         Metric::Delivered
         | Metric::DeliveredSamples
+        | Metric::QueuedSamples
+        | Metric::WaitingSamples
+        | Metric::LostSamples
+        | Metric::LeftSamples
         | Metric::DeliveryLosses
         | Metric::Attempts
         | Metric::AttemptSeconds
@@ -182,6 +189,8 @@ fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
         match metric {
             Metric::Delivered => add(Value::Count(counts.delivered)),
             Metric::DeliveredSamples => add(Value::Count(counts.samples)),
+            Metric::WaitingSamples => add(Value::Count(counts.waiting_samples)),
+            Metric::LeftSamples => add(Value::Count(counts.left)),
             Metric::Waiting => add(Value::Count(counts.waiting)),
             Metric::WaitingMemory => add(Value::Count(counts.memory.bytes)),
             Metric::WaitingAge => add(Value::Amount(destination.oldest_age.as_secs_f64())),
@@ -214,9 +223,17 @@ fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
                     points.push(point([name, outcome], Value::Count(count)));
                 }
             }
+            Metric::QueuedSamples => {
+                points.push(point([name, "window"], Value::Count(counts.taken)));
+                points.push(point([name, "disk"], Value::Count(counts.found)));
+            }
             _ => {
+                let losses = match metric {
+                    Metric::LostSamples => &counts.lost_samples,
+                    _ => &counts.losses,
+                };
                 for cause in LossCause::ALL.into_iter().filter(|c| is_of_delivery(*c)) {
-                    let count = counts.losses.of(cause);
+                    let count = losses.of(cause);
                     points.push(point([name, cause.name()], Value::Count(count)));
                 }
             }

@@ -20,6 +20,8 @@ pub struct Reading {
     pub ready: bool,
     /// Is it doing its work?
     pub healthy: bool,
+    /// Is the configuration's file in effect as it was read last?
+    pub config_in_effect: bool,
     /// Samples taken.
     pub samples: u64,
     /// Live processes.
@@ -110,6 +112,10 @@ pub struct StoreReading {
     pub file_bytes: u64,
     /// Length that the file may have.
     pub limit_bytes: u64,
+    /// Samples that it took.
+    pub stored_samples: u64,
+    /// Samples that it could not take.
+    pub lost_samples: u64,
 }
 
 /// A destination.

@@ -26,6 +26,8 @@ pub enum Cause {
     Privilege,
     /// A limit is reached.
     Limit,
+    /// Signals interrupted it: it may be tried again.
+    Interrupted,
     /// The kernel lacks something.
     Feature,
     /// None that is known.
@@ -86,7 +88,7 @@ fn by_number(attempt: Attempt<'_>, failure: Failure<'_>, host: &Host) -> Option<
              tables.max_size.",
         ),
         libc::EAGAIN | libc::EINTR => found(
-            Cause::Limit,
+            Cause::Interrupted,
             "signals interrupted it each time that it was tried",
             "Start the agent again, and send it fewer signals.",
         ),

@@ -20,4 +20,4 @@ mod write;
 mod tests;
 
 pub use config::{Config, FileFormat};
-pub use send::{Client, DirectoryError, encode};
+pub use send::{Client, DirectoryError, check, encode};

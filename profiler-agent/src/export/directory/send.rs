@@ -66,6 +66,25 @@ struct Job {
     done: oneshot::Sender<Delivery>,
 }
 
+impl DirectoryError {
+    /// Does another writer hold the directory, perhaps for a moment only?
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.error.kind() == std::io::ErrorKind::ResourceBusy
+    }
+}
+
+/// Could files be written to the directory, once nobody else writes to it?
+///
+/// # Errors
+/// The directory cannot be made, opened or written to.
+pub fn check(config: &Config) -> Result<(), DirectoryError> {
+    Directory::check(config).map_err(|error| DirectoryError {
+        directory: config.directory.clone(),
+        error,
+    })
+}
+
 impl Client {
     /// Opens the directory, and starts the thread that writes to it.
     ///

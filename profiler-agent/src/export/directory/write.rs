@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::fs::{self as sys, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self as sys, Access, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::bounds::Bounds;
@@ -24,11 +24,20 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// Can it be made, opened and written to? Whoever writes to it now does not matter.
+    pub(super) fn check(config: &Config) -> io::Result<()> {
+        let directory = make(config)?;
+        Ok(sys::accessat(
+            &directory,
+            ".",
+            Access::WRITE_OK | Access::EXEC_OK,
+            AtFlags::empty(),
+        )?)
+    }
+
     /// Opens it, makes it where it is missing, and removes what was left half written.
     pub(super) fn open(config: &Config) -> io::Result<Self> {
-        std::fs::create_dir_all(&config.directory)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = sys::open(&config.directory, flags, Mode::empty())?;
+        let directory = make(config)?;
         sys::flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             match error {
                 Errno::WOULDBLOCK => io::Error::new(
@@ -116,6 +125,13 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// The directory, made where it is missing.
+fn make(config: &Config) -> io::Result<OwnedFd> {
+    std::fs::create_dir_all(&config.directory)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(sys::open(&config.directory, flags, Mode::empty())?)
 }
 
 /// Removes the name within the directory, where it is there.

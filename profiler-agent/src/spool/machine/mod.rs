@@ -142,6 +142,11 @@ impl State {
     pub fn room(&self) -> Option<u64> {
         self.disk.room()
     }
+    /// Has it ended?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
     /// When the oldest one's window was closed.
     #[must_use]
     pub fn oldest(&self) -> Option<UnixTime> {

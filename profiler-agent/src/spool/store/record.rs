@@ -70,6 +70,12 @@ impl Header {
         self.payload.end
     }
 
+    /// Samples in the payload.
+    #[must_use]
+    pub const fn samples(&self) -> u64 {
+        self.payload.samples
+    }
+
     /// As it is written.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

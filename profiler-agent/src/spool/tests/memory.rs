@@ -26,7 +26,9 @@ async fn delivered(
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     stop.send(()).unwrap();
     driver.await.unwrap();
-    (handle.counts(), start_time.elapsed())
+    let counts = handle.counts();
+    assert!(counts.is_balanced(), "{counts:?}");
+    (counts, start_time.elapsed())
 }
 
 fn one_at_a_time() -> Config {

@@ -27,6 +27,7 @@ async fn until(handle: &Handle, is: impl Fn(&DeliveryCounts) -> bool) -> Deliver
     let looking = async {
         loop {
             let counts = handle.counts();
+            assert!(counts.is_balanced(), "{counts:?}");
             if is(&counts) {
                 return counts;
             }
@@ -51,7 +52,9 @@ async fn run(
     let wanted = handle.clone();
     let shutdown = async move { drop(until(&wanted, is).await) };
     driver.run(shutdown, FLUSH).await;
-    handle.counts()
+    let counts = handle.counts();
+    assert!(counts.is_balanced(), "{counts:?}");
+    counts
 }
 
 #[tokio::test]

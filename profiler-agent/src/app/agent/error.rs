@@ -1,0 +1,84 @@
+//! Why the agent cannot start or go on.
+
+use std::io;
+
+use crate::app::collector::CollectorError;
+use crate::app::destinations::DestinationError;
+use crate::app::restart::Failure;
+use crate::config::VariableError;
+use crate::export::otlp;
+use crate::store::StoreError;
+use crate::telemetry::otlp::SignalError;
+
+/// Why the agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The collector.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The environment's export settings.
+    #[error(transparent)]
+    Export(#[from] otlp::ConfigError),
+    /// An exporter.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The page's address.
+    #[error(
+        "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The address of the agent's own metrics and probes.
+    #[error("{address} of `telemetry.endpoint` cannot be listened on: {source}")]
+    ListenTelemetry {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The environment's settings for the agent's own signals.
+    #[error(transparent)]
+    OwnVariable(#[from] VariableError),
+    /// The agent's own signals.
+    #[error(transparent)]
+    OwnSignal(#[from] SignalError),
+    /// A thread, a signal handler or the runtime.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl AgentError {
+    /// Is it worth to try again?
+    pub(in crate::app) fn failure(&self) -> Failure {
+        let errno = match self {
+            Self::Store(StoreError::InUse { .. }) => return Failure::Held,
+            Self::Destination(DestinationError::Directory { source, .. }) if source.is_held() => {
+                return Failure::Held;
+            }
+            Self::Listen { source, .. } | Self::ListenTelemetry { source, .. }
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                return Failure::Held;
+            }
+            Self::Collector(error) if error.was_interrupted() => return Failure::Passing,
+            Self::System { source, .. } => source.raw_os_error(),
+            _ => None,
+        };
+        match errno {
+            Some(libc::EAGAIN | libc::EINTR) => Failure::Passing,
+            _ => Failure::Lasting,
+        }
+    }
+}

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
+use super::aside::aside;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::destinations::{DestinationError, Destinations};
 use super::own_signals;
+use super::page_token::{self, TokenError};
 use super::pipeline::{self, Outputs, Totals};
 use super::reading::{Reader, Sources};
 use super::reload::{destinations, reload};
+use super::serving::Serving;
 use super::status::Status;
 use super::tables::CachePlace;
 use crate::collect::Selection;
@@ -42,6 +44,9 @@ const RELEASE: Duration = Duration::from_secs(3);
 /// How long everything else may take after that.
 const GRACE: Duration = Duration::from_millis(1500);
 
+/// How long all of that may take together: with the agent's own signals it ends within five seconds.
+const STOP: Duration = Duration::from_millis(4200);
+
 /// Why the agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -57,6 +62,9 @@ pub enum AgentError {
     /// An exporter.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// The page's token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."
@@ -125,7 +133,8 @@ pub fn run(
 ) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        // Nothing that may hang runs there: names, queries, metrics and the stop have threads of their own.
+        .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
@@ -179,8 +188,10 @@ pub fn run(
     if !own.are_off() {
         // The exporters' threads need the runtime that this one runs. What hangs ends with the process.
         runtime.block_on(async {
-            let stopped = tokio::task::spawn_blocking(move || own.stop(LAST_SIGNALS));
-            drop(tokio::time::timeout(LAST_SIGNALS, stopped).await);
+            match aside("stop signals", move || own.stop(LAST_SIGNALS)) {
+                Ok(stopped) => drop(tokio::time::timeout(LAST_SIGNALS, stopped).await),
+                Err(error) => tracing::warn!(%error, "the last own signals are not sent"),
+            }
         });
     }
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -218,6 +229,7 @@ async fn serve(
     own: &OwnSignals,
     ready: &impl Fn(std::net::SocketAddr),
 ) -> Result<End, AgentError> {
+    let token = page_token::read(&config.page.token_file)?;
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -241,7 +253,6 @@ async fn serve(
     };
     let store = Arc::new(Store::open(&config.store.directory, limits)?);
     let totals = Arc::new(Mutex::new(Totals::default()));
-    let (stopping, stopped) = watch::channel(false);
 
     let mut destinations = Destinations::start(destinations(&config, settings.environment)?)?;
     let (symbolizer, handle) =
@@ -279,6 +290,9 @@ async fn serve(
         (Arc::clone(&store), limits.max_bytes),
         destinations.outlets(),
     );
+    let probes = endpoints::probes(Arc::clone(&reader) as _);
+    let metrics = endpoints::metrics(Arc::clone(&reader) as _);
+    let metrics = metrics.map_err(system("starting a thread"))?;
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
@@ -286,13 +300,12 @@ async fn serve(
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
-        further: endpoints::routes(Arc::clone(&reader) as _),
+        token,
+        further: metrics.clone(),
+        probes: probes.clone(),
     };
-    let page = tokio::spawn(page.serve(listener, until_stopped(stopped.clone())));
-    if let Some(listener) = own_listener {
-        let subject = Arc::clone(&reader) as _;
-        tokio::spawn(endpoints::serve(listener, subject, until_stopped(stopped)));
-    }
+    let own_listener = own_listener.map(|listener| (listener, probes.merge(metrics)));
+    let serving = Serving::start(page, listener, own_listener);
     ready(address);
 
     let mut config = config;
@@ -312,12 +325,13 @@ async fn serve(
     let stop_started = Instant::now();
     reader.stop();
     tracing::info!("stopping");
-    let collected = tokio::task::spawn_blocking(move || {
+    let collected = aside("stop", move || {
         let stopped = collector.stop();
         // The pipeline ends when the collector's end of the channel is gone.
         let piped = pipeline.join().is_ok();
         (stopped, piped && symbolizer.join().is_ok())
     });
+    let collected = collected.map_err(system("starting a thread"))?;
     let mut collected = pin!(collected);
     let collected = match tokio::time::timeout(NAMING, &mut collected).await {
         Ok(collected) => Ok(collected),
@@ -326,12 +340,19 @@ async fn serve(
             tokio::time::timeout(GRACE, collected).await
         }
     };
-    // A receiver of this channel is gone when its task is done: nothing to tell it.
-    let _ = stopping.send(true);
-    for (exporter, counts) in destinations.stop().await {
-        tracing::info!(exporter, delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
+    let left = STOP.saturating_sub(stop_started.elapsed());
+    let (destinations, ()) = tokio::join!(
+        tokio::time::timeout(left, destinations.stop()),
+        serving.stop()
+    );
+    match destinations {
+        Ok(all) => {
+            for (exporter, counts) in all {
+                tracing::info!(exporter, delivered = counts.delivered, samples = counts.samples, losses = ?counts.losses, "exported");
+            }
+        }
+        Err(_) => tracing::warn!("exporters do not end in time"),
     }
-    let _ = tokio::time::timeout(Duration::from_millis(300), page).await;
     tracing::info!(took = ?stop_started.elapsed(), "stopped");
     match collected {
         Ok(Ok((Ok(()), true))) => Ok(end),
@@ -361,9 +382,4 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
         way: None,
         correlation: config.labels.correlation(),
     }
-}
-
-async fn until_stopped(mut stopped: watch::Receiver<bool>) {
-    // An error means that the sender is gone: stopped as well.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -8,11 +8,14 @@
 //! - [`record`]: a recording, from start to profile; `launch` starts its command.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
 //!   changes them.
+//! - `serving`: the page and the endpoints while they are served; `aside` has work done that may hang.
+//! - `page_token`: reads the token that the page asks for.
 //! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
+mod aside;
 mod bpf_memory;
 pub mod clock;
 mod codec;
@@ -21,6 +24,7 @@ mod demand;
 pub mod destinations;
 mod launch;
 mod own_signals;
+mod page_token;
 pub mod pipeline;
 mod reading;
 pub mod record;
@@ -28,6 +32,7 @@ mod reload;
 pub mod report;
 mod resources;
 mod runtimes;
+mod serving;
 mod status;
 pub mod tables;
 pub mod troubles;

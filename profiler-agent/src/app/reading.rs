@@ -10,8 +10,8 @@ use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
 use super::status::resident_bytes;
-use crate::profile::BootTime;
 use crate::profile::delivery::DeliveryCounts;
+use crate::profile::{BootTime, LossCause};
 use crate::store::Store;
 use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
@@ -82,7 +82,9 @@ impl Reader {
 impl Subject for Reader {
     fn reading(&self) -> Reading {
         let sources = &self.sources;
-        let totals = self.totals();
+        let mut totals = self.totals();
+        let damages = sources.store.0.damages();
+        totals.losses.add(LossCause::StoreDamaged, damages);
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
         let of = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);

@@ -61,7 +61,9 @@ pub fn run(
         status: Box::new(|| None),
         host_names: Vec::new(),
         trace_url: None,
+        token: None,
         further: Default::default(),
+        probes: Default::default(),
     };
     let failed = |what: String| move |source| ViewError::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -4,8 +4,10 @@
     reason = "a test stops at what it does not expect"
 )]
 
+mod access;
 mod api;
 mod browser;
+mod damaged;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;

@@ -194,6 +194,7 @@ fn main() {
             Ok(format.encode(profile)?)
         },
         limits: Limits::VIEWER,
+        rest: || {},
         status: Box::new(move || live.then(|| status(started))),
         host_names: Vec::new(),
         token: None,

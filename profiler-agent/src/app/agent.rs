@@ -16,7 +16,7 @@ use super::collector::{Collector, CollectorConfig, CollectorError, WindowSink};
 use super::destinations::{DestinationError, Destinations};
 use super::own_signals;
 use super::page_token::{self, TokenError};
-use super::pipeline::{self, Outputs, Totals};
+use super::pipeline::{self, Outputs, Totals, give_memory_back};
 use super::reading::{Reader, Sources};
 use super::reload::{destinations, reload};
 use super::serving::Serving;
@@ -297,6 +297,7 @@ async fn serve(
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
         limits: crate::page::Limits::AGENT,
+        rest: give_memory_back,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),

@@ -58,6 +58,7 @@ pub fn run(
         source: Arc::new(SavedSource::new(saved)),
         encode,
         limits: crate::page::Limits::VIEWER,
+        rest: || {},
         status: Box::new(|| None),
         host_names: Vec::new(),
         trace_url: None,

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::Request;
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,10 +22,17 @@ use tokio::time::{Instant, sleep_until};
 use tower_service::Service as _;
 
 use super::phase::Event;
-use super::room::{Id, Room};
+use super::room::{Answers, Id, Room};
 
 /// Bytes of a head, and bytes of an answer that wait to be sent: a focus is a long query.
 const BUFFER: usize = 128 << 10;
+
+/// What slow clients may hold of answers: a page loads a few at a time, of some MiB at most.
+pub(super) const ANSWERS: Answers = Answers {
+    all: 32 << 20,
+    peer: 24 << 20,
+    short: 512 << 10,
+};
 
 /// A connection's place in the room; given up when the last copy's owner drops the connection.
 #[derive(Clone, Debug)]
@@ -46,9 +54,24 @@ impl Seat {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn hold(&self, bytes: u64) -> bool {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.lock().hold(self.id, bytes, &ANSWERS)
+    }
+
     fn note(&self, event: Event) {
         self.lock().note(self.id, event, Instant::now());
     }
+}
+
+/// The answer in place of one for which there is no room.
+fn crowded() -> Response {
+    let text = "{\"error\":\"too many answers wait to be taken: ask again in a few seconds\"}";
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::RETRY_AFTER, "5"),
+    ];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
 }
 
 /// Answers what is asked on `stream`; returns when nothing more will be.
@@ -68,7 +91,11 @@ pub(super) async fn serve(
         let seat = asked.clone();
         let answer = router.clone().call(request.map(Body::new));
         async move {
-            let answer = answer.await?;
+            let mut answer = answer.await?;
+            let length = answer.body().size_hint().lower();
+            if !seat.hold(length) {
+                answer = crowded();
+            }
             seat.note(Event::Answered);
             Ok::<_, Infallible>(answer.map(|body| Answer { body, seat }))
         }

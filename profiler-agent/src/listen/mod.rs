@@ -6,6 +6,8 @@
 //!   Bodies of requests are never read.
 //! - Number: 64 connections in all and 32 of one peer. A new connection always gets in ([`room`]): where there are too
 //!   many, the peer with the most loses the one that is missed least. So a probe is answered whatever others hold.
+//! - Memory: answers that wait to be taken are 32 MiB in all and 24 MiB of one peer; what is longer than 512 KiB and has
+//!   no room is answered with 503.
 //! - Order: each connection that is accepted is served before the next is accepted; a probe whose request has come
 //!   with it is answered before any flood behind it drops it.
 //! - Work: what takes time is done in a [`Pool`], never on the thread that serves.

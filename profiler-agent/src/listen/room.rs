@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use tokio::time::Instant;
 
-use super::phase::{Event, Progress};
+use super::phase::{Event, Phase, Progress};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,17 @@ pub(super) struct Bounds {
     pub(super) all: usize,
     /// Of one peer.
     pub(super) peer: usize,
+}
+
+/// Bytes of answers that wait to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// In all.
+    pub(super) all: usize,
+    /// Of one peer.
+    pub(super) peer: usize,
+    /// An answer that is no longer than this always has its place.
+    pub(super) short: usize,
 }
 
 /// Who is at the other end: an IPv4 address, or the network of an IPv6 address, in which a machine has as many
@@ -42,7 +53,15 @@ pub(super) struct Id(u64);
 pub(super) struct Room {
     bounds: Bounds,
     next: u64,
-    connections: BTreeMap<Id, (Peer, Progress)>,
+    connections: BTreeMap<Id, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    peer: Peer,
+    progress: Progress,
+    /// Bytes of the long answer that it takes.
+    answer: usize,
 }
 
 impl Room {
@@ -56,7 +75,7 @@ impl Room {
 
     /// A place for a new connection, which there always is, and who has to leave for it.
     pub(super) fn admit(&mut self, peer: Peer, now: Instant) -> (Id, Option<Id>) {
-        let own = self.connections.values().filter(|(of, _)| *of == peer);
+        let own = self.connections.values().filter(|other| other.peer == peer);
         let dropped = if own.count() >= self.bounds.peer {
             self.weakest(peer)
         } else if self.connections.len() >= self.bounds.all {
@@ -69,7 +88,12 @@ impl Room {
         }
         let id = Id(self.next);
         self.next += 1;
-        self.connections.insert(id, (peer, Progress::new(now)));
+        let connection = Connection {
+            peer,
+            progress: Progress::new(now),
+            answer: 0,
+        };
+        self.connections.insert(id, connection);
         (id, dropped)
     }
 
@@ -83,8 +107,8 @@ impl Room {
     /// The peer with the most connections: where there are too many, it is because of it.
     fn largest(&self) -> Option<Peer> {
         let mut counts: HashMap<Peer, usize> = HashMap::new();
-        for (peer, _) in self.connections.values() {
-            *counts.entry(*peer).or_default() += 1;
+        for connection in self.connections.values() {
+            *counts.entry(connection.peer).or_default() += 1;
         }
         let most = counts.into_iter().max_by_key(|(_, count)| *count);
         most.map(|(peer, _)| peer)
@@ -95,22 +119,47 @@ impl Room {
     fn weakest(&self, peer: Peer) -> Option<Id> {
         self.connections
             .iter()
-            .filter(|(_, (of, _))| *of == peer)
-            .min_by_key(|(_, (_, progress))| (progress.phase, progress.since))
+            .filter(|(_, connection)| connection.peer == peer)
+            .min_by_key(|(_, Connection { progress, .. })| (progress.phase, progress.since))
             .map(|(id, _)| *id)
     }
 
     /// Follows what a connection does.
     pub(super) fn note(&mut self, id: Id, event: Event, now: Instant) {
-        if let Some((_, progress)) = self.connections.get_mut(&id) {
-            progress.note(event, now);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.progress.note(event, now);
+            if connection.progress.phase == Phase::Idle {
+                connection.answer = 0;
+            }
         }
+    }
+
+    /// May the connection have an answer of this many bytes? One that is the only one may always.
+    pub(super) fn hold(&mut self, id: Id, bytes: usize, most: &Answers) -> bool {
+        let Some(peer) = self.connections.get(&id).map(|connection| connection.peer) else {
+            return false;
+        };
+        if bytes <= most.short {
+            return true;
+        }
+        let (mut all, mut own) = (0, 0);
+        for connection in self.connections.values() {
+            all += connection.answer;
+            if connection.peer == peer {
+                own += connection.answer;
+            }
+        }
+        let fits = |held: usize, most: usize| held == 0 || held.saturating_add(bytes) <= most;
+        let holds = fits(all, most.all) && fits(own, most.peer);
+        if let Some(connection) = self.connections.get_mut(&id).filter(|_| holds) {
+            connection.answer = bytes;
+        }
+        holds
     }
 
     /// When the connection is to be closed; `None` when it has no place any more.
     pub(super) fn deadline(&self, id: Id) -> Option<Instant> {
-        let (_, progress) = self.connections.get(&id)?;
-        Some(progress.deadline())
+        Some(self.connections.get(&id)?.progress.deadline())
     }
 
     pub(super) fn leave(&mut self, id: Id) {
@@ -167,6 +216,30 @@ mod tests {
         }
         assert!(room.deadline(probe).is_some());
         assert_eq!(room.connections.len(), BOUNDS.all);
+    }
+
+    #[test]
+    fn long_answers_have_so_much_room_until_they_are_taken() {
+        const MOST: Answers = Answers {
+            all: 100,
+            peer: 60,
+            short: 10,
+        };
+        let (mut room, now) = (Room::new(BOUNDS), Instant::now());
+        let ids: Vec<Id> = (0..6).map(|n| room.admit(peer(n / 3), now).0).collect();
+        assert!(room.hold(ids[0], 50, &MOST));
+        assert!(!room.hold(ids[1], 11, &MOST), "its peer has enough");
+        assert!(room.hold(ids[1], 10, &MOST), "it is short");
+        assert!(room.hold(ids[3], 50, &MOST));
+        assert!(!room.hold(ids[4], 11, &MOST), "there is no room");
+        for event in [Event::Asked, Event::Answered, Event::Completed] {
+            room.note(ids[0], event, now);
+        }
+        assert!(!room.hold(ids[4], 11, &MOST));
+        room.note(ids[0], Event::Flushed, now);
+        room.leave(ids[3]);
+        assert!(room.hold(ids[4], 1000, &MOST), "it is alone");
+        assert!(!room.hold(ids[0], 11, &MOST));
     }
 
     #[test]

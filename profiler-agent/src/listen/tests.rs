@@ -99,6 +99,29 @@ async fn an_answer_that_is_not_taken_is_closed_at_its_deadline() {
     assert!(taken + rest.len() < LONG, "the whole answer was sent");
 }
 
+#[tokio::test]
+async fn long_answers_that_nobody_takes_are_few() {
+    let address = served().await;
+    let long = "GET /long HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut first = sent(address, long).await;
+    let mut begin = [0; 15];
+    first.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200 OK");
+    let mut second = sent(address, long).await;
+    second.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 503 Se");
+    assert!(is_answered(address).await);
+    drop(first);
+    // The end of the connection is seen when it comes.
+    loop {
+        let mut third = sent(address, long).await;
+        third.read_exact(&mut begin).await.unwrap();
+        if &begin == b"HTTP/1.1 200 OK" {
+            break;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_holds_no_connection() {
     let address = served().await;

@@ -27,6 +27,7 @@ use crate::profile::UnixTime;
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) encode: Encode,
+    pub(super) rest: fn(),
     pub(super) trace_url: Option<String>,
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Has the threads of queries: each query may hold many stacks in memory.
@@ -63,7 +64,9 @@ async fn answer(
     let running = Arc::clone(shared);
     let work = pool.run(move || {
         run.check()?;
-        work(&running, &run)
+        let answer = work(&running, &run);
+        (running.rest)();
+        answer
     });
     let Ok(work) = work else {
         return Err(unavailable(
@@ -242,7 +245,13 @@ pub(super) async fn flamegraph(
     answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, false)?;
         if format != AnswerFormat::Json {
-            let profile = shared.engine.merged(&question.shown, run)?;
+            let shown = &question.shown;
+            let profile = match format {
+                AnswerFormat::Collapsed | AnswerFormat::Svg => {
+                    shared.engine.merged_for_text(shown, run)?
+                }
+                AnswerFormat::Pprof | AnswerFormat::Json => shared.engine.merged(shown, run)?,
+            };
             return encoded(shared.encode, &profile, format, run);
         }
         drawn(shared, &question, &parameters, run)

@@ -10,11 +10,12 @@ use super::Limits;
 use super::filter::Filter;
 use super::query::{Grouping, Selection};
 use super::run::Run;
+use super::size::text_bytes;
 use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::trace::{TraceAnswer, TraceBuilder};
 use crate::profile::{
-    ArchiveError, ArchivedWindow, Profile, WindowId, WindowSummary, filter, merge,
+    ArchiveError, ArchivedWindow, Merger, Profile, WindowId, WindowSummary, filter,
 };
 
 /// Why a query has no answer.
@@ -25,6 +26,11 @@ pub(super) enum QueryError {
         /// How many it holds.
         found: usize,
         /// How many may be.
+        most: usize,
+    },
+    /// The answer would take more memory than one may.
+    TooLarge {
+        /// How much one may, in bytes.
         most: usize,
     },
     /// The one who asked is gone.
@@ -68,9 +74,6 @@ struct Kept {
     set: Arc<StackSet>,
     damaged: BTreeSet<WindowId>,
 }
-
-/// Profiles that are merged at a time: bounds what is in memory at once.
-const MERGED_AT_ONCE: usize = 16;
 
 impl Engine {
     pub(super) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
@@ -255,17 +258,36 @@ impl Engine {
         }
     }
 
-    /// The profile of a selection: all of its windows merged, only the samples it wants.
+    /// The profile of a selection: all of its windows merged, one after the other, only the samples it wants, without
+    /// their times.
     pub(super) fn merged(&self, selection: &Selection, run: &Run) -> Result<Profile, QueryError> {
-        let mut waiting: Vec<Profile> = Vec::new();
+        let mut merger = Merger::without_times();
         let ids = self.ids(selection, run)?;
-        self.profiles(&ids, run, |profile| {
-            waiting.push(wanted(&profile, &selection.filter));
-            if waiting.len() >= MERGED_AT_ONCE {
-                waiting = vec![merge(&waiting)];
+        let most = self.limits.profile_bytes;
+        for id in ids {
+            self.profiles(&[id], run, |profile| {
+                let wanted = selection.filter.over(&profile);
+                merger.add(&profile, |sample| wanted.keeps(sample));
+            })?;
+            if merger.bytes() > most {
+                return Err(QueryError::TooLarge { most });
             }
-        })?;
-        Ok(merge(&waiting))
+        }
+        Ok(merger.finish())
+    }
+
+    /// The same, for a format that is made of lines of text.
+    pub(super) fn merged_for_text(
+        &self,
+        selection: &Selection,
+        run: &Run,
+    ) -> Result<Profile, QueryError> {
+        let profile = self.merged(selection, run)?;
+        let most = self.limits.text_bytes;
+        match text_bytes(&profile) > most {
+            true => Err(QueryError::TooLarge { most }),
+            false => Ok(profile),
+        }
     }
 
     /// The trace or span of a selection.

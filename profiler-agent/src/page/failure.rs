@@ -45,6 +45,14 @@ impl From<QueryError> for Failure {
                     "the range holds {found} windows and one query reads {most} at most: choose a shorter range"
                 ),
             ),
+            QueryError::TooLarge { most } => Self(
+                StatusCode::BAD_REQUEST,
+                format!(
+                    "the profile is larger than the {} MiB that this format may take: choose a shorter range, a service, \
+                     or format=pprof",
+                    most >> 20
+                ),
+            ),
             QueryError::Cancelled => Self(StatusCode::SERVICE_UNAVAILABLE, "cancelled".to_owned()),
             QueryError::Source(error) => Self(
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -27,6 +27,7 @@ mod names;
 mod query;
 mod run;
 mod services;
+mod size;
 pub mod source;
 mod stacks;
 mod status;
@@ -62,6 +63,10 @@ pub struct Limits {
     pub frames: usize,
     /// Frames of the stacks that are kept for the next query.
     pub kept_frames: usize,
+    /// About the bytes of memory of the profile that a query in another format than JSON makes.
+    pub profile_bytes: usize,
+    /// Bytes of the stacks as lines of text, where such a format is made of those.
+    pub text_bytes: usize,
     /// Queries that run at a time.
     pub queries: usize,
     /// Queries that may wait for those.
@@ -69,11 +74,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For the agent, whose memory is bounded.
+    /// For the agent, whose memory is bounded: a query takes 100 MiB at most, the usual one a few.
     pub const AGENT: Self = Self {
         windows: 10_000,
         frames: 4_000_000,
         kept_frames: 1_000_000,
+        profile_bytes: 32 << 20,
+        text_bytes: 16 << 20,
         queries: 1,
         waiting: 16,
     };
@@ -82,6 +89,8 @@ impl Limits {
         windows: 10_000,
         frames: 200_000_000,
         kept_frames: 50_000_000,
+        profile_bytes: 4 << 30,
+        text_bytes: 1 << 30,
         queries: 2,
         waiting: 64,
     };
@@ -95,6 +104,8 @@ pub struct Page {
     pub encode: Encode,
     /// What queries may cost.
     pub limits: Limits,
+    /// Called by the thread of a query when its answer is made: gives memory back to the system.
+    pub rest: fn(),
     /// The agent's own numbers; none where saved files are shown.
     pub status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Names besides loopback's under which the page may be asked for.
@@ -132,6 +143,7 @@ impl Page {
             statuses: Pool::start("status", 1, self.limits.waiting)?,
             engine: engine::Engine::new(self.source, self.limits),
             encode: self.encode,
+            rest: self.rest,
             status: self.status,
             trace_url: self.trace_url,
         });

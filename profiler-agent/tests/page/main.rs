@@ -11,6 +11,7 @@ mod damaged;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;
+mod limits;
 mod searching;
 mod served;
 mod traces;

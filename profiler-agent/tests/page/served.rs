@@ -87,6 +87,7 @@ impl Served {
             source,
             encode,
             limits,
+            rest: || {},
             status: Box::new(|| {
                 Some(AgentStatus {
                     cpu_seconds: 1.5,
@@ -168,6 +169,24 @@ impl Served {
             "{head}"
         );
         (head, answer[end + 4..].to_vec())
+    }
+
+    /// Status and body of the answer.
+    pub(crate) fn raw(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|found| found == b"\r\n\r\n")
+            .unwrap();
+        let status = std::str::from_utf8(&answer[9..12]).unwrap();
+        (status.parse().unwrap(), answer[end + 4..].to_vec())
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {

@@ -17,6 +17,8 @@ use crate::build::text;
 
 /// Longest time from SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(5);
+/// Longest time without a byte of an answer.
+const ANSWER: Duration = Duration::from_secs(100);
 
 /// The agent in windows of a second, at [`agent::FREQUENCY`]; killed when dropped.
 #[derive(Debug)]
@@ -52,7 +54,8 @@ impl Daemon {
         Self::launch(TempDir::new().expect("a temporary directory"), "", &all)
     }
 
-    /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own.
+    /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own and `PAGE_PORT`
+    /// for its page's port.
     #[must_use]
     pub fn with(more: &str) -> Self {
         Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
@@ -90,6 +93,18 @@ impl Daemon {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its page is.
+    #[must_use]
+    pub const fn page_address(&self) -> SocketAddr {
+        self.page
+    }
+
+    /// Where its metrics and probes are.
+    #[must_use]
+    pub const fn telemetry_address(&self) -> SocketAddr {
+        self.telemetry
     }
 
     /// Writes other keys into its configuration and has it read them.
@@ -207,7 +222,9 @@ fn configuration(
         ("page", format!("{{endpoint: \"{page}\"}}")),
         ("telemetry", format!("{{endpoint: \"{telemetry}\"}}")),
     ];
-    let mut text = more.replace("DIRECTORY", &path);
+    let mut text = more
+        .replace("DIRECTORY", &path)
+        .replace("PAGE_PORT", &page.port().to_string());
     for (key, value) in own {
         if !more.contains(&format!("{key}:")) {
             text.push_str(&format!("{key}: {value}\n"));
@@ -233,6 +250,7 @@ fn ask(address: SocketAddr, path: &str, headers: &str) -> Answer {
 
 fn try_ask(address: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;

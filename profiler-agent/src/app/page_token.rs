@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It cannot be read.
-    #[error("cannot read {path} of `page.token_file`: {source}")]
+    #[error("cannot read {path} for the page's token: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("{path} of `page.token_file`: {source}")]
+    #[error("{path} holds no token for the page: {source}")]
     NoToken {
         /// The file.
         path: PathBuf,

@@ -139,8 +139,8 @@ fn entrance(token: &Token, uri: &Uri) -> Option<Response> {
 
 fn refusal(path: &str) -> Response {
     let status = StatusCode::UNAUTHORIZED;
-    let fix = "this page asks for the token in the file that `page.token_file` of the agent's configuration names: \
-               send it as `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser";
+    let fix = "this page asks for the token in the file that `page.token_file` of the agent's configuration, or --token-file, \
+               names: send it as `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser";
     let mut response = match path.starts_with("/api/") {
         true => Failure(status, fix.to_owned()).into_response(),
         false => (status, format!("{fix}\n")).into_response(),

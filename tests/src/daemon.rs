@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -61,13 +61,37 @@ impl Daemon {
         Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
     }
 
+    /// As [`Self::with`], and has it look names up as this `resolv.conf` says.
+    #[must_use]
+    pub fn with_name_servers(resolv_conf: &str, more: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let file = directory.path().join("resolv.conf");
+        fs::write(&file, resolv_conf).expect("a file");
+        // A mount of its own process, which becomes the agent.
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(&file);
+        command.arg(agent::executable());
+        Self::launch_by(command, directory, more, &[])
+    }
+
     fn launch(directory: TempDir, more: &str, environment: &[(&str, &str)]) -> Self {
+        Self::launch_by(agent::command(&[]), directory, more, environment)
+    }
+
+    fn launch_by(
+        mut command: Command,
+        directory: TempDir,
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let page = free_address();
         let telemetry = free_address();
         let file = directory.path().join("agent.yaml");
         let text_of_file = configuration(&directory, page, telemetry, more);
         fs::write(&file, text_of_file).expect("a configuration");
-        let child = agent::command(&["agent", "--config", text(&file)])
+        let child = command
+            .args(["agent", "--config", text(&file)])
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())

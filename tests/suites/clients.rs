@@ -1,11 +1,12 @@
 //! Clients that hold what they can get of the agent's listeners.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use profiler_tests::agent::until;
+use profiler_tests::agent::{self, until};
 use profiler_tests::daemon::Daemon;
 
 /// More than either listener has places.
@@ -79,4 +80,51 @@ fn a_token_is_asked_for_by_the_page_alone() {
     }
     assert_eq!(daemon.telemetry("/metrics", "").status, 200);
     daemon.stop();
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_holds_up_nothing() {
+    let server = UdpSocket::bind("127.0.0.9:53").expect("an address of a name server");
+    let wait = Duration::from_secs(60);
+    server.set_read_timeout(Some(wait)).expect("a timeout");
+    let exporters: String = (1..=5)
+        .map(|n| format!("  otlp_grpc/{n}: {{endpoint: \"http://receiver-{n}.example:4317\"}}\n"))
+        .collect();
+    let daemon = Daemon::with_name_servers(
+        "nameserver 127.0.0.9\noptions timeout:30 attempts:2\n",
+        &format!("exporters:\n{exporters}"),
+    );
+    // Every exporter waits for an answer now: each asks for its own name.
+    let mut asked = BTreeSet::new();
+    while asked.len() < 5 {
+        let mut query = [0; 512];
+        let length = server.recv(&mut query).expect("a query");
+        let name = query[..length]
+            .windows(10)
+            .find(|part| part.starts_with(b"receiver-"));
+        asked.extend(name.map(|name| name[9]));
+    }
+    for path in ["/healthz", "/metrics", "/api/status", "/api/services"] {
+        assert_eq!(daemon.page(path).status, 200, "{path}");
+    }
+    until("windows close", || daemon.windows().len() >= 2);
+    daemon.stop();
+}
+
+#[test]
+fn view_is_open_beyond_loopback_only_where_it_is_told_to_be() {
+    let run = |arguments: &[&str]| {
+        let all = [&["view", "--listen", "0.0.0.0:0"], arguments].concat();
+        agent::run(&mut agent::command(&all))
+    };
+    let refused = run(&["x.pb.gz"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = agent::log(&refused);
+    assert!(
+        said.contains("--token-file") && said.contains("--allow-unauthenticated"),
+        "{said}"
+    );
+    // Let through, it finds that the file is not there.
+    let allowed = run(&["--allow-unauthenticated", "x.pb.gz"]);
+    assert_eq!(allowed.status.code(), Some(1));
 }

@@ -158,10 +158,27 @@ impl Engine {
 
     /// The ids of the windows of a selection that may have samples that it wants, in order of time.
     fn ids(&self, selection: &Selection, run: &Run) -> Result<Vec<WindowId>, QueryError> {
+        self.ids_of(selection, run, |window| {
+            selection.filter.may_be_in(&window.summary)
+        })
+    }
+
+    /// The ids of the windows of a selection for which `wanted` holds, in order of time; where a trace or span is
+    /// selected, those that may have samples of it.
+    fn ids_of(
+        &self,
+        selection: &Selection,
+        run: &Run,
+        wanted: impl Fn(&ArchivedWindow) -> bool,
+    ) -> Result<Vec<WindowId>, QueryError> {
         let mut ids = Vec::new();
         let link = &selection.filter.link;
         if link.is_everything() {
-            self.windows(selection, run, |window| ids.push(window.id))?;
+            self.windows(selection, run, |window| {
+                if wanted(&window) {
+                    ids.push(window.id);
+                }
+            })?;
         } else {
             let (from, until) = (selection.from, selection.until);
             self.source.linked(link, from, until, &mut |id| {
@@ -262,7 +279,8 @@ impl Engine {
     /// their times.
     pub(super) fn merged(&self, selection: &Selection, run: &Run) -> Result<Profile, QueryError> {
         let mut merger = Merger::without_times();
-        let ids = self.ids(selection, run)?;
+        // What was lost, and when, is said of all windows.
+        let ids = self.ids_of(selection, run, |_| true)?;
         let most = self.limits.profile_bytes;
         for id in ids {
             self.profiles(&[id], run, |profile| {

@@ -1,11 +1,12 @@
 //! What one query may take.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use profiler_agent::page::{Limits, SavedSource};
-use profiler_agent::profile::UnixTime;
+use profiler_agent::page::{Limits, SavedSource, Source};
+use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
 
-use crate::demo::shop;
+use crate::demo::{Builder, shop};
 use crate::served::Served;
 
 fn served(limits: Limits) -> Served {
@@ -47,4 +48,61 @@ fn a_profile_beyond_its_limit_is_refused_and_drawn() {
         assert!(error.contains("choose a shorter range"), "{error}");
     }
     assert!(served.json("/api/flamegraph")["samples"].as_u64() > Some(300));
+}
+
+/// Counts the profiles that are read.
+struct Counting(SavedSource, Arc<AtomicUsize>);
+
+impl Source for Counting {
+    fn live(&self) -> bool {
+        false
+    }
+    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
+        self.0.extent()
+    }
+    fn windows(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+        visit: &mut dyn FnMut(ArchivedWindow),
+    ) -> Result<Vec<WindowId>, ArchiveError> {
+        self.0.windows(from, until, visit)
+    }
+    fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.profile(id)
+    }
+    fn label(&self, _: WindowId) -> Option<&str> {
+        None
+    }
+}
+
+#[test]
+fn windows_without_the_service_are_not_read() {
+    let windows = (0..20u64).map(|number| {
+        let start = UnixTime(1_767_225_600_000_000_000 + number * 10_000_000_000);
+        let mut window = Builder::new(start, 10);
+        let api = window.process(10, "api-main", "/usr/bin/api");
+        window.add(api, "worker", &["go:api:main"], 10);
+        if number == 7 {
+            let db = window.process(20, "db", "/usr/bin/db");
+            window.add(db, "worker", &["go:db:main"], 3);
+        }
+        (String::new(), 100, window.finish())
+    });
+    let read = Arc::new(AtomicUsize::new(0));
+    let source = Counting(SavedSource::new(windows), Arc::clone(&read));
+    let served = Served::new(Arc::new(source), Limits::AGENT);
+    let reads = |query: &str| {
+        let before = read.load(Ordering::Relaxed);
+        let answer = served.json(&format!("/api/flamegraph?{query}"));
+        let reads = read.load(Ordering::Relaxed) - before;
+        (answer["samples"].as_u64().unwrap(), reads)
+    };
+    assert_eq!(reads("service=db"), (3, 1));
+    assert_eq!(reads("pid=20&comm=db"), (3, 1));
+    assert_eq!(reads("pid=20&comm=api-main"), (0, 0));
+    assert_eq!(reads("service=nothing"), (0, 0));
+    assert_eq!(reads("service=api"), (200, 20));
+    assert_eq!(reads(""), (203, 20));
 }

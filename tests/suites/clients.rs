@@ -91,19 +91,23 @@ fn a_name_server_that_does_not_answer_holds_up_nothing() {
         .map(|n| format!("  otlp_grpc/{n}: {{endpoint: \"http://receiver-{n}.example:4317\"}}\n"))
         .collect();
     let daemon = Daemon::with_name_servers(
-        "nameserver 127.0.0.9\noptions timeout:30 attempts:2\n",
+        "nameserver 127.0.0.9\noptions timeout:30 attempts:5\n",
         &format!("exporters:\n{exporters}"),
     );
-    // Every exporter waits for an answer now: each asks for its own name.
+    // Every exporter waits for an answer now, for minutes: each asks for its own name.
+    // Two queries each, for either kind of address; a look-up that waits for another's would come after its repetitions.
     let mut asked = BTreeSet::new();
-    while asked.len() < 5 {
+    for _ in 0..20 {
         let mut query = [0; 512];
         let length = server.recv(&mut query).expect("a query");
-        let name = query[..length]
-            .windows(10)
-            .find(|part| part.starts_with(b"receiver-"));
+        let mut parts = query[..length].windows(10);
+        let name = parts.find(|part| part.starts_with(b"receiver-"));
         asked.extend(name.map(|name| name[9]));
+        if asked.len() == 5 {
+            break;
+        }
     }
+    assert_eq!(asked.len(), 5, "a look-up waits for another");
     for path in ["/healthz", "/metrics", "/api/status", "/api/services"] {
         assert_eq!(daemon.page(path).status, 200, "{path}");
     }

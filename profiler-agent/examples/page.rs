@@ -65,7 +65,7 @@ impl Source for Shop {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<WindowId>, ArchiveError> {
         let last = now() / WINDOW;
         let first = (from.0 / WINDOW).max(last - KEPT);
         for number in first..until.0.div_ceil(WINDOW).min(last) {
@@ -78,7 +78,7 @@ impl Source for Shop {
                 summary: WindowSummary::of(&profile),
             });
         }
-        Ok(())
+        Ok(Vec::new())
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
         Ok(Some(self.window(id.0)))
@@ -102,8 +102,8 @@ impl Source for Empty {
         _: UnixTime,
         _: UnixTime,
         _: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
-        Ok(())
+    ) -> Result<Vec<WindowId>, ArchiveError> {
+        Ok(Vec::new())
     }
     fn profile(&self, _: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
         Ok(None)
@@ -194,9 +194,12 @@ fn main() {
             Ok(format.encode(profile)?)
         },
         limits: Limits::VIEWER,
+        rest: || {},
         status: Box::new(move || live.then(|| status(started))),
         host_names: Vec::new(),
+        token: None,
         further: Default::default(),
+        probes: Default::default(),
         trace_url: Some("https://traces.example/trace/{trace_id}".to_owned()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,6 +17,8 @@ use crate::build::text;
 
 /// Longest time from SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(5);
+/// Longest time without a byte of an answer.
+const ANSWER: Duration = Duration::from_secs(100);
 
 /// The agent in windows of a second, at [`agent::FREQUENCY`]; killed when dropped.
 #[derive(Debug)]
@@ -52,19 +54,44 @@ impl Daemon {
         Self::launch(TempDir::new().expect("a temporary directory"), "", &all)
     }
 
-    /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own.
+    /// Starts it with more keys of the configuration, in which `DIRECTORY` stands for one that is its own and `PAGE_PORT`
+    /// for its page's port.
     #[must_use]
     pub fn with(more: &str) -> Self {
         Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
     }
 
+    /// As [`Self::with`], and has it look names up as this `resolv.conf` says.
+    #[must_use]
+    pub fn with_name_servers(resolv_conf: &str, more: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let file = directory.path().join("resolv.conf");
+        fs::write(&file, resolv_conf).expect("a file");
+        // A mount of its own process, which becomes the agent.
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(&file);
+        command.arg(agent::executable());
+        Self::launch_by(command, directory, more, &[])
+    }
+
     fn launch(directory: TempDir, more: &str, environment: &[(&str, &str)]) -> Self {
+        Self::launch_by(agent::command(&[]), directory, more, environment)
+    }
+
+    fn launch_by(
+        mut command: Command,
+        directory: TempDir,
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let page = free_address();
         let telemetry = free_address();
         let file = directory.path().join("agent.yaml");
         let text_of_file = configuration(&directory, page, telemetry, more);
         fs::write(&file, text_of_file).expect("a configuration");
-        let child = agent::command(&["agent", "--config", text(&file)])
+        let child = command
+            .args(["agent", "--config", text(&file)])
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -90,6 +117,18 @@ impl Daemon {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its page is.
+    #[must_use]
+    pub const fn page_address(&self) -> SocketAddr {
+        self.page
+    }
+
+    /// Where its metrics and probes are.
+    #[must_use]
+    pub const fn telemetry_address(&self) -> SocketAddr {
+        self.telemetry
     }
 
     /// Writes other keys into its configuration and has it read them.
@@ -233,7 +272,9 @@ fn configuration(
         ("page", format!("{{endpoint: \"{page}\"}}")),
         ("telemetry", format!("{{endpoint: \"{telemetry}\"}}")),
     ];
-    let mut text = more.replace("DIRECTORY", &path);
+    let mut text = more
+        .replace("DIRECTORY", &path)
+        .replace("PAGE_PORT", &page.port().to_string());
     for (key, value) in own {
         if !more.contains(&format!("{key}:")) {
             text.push_str(&format!("{key}: {value}\n"));
@@ -259,6 +300,7 @@ fn ask(address: SocketAddr, path: &str, headers: &str) -> Answer {
 
 fn try_ask(address: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;

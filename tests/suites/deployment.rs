@@ -111,6 +111,10 @@ fn probes_and_scrapes_reach_what_the_configuration_listens_on() {
     let file = directory.path().join("agent.yaml");
     fs::write(&file, configuration()).expect("a file");
     let config = AgentConfig::read(&file, &|_| None).expect("a configuration of the agent");
+    assert!(
+        config.page.endpoint.ip().is_loopback(),
+        "only who may forward a port sees the page"
+    );
     let endpoint = config.telemetry.endpoint.0.expect("an endpoint");
     assert!(
         endpoint.ip().is_unspecified(),

@@ -6,6 +6,7 @@ mod agent;
 mod alerts;
 mod capabilities;
 mod cli;
+mod clients;
 mod collector;
 mod delivery;
 mod deployment;

@@ -11,16 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use super::aside::aside;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::own_signals;
-use super::pipeline::{self, Outputs, Totals};
+use super::page_token;
+use super::pipeline::{self, Outputs, Totals, give_memory_back};
 use super::reading::{Reader, Sources};
 use super::reload::{InEffect, Outcome, destinations, limits, reload};
 use super::restart::{Next, Starts};
+use super::serving::Serving;
 use super::signals::Signals;
 use super::status::Status;
 use super::tables::CachePlace;
@@ -46,6 +48,8 @@ const LAST_SIGNALS: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(1500);
 /// How long it may take before everything is started again: nobody waits for the end of the process then.
 const LATE: Duration = Duration::from_secs(60);
+/// How long all of a stop may take together: with the agent's own signals it ends within five seconds.
+const STOP: Duration = Duration::from_millis(4200);
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
@@ -68,7 +72,8 @@ pub fn run(
 ) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        // Nothing that may hang runs there: names, queries, metrics and the stop have threads of their own.
+        .max_blocking_threads(1)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(system("starting the runtime"))?;
@@ -138,8 +143,10 @@ pub fn run(
     if !own.are_off() {
         // The exporters' threads need the runtime that this one runs. What hangs ends with the process.
         runtime.block_on(async {
-            let stopped = tokio::task::spawn_blocking(move || own.stop(LAST_SIGNALS));
-            drop(tokio::time::timeout(LAST_SIGNALS, stopped).await);
+            match aside("stop signals", move || own.stop(LAST_SIGNALS)) {
+                Ok(stopped) => drop(tokio::time::timeout(LAST_SIGNALS, stopped).await),
+                Err(error) => tracing::warn!(%error, "the last own signals are not sent"),
+            }
         });
     }
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -188,6 +195,7 @@ async fn serve(
     ready: &impl Fn(std::net::SocketAddr),
 ) -> Result<End, AgentError> {
     let With { settings, own, .. } = with;
+    let token = page_token::read(&config.page.token_file)?;
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -208,7 +216,6 @@ async fn serve(
     let limits = limits(&config);
     let store = Arc::new(Store::open(&config.store.directory, limits)?);
     let totals = Arc::new(Mutex::new(Totals::default()));
-    let (stopping, stopped) = watch::channel(false);
 
     let wanted = destinations(&config, settings.environment)?;
     let mut destinations = Destinations::start(wanted).await?;
@@ -260,20 +267,23 @@ async fn serve(
         (Arc::clone(&store), limits.max_bytes),
         destinations.outlets(),
     );
+    let probes = endpoints::probes(Arc::clone(&reader) as _);
+    let metrics = endpoints::metrics(Arc::clone(&reader) as _);
+    let metrics = metrics.map_err(system("starting a thread"))?;
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
         limits: crate::page::Limits::AGENT,
+        rest: give_memory_back,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
-        further: endpoints::routes(Arc::clone(&reader) as _),
+        token,
+        further: metrics.clone(),
+        probes: probes.clone(),
     };
-    let page = tokio::spawn(page.serve(listener, until_stopped(stopped.clone())));
-    if let Some(listener) = own_listener {
-        let subject = Arc::clone(&reader) as _;
-        tokio::spawn(endpoints::serve(listener, subject, until_stopped(stopped)));
-    }
+    let own_listener = own_listener.map(|listener| (listener, probes.merge(metrics)));
+    let serving = Serving::start(page, listener, own_listener);
     ready(address);
 
     let names = |destinations: &Destinations| -> Vec<String> {
@@ -313,12 +323,13 @@ async fn serve(
     reader.stop();
     let sampled = Arc::clone(&collector.gauges);
     tracing::info!("stopping");
-    let collected = tokio::task::spawn_blocking(move || {
+    let collected = aside("stop", move || {
         let stopped = collector.stop();
         // The pipeline ends when the collector's end of the channel is gone.
         let piped = pipeline.join().is_ok();
         (stopped, piped && symbolizer.join().is_ok())
     });
+    let collected = collected.map_err(system("starting a thread"))?;
     let mut collected = pin!(collected);
     let collected = match tokio::time::timeout(NAMING, &mut collected).await {
         Ok(collected) => Ok(collected),
@@ -335,12 +346,24 @@ async fn serve(
             }
         }
     };
-    // A receiver of this channel is gone when its task is done: nothing to tell it.
-    let _ = stopping.send(true);
-    for (exporter, counts) in destinations.stop().await {
-        log_end(&exporter, &counts);
+    // What was waited for before a restart does not count.
+    let left = if matches!(end, End::Restart { .. }) {
+        STOP
+    } else {
+        STOP.saturating_sub(stop_started.elapsed())
+    };
+    let (destinations, ()) = tokio::join!(
+        tokio::time::timeout(left, destinations.stop()),
+        serving.stop()
+    );
+    match destinations {
+        Ok(all) => {
+            for (exporter, counts) in all {
+                log_end(&exporter, &counts);
+            }
+        }
+        Err(_) => tracing::warn!("exporters do not end in time"),
     }
-    let _ = tokio::time::timeout(Duration::from_millis(300), page).await;
     tracing::info!(took = ?stop_started.elapsed(), "stopped");
     match collected {
         Ok(Ok((Ok(()), true))) => Ok(end),
@@ -379,9 +402,4 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
         way: None,
         correlation: config.labels.correlation(),
     }
-}
-
-async fn until_stopped(mut stopped: watch::Receiver<bool>) {
-    // An error means that the sender is gone: stopped as well.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

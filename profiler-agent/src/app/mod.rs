@@ -9,11 +9,14 @@
 //!   it is worth.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
 //!   changes them while it runs, by what `plan` says, and `restart` decides what is started when everything is.
+//! - `serving`: the page and the endpoints while they are served; `aside` has work done that may hang.
+//! - `page_token`: reads the token that the page asks for.
 //! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
+mod aside;
 mod bpf_memory;
 pub mod clock;
 mod codec;
@@ -23,6 +26,7 @@ pub mod destinations;
 pub mod incomplete;
 mod launch;
 mod own_signals;
+mod page_token;
 pub mod pipeline;
 mod plan;
 mod reading;
@@ -32,6 +36,7 @@ pub mod report;
 mod resources;
 mod restart;
 mod runtimes;
+mod serving;
 mod signals;
 mod status;
 pub mod tables;

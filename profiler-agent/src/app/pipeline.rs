@@ -119,8 +119,8 @@ impl Outputs {
     }
 }
 
-/// What a window needed while it was encoded would stay with the allocator until the next one.
-fn give_memory_back() {
+/// What a window needed while it was encoded, or a query, would stay with the allocator until the next one.
+pub(super) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions.
     unsafe {

@@ -11,8 +11,8 @@ use super::destinations::Outlets;
 use super::pipeline::Totals;
 use super::reload::InEffect;
 use super::status::resident_bytes;
-use crate::profile::BootTime;
 use crate::profile::delivery::DeliveryCounts;
+use crate::profile::{BootTime, LossCause};
 use crate::store::Store;
 use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
@@ -87,7 +87,9 @@ impl Subject for Reader {
         let sources = &self.sources;
         // What came for them was counted before in the totals: those are read after them.
         let destinations = destinations(&sources.outlets);
-        let totals = self.totals();
+        let mut totals = self.totals();
+        let damages = sources.store.0.damages();
+        totals.losses.add(LossCause::StoreDamaged, damages);
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
         let of = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);

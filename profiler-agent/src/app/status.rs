@@ -9,7 +9,7 @@ use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
 use crate::page::{AgentStatus, StoreStatus};
-use crate::profile::{BootTime, UnixTime};
+use crate::profile::{BootTime, LossCause, UnixTime};
 use crate::store::Store;
 
 /// Gathers the numbers when it is asked.
@@ -65,6 +65,7 @@ impl Status {
         for (_, counts) in self.outlets.counts() {
             losses.merge(&counts.losses);
         }
+        losses.add(LossCause::StoreDamaged, self.store.damages());
         let running = now.since(self.started_boot);
         let into_window = running.as_secs_f64() % self.window.as_secs_f64();
         AgentStatus {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::codec::encode;
+use super::page_token::{self, TokenError};
 use crate::export::{Format, ReadLimits, otlp, pprof};
 use crate::page::{Page, SavedSource};
 use crate::profile::Profile;
@@ -24,6 +25,9 @@ pub enum ViewError {
         /// Why.
         problem: String,
     },
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The address is taken, or the runtime cannot start.
     #[error("{what}: {source}")]
     System {
@@ -37,12 +41,17 @@ pub enum ViewError {
 /// Longest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Shows the files until SIGTERM or SIGINT. `ready` is told the page's address.
+/// Shows the files until SIGTERM or SIGINT, to whoever has the token where there is one. `ready` is told the page's address.
 pub fn run(
     files: &[PathBuf],
     address: SocketAddr,
+    token_file: Option<&Path>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ViewError> {
+    let token = match token_file {
+        Some(path) => page_token::read(path)?,
+        None => None,
+    };
     let mut saved = Vec::new();
     for path in files {
         let label = path
@@ -58,10 +67,13 @@ pub fn run(
         source: Arc::new(SavedSource::new(saved)),
         encode,
         limits: crate::page::Limits::VIEWER,
+        rest: || {},
         status: Box::new(|| None),
         host_names: Vec::new(),
         trace_url: None,
+        token,
         further: Default::default(),
+        probes: Default::default(),
     };
     let failed = |what: String| move |source| ViewError::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -19,13 +19,29 @@ pub(super) struct Arguments {
     /// Address and port of the page; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// File with the token that the page asks for.
+    #[arg(long, value_name = "FILE", conflicts_with = "allow_unauthenticated")]
+    token_file: Option<PathBuf>,
+    /// Show the profiles beyond loopback to everybody who reaches the address.
+    #[arg(long)]
+    allow_unauthenticated: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     log::to_terminal(log::LogLevel::Warn);
+    let is_open = arguments.token_file.is_none() && !arguments.allow_unauthenticated;
+    if is_open && !arguments.listen.ip().is_loopback() {
+        let fix = "everybody who reaches this address could see the profiles: give --token-file a file with a token \
+                   (`openssl rand -hex 32`), or --allow-unauthenticated";
+        return fail(
+            exit::USAGE,
+            &format!("--listen {}: {fix}", arguments.listen),
+        );
+    }
+    let token = arguments.token_file.as_deref();
     let ready = |address| eprintln!("the page is on http://{address}/ (Ctrl-C ends it)");
-    match view::run(&arguments.files, arguments.listen, ready) {
+    match view::run(&arguments.files, arguments.listen, token, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::FAILED, &error),
     }

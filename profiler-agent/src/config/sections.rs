@@ -54,6 +54,10 @@ pub struct Page {
     pub host_names: Vec<String>,
     /// Where traces are looked at.
     pub trace_url: TraceUrl,
+    /// File with the token that the page asks for; it asks for none when empty.
+    pub token_file: PathBuf,
+    /// May the page be seen beyond loopback by everybody who reaches it?
+    pub allow_unauthenticated: bool,
 }
 
 impl Default for Sampling {
@@ -92,6 +96,8 @@ impl Default for Page {
             endpoint: SocketAddr::from(([127, 0, 0, 1], 4099)),
             host_names: Vec::new(),
             trace_url: TraceUrl::default(),
+            token_file: PathBuf::new(),
+            allow_unauthenticated: false,
         }
     }
 }

@@ -205,7 +205,7 @@ fn what_is_in_effect_is_shown_without_secrets_and_read_back() {
 }
 
 /// Each with the beginning of what is said of it.
-const BROKEN: [(&str, &str); 63] = [
+const BROKEN: [(&str, &str); 67] = [
     (
         "store: {directory: ''}",
         "line 1, column 20: store.directory: an absolute path is needed",
@@ -333,6 +333,24 @@ const BROKEN: [(&str, &str); 63] = [
     (
         "page: {endpoint: localhost}",
         "line 1, column 18: page.endpoint:",
+    ),
+    (
+        "page: {endpoint: '0.0.0.0:4099'}",
+        "line 1, column 18: page.endpoint: everybody who reaches this address could read the names and labels of all \
+         programs: set `page.token_file` to a file with a token (`openssl rand -hex 32`), or \
+         `page.allow_unauthenticated: true`",
+    ),
+    (
+        "page: {endpoint: '[::]:4099', allow_unauthenticated: false}",
+        "line 1, column 18: page.endpoint: everybody",
+    ),
+    (
+        "page: {endpoint: '0.0.0.0:4099', token_file: /t, allow_unauthenticated: true}",
+        "line 1, column 73: page.allow_unauthenticated: `page.token_file` asks for a token",
+    ),
+    (
+        "page: {token_file: t}",
+        "line 1, column 20: page.token_file: an absolute path is needed",
     ),
     (
         "page: {trace_url: 'javascript:x'}",

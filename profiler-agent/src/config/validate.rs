@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exporter::{File, Otlp, Pyroscope, Retry, SendingQueue, Tls};
 use super::labels::Labels;
 use super::problem::Problem;
-use super::sections::Sync;
+use super::sections::{Page, Sync};
 use super::{AgentConfig, Exporter};
 
 /// What is wrong below a path.
@@ -80,6 +80,7 @@ impl AgentConfig {
                 "an absolute path is needed, or none to keep nothing on disk",
             );
         }
+        self.page.check(&mut found);
         found.unless(
             self.store.max_size.0 >= crate::store::Limits::MIN_BYTES,
             "store.max_size",
@@ -129,6 +130,28 @@ impl AgentConfig {
             problems.extend(found.problems);
         }
         problems
+    }
+}
+
+impl Page {
+    fn check(&self, found: &mut Found) {
+        let has_token = !self.token_file.as_os_str().is_empty();
+        found.unless(
+            self.endpoint.ip().is_loopback() || has_token || self.allow_unauthenticated,
+            "page.endpoint",
+            "everybody who reaches this address could read the names and labels of all programs: set `page.token_file` \
+             to a file with a token (`openssl rand -hex 32`), or `page.allow_unauthenticated: true`",
+        );
+        found.unless(
+            !has_token || self.token_file.is_absolute(),
+            "page.token_file",
+            "an absolute path is needed",
+        );
+        found.unless(
+            !has_token || !self.allow_unauthenticated,
+            "page.allow_unauthenticated",
+            "`page.token_file` asks for a token: write one of the two",
+        );
     }
 }
 

@@ -1,102 +1,88 @@
 //! The query API: `API.md` beside this file is its documentation.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::Encode;
+use super::answer::{encoded, told};
 use super::engine::{Engine, QueryError, Question};
+use super::failure::Failure;
 use super::flame::flame_graph;
 use super::functions::{Order, function_table};
 use super::labels::LabelList;
 use super::query::{self, AnswerFormat, BASE, Clock, Misunderstood, Parameters, SELECTION};
+use super::run::Run;
 use super::services::ServiceListBuilder;
 use super::status::{AgentStatus, StatusAnswer};
-use crate::profile::{Profile, UnixTime};
+use crate::listen::Pool;
+use crate::profile::UnixTime;
 
 /// What the handlers share.
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) encode: Encode,
+    pub(super) rest: fn(),
     pub(super) trace_url: Option<String>,
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
-    /// Queries at a time: each may hold many stacks in memory.
-    pub(super) gate: Semaphore,
+    /// Has the threads of queries: each query may hold many stacks in memory.
+    pub(super) queries: Pool,
+    /// Has the thread of `/api/status`, which waits for no query.
+    pub(super) statuses: Pool,
 }
 
 /// The query's text as the handlers get it.
 pub(super) type Asked = Result<Query<Parameters>, axum::extract::rejection::QueryRejection>;
 
-/// An answer that is no success: its status, and what to do in words.
-pub(super) struct Failure(StatusCode, String);
-
-#[derive(Serialize)]
-struct FailureBody<'a> {
-    error: &'a str,
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.0, Json(FailureBody { error: &self.1 })).into_response()
-    }
-}
-
-impl From<Misunderstood> for Failure {
-    fn from(misunderstood: Misunderstood) -> Self {
-        Self(StatusCode::BAD_REQUEST, misunderstood.0)
-    }
-}
-
-impl From<QueryError> for Failure {
-    fn from(error: QueryError) -> Self {
-        match error {
-            QueryError::TooManyWindows { found, most } => Self(
-                StatusCode::BAD_REQUEST,
-                format!(
-                    "the range holds {found} windows and one query reads {most} at most: choose a shorter range"
-                ),
-            ),
-            QueryError::Cancelled => Self(StatusCode::SERVICE_UNAVAILABLE, "cancelled".to_owned()),
-            QueryError::Source(error) => Self(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("the profiles cannot be read: {error}"),
-            ),
-        }
-    }
-}
-
 /// Set when the one who asked is gone: the handler's future is dropped with it.
-struct Cancel(Arc<AtomicBool>);
+struct Cancel(Arc<Run>);
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 
-/// Runs a query off the server's thread, when its turn has come.
-async fn answer<T: Send + 'static>(
-    shared: Arc<Shared>,
-    work: impl FnOnce(&Shared, &AtomicBool) -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+/// How long a query may take, from its request.
+const QUERY_TIME: Duration = Duration::from_secs(60);
+
+/// Has an answer made by a thread of `pool`, when its turn has come. It is abandoned when the one who asked is gone, or
+/// has waited for too long.
+async fn answer(
+    shared: &Arc<Shared>,
+    pool: &Pool,
+    work: impl FnOnce(&Shared, &Run) -> Result<Response, Failure> + Send + 'static,
+) -> Result<Response, Failure> {
+    let unavailable = |what: &str| Failure(StatusCode::SERVICE_UNAVAILABLE, what.to_owned());
     let cancel = Cancel(Arc::default());
-    let cancelled = Arc::clone(&cancel.0);
-    let broken = |what: &str| Failure(StatusCode::INTERNAL_SERVER_ERROR, what.to_owned());
-    let Ok(_turn) = shared.gate.acquire().await else {
-        return Err(broken("the page is closing"));
+    let run = Arc::clone(&cancel.0);
+    let running = Arc::clone(shared);
+    let work = pool.run(move || {
+        run.check()?;
+        let answer = work(&running, &run);
+        (running.rest)();
+        answer
+    });
+    let Ok(work) = work else {
+        return Err(unavailable(
+            "too many queries wait for an answer: ask again in a few seconds",
+        ));
     };
-    let running = Arc::clone(&shared);
-    tokio::task::spawn_blocking(move || work(&running, &cancelled))
-        .await
-        .unwrap_or_else(|_| Err(broken("the query failed: see the log")))
+    match tokio::time::timeout(QUERY_TIME, work).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(Failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the query failed: see the log".to_owned(),
+        )),
+        Err(_) => Err(unavailable(
+            "the query is not done after 60 s: choose a shorter range, or ask again later",
+        )),
+    }
 }
 
 fn parameters(asked: Asked) -> Result<Parameters, Failure> {
@@ -164,18 +150,18 @@ impl Shared {
 
 /// `GET /api/status`
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
-    let answer = answer(shared, |shared, _| {
+    answer(&shared, &shared.statuses, |shared, _| {
         let extent = shared.engine.source.extent().map_err(QueryError::Source)?;
-        Ok(StatusAnswer {
+        let answer = StatusAnswer {
             live: shared.engine.source.live(),
             now: now().0 / 1_000_000,
             extent: extent.map(|(from, until)| [from.0 / 1_000_000, until.0.div_ceil(1_000_000)]),
             trace_url: shared.trace_url.clone(),
             agent: (shared.status)(),
-        })
+        };
+        Ok(Json(answer).into_response())
     })
-    .await?;
-    Ok(Json(answer).into_response())
+    .await
 }
 
 /// `GET /api/services`
@@ -186,16 +172,15 @@ pub(super) async fn services(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["points"]])?;
     let points = query::number(&parameters, "points", 60, 1..=2_000)?;
-    let list = answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         let mut list = ServiceListBuilder::new(&selection, points);
         shared
             .engine
-            .narrowed_windows(&selection, cancelled, |window| list.add(&window))?;
-        Ok(list.finish())
+            .narrowed_windows(&selection, run, |window| list.add(&window))?;
+        Ok(told(list.finish(), run))
     })
-    .await?;
-    Ok(Json(list).into_response())
+    .await
 }
 
 #[derive(Serialize)]
@@ -224,11 +209,11 @@ pub(super) async fn windows(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[&["from", "until", "limit"]])?;
     let limit = query::number(&parameters, "limit", 1_000, 1..=10_000)?;
-    let list = answer(shared, move |shared, _| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         let mut found = 0;
         let mut windows = std::collections::VecDeque::new();
-        shared.engine.windows(&selection, |window| {
+        shared.engine.windows(&selection, run, |window| {
             found += 1;
             if windows.len() == limit {
                 windows.pop_front();
@@ -243,13 +228,10 @@ pub(super) async fn windows(
                 label: shared.engine.source.label(window.id).map(str::to_owned),
             });
         })?;
-        Ok(WindowList {
-            found,
-            windows: windows.into(),
-        })
+        let windows = windows.into();
+        Ok(told(WindowList { found, windows }, run))
     })
-    .await?;
-    Ok(Json(list).into_response())
+    .await
 }
 
 /// `GET /api/flamegraph`
@@ -260,13 +242,19 @@ pub(super) async fn flamegraph(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["group", "format", "focus"]])?;
     let format = query::format(&parameters)?;
-    answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, false)?;
         if format != AnswerFormat::Json {
-            let profile = shared.engine.merged(&question.shown, cancelled)?;
-            return encoded(shared, &profile, format);
+            let shown = &question.shown;
+            let profile = match format {
+                AnswerFormat::Collapsed | AnswerFormat::Svg => {
+                    shared.engine.merged_for_text(shown, run)?
+                }
+                AnswerFormat::Pprof | AnswerFormat::Json => shared.engine.merged(shown, run)?,
+            };
+            return encoded(shared.encode, &profile, format, run);
         }
-        drawn(shared, &question, &parameters, cancelled)
+        drawn(shared, &question, &parameters, run)
     })
     .await
 }
@@ -278,9 +266,9 @@ pub(super) async fn diff(
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, BASE, &["group", "focus"]])?;
-    answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, true)?;
-        drawn(shared, &question, &parameters, cancelled)
+        drawn(shared, &question, &parameters, run)
     })
     .await
 }
@@ -289,12 +277,12 @@ fn drawn(
     shared: &Shared,
     question: &Question,
     parameters: &Parameters,
-    cancelled: &AtomicBool,
+    run: &Run,
 ) -> Result<Response, Failure> {
     let path = query::focus(parameters)?;
-    let set = shared.engine.stacks(question, cancelled)?;
+    let set = shared.engine.stacks(question, run)?;
     match flame_graph(&set, &path, question.base.is_some()) {
-        Some(graph) => Ok(Json(graph).into_response()),
+        Some(graph) => Ok(told(graph, run)),
         None => Err(Failure(
             StatusCode::NOT_FOUND,
             "the focus is not there: no stack of the selection begins with these frames".to_owned(),
@@ -326,14 +314,14 @@ pub(super) async fn functions(
     let compared = BASE
         .iter()
         .any(|name| query::value(&parameters, name).is_some());
-    let table = answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
-        let set = shared.engine.stacks(&question, cancelled)?;
+        let set = shared.engine.stacks(&question, run)?;
         let search = query::value(&parameters, "search").unwrap_or_default();
-        Ok(function_table(&set, compared, search, order, limit))
+        let table = function_table(&set, compared, search, order, limit);
+        Ok(told(table, run))
     })
-    .await?;
-    Ok(Json(table).into_response())
+    .await
 }
 
 /// `GET /api/labels`
@@ -344,18 +332,18 @@ pub(super) async fn labels(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["limit"]])?;
     let limit = query::number(&parameters, "limit", 50, 1..=5_000)?;
-    let list = answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         // Grouped as the flame graph by default: its stacks, which know the labels, are kept.
         let question = shared.question(&parameters, false)?;
-        let set = shared.engine.stacks(&question, cancelled)?;
-        Ok(LabelList {
+        let set = shared.engine.stacks(&question, run)?;
+        let list = LabelList {
             period_ns: set.period.nanoseconds(),
             samples: set.whole()[0],
             keys: set.labels.list(limit),
-        })
+        };
+        Ok(told(list, run))
     })
-    .await?;
-    Ok(Json(list).into_response())
+    .await
 }
 
 /// `GET /api/trace`
@@ -365,36 +353,13 @@ pub(super) async fn trace(
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION])?;
-    let found = answer(shared, move |shared, cancelled| {
+    answer(&shared, &shared.queries, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         if selection.filter.link.is_everything() {
             let missing = "give a trace_id of 32 or a span_id of 16 hexadecimal digits";
             return Err(Misunderstood(missing.to_owned()).into());
         }
-        Ok(shared.engine.trace(&selection, cancelled)?)
+        Ok(told(shared.engine.trace(&selection, run)?, run))
     })
-    .await?;
-    Ok(Json(found).into_response())
-}
-
-fn encoded(shared: &Shared, profile: &Profile, format: AnswerFormat) -> Result<Response, Failure> {
-    let bytes = (shared.encode)(profile, format).map_err(|error| {
-        Failure(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the profile cannot be encoded: {error}"),
-        )
-    })?;
-    let (kind, name) = match format {
-        AnswerFormat::Json => ("application/json", "profile.json"),
-        AnswerFormat::Collapsed => ("text/plain; charset=utf-8", "profile.txt"),
-        AnswerFormat::Pprof => ("application/octet-stream", "profile.pb.gz"),
-        AnswerFormat::Svg => ("image/svg+xml", "profile.svg"),
-    };
-    let mut response = Body::from(bytes).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, disposition);
-    }
-    Ok(response)
+    .await
 }

@@ -1,7 +1,7 @@
 //! Queries over a source: which windows, their stacks, their merged profile. Blocking: runs off the
 //! server's thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashSet;
@@ -9,11 +9,13 @@ use hashbrown::HashSet;
 use super::Limits;
 use super::filter::Filter;
 use super::query::{Grouping, Selection};
+use super::run::Run;
+use super::size::text_bytes;
 use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::trace::{TraceAnswer, TraceBuilder};
 use crate::profile::{
-    ArchiveError, ArchivedWindow, Profile, WindowId, WindowSummary, filter, merge,
+    ArchiveError, ArchivedWindow, Merger, Profile, WindowId, WindowSummary, filter,
 };
 
 /// Why a query has no answer.
@@ -24,6 +26,11 @@ pub(super) enum QueryError {
         /// How many it holds.
         found: usize,
         /// How many may be.
+        most: usize,
+    },
+    /// The answer would take more memory than one may.
+    TooLarge {
+        /// How much one may, in bytes.
         most: usize,
     },
     /// The one who asked is gone.
@@ -58,11 +65,15 @@ struct SetKey {
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
     limits: Limits,
-    sets: Mutex<Vec<(SetKey, Arc<StackSet>)>>,
+    sets: Mutex<Vec<Kept>>,
 }
 
-/// Profiles that are merged at a time: bounds what is in memory at once.
-const MERGED_AT_ONCE: usize = 16;
+/// A set of stacks that is kept, and what is not in it.
+struct Kept {
+    key: SetKey,
+    set: Arc<StackSet>,
+    damaged: BTreeSet<WindowId>,
+}
 
 impl Engine {
     pub(super) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
@@ -77,14 +88,17 @@ impl Engine {
     pub(super) fn windows(
         &self,
         selection: &Selection,
+        run: &Run,
         mut visit: impl FnMut(ArchivedWindow),
     ) -> Result<(), QueryError> {
-        self.source
+        let damaged = self
+            .source
             .windows(selection.from, selection.until, &mut |window| {
                 if selection.window.is_none_or(|id| id == window.id) {
                     visit(window);
                 }
             })?;
+        run.leave_out(damaged);
         Ok(())
     }
 
@@ -92,20 +106,18 @@ impl Engine {
     pub(super) fn narrowed_windows(
         &self,
         selection: &Selection,
-        cancelled: &AtomicBool,
+        run: &Run,
         mut visit: impl FnMut(ArchivedWindow),
     ) -> Result<(), QueryError> {
         if selection.filter.is_by_process() {
-            return self.windows(selection, visit);
+            return self.windows(selection, run, visit);
         }
-        let candidates: HashSet<WindowId> = self.ids(selection)?.into_iter().collect();
+        let candidates: HashSet<WindowId> = self.ids(selection, run)?.into_iter().collect();
         let mut failed = None;
-        self.windows(selection, |mut window| {
+        self.windows(selection, run, |mut window| {
             let narrowed = match failed {
                 Some(_) => return,
-                None if candidates.contains(&window.id) => {
-                    self.narrowed(window.id, selection, cancelled)
-                }
+                None if candidates.contains(&window.id) => self.narrowed(window.id, selection, run),
                 None => Ok(None),
             };
             match narrowed {
@@ -134,10 +146,10 @@ impl Engine {
         &self,
         id: WindowId,
         selection: &Selection,
-        cancelled: &AtomicBool,
+        run: &Run,
     ) -> Result<Option<WindowSummary>, QueryError> {
         let mut summary = None;
-        self.profiles(&[id], cancelled, |profile| {
+        self.profiles(&[id], run, |profile| {
             let part = wanted(&profile, &selection.filter);
             summary = Some(WindowSummary::of(&part));
         })?;
@@ -145,11 +157,28 @@ impl Engine {
     }
 
     /// The ids of the windows of a selection that may have samples that it wants, in order of time.
-    fn ids(&self, selection: &Selection) -> Result<Vec<WindowId>, QueryError> {
+    fn ids(&self, selection: &Selection, run: &Run) -> Result<Vec<WindowId>, QueryError> {
+        self.ids_of(selection, run, |window| {
+            selection.filter.may_be_in(&window.summary)
+        })
+    }
+
+    /// The ids of the windows of a selection for which `wanted` holds, in order of time; where a trace or span is
+    /// selected, those that may have samples of it.
+    fn ids_of(
+        &self,
+        selection: &Selection,
+        run: &Run,
+        wanted: impl Fn(&ArchivedWindow) -> bool,
+    ) -> Result<Vec<WindowId>, QueryError> {
         let mut ids = Vec::new();
         let link = &selection.filter.link;
         if link.is_everything() {
-            self.windows(selection, |window| ids.push(window.id))?;
+            self.windows(selection, run, |window| {
+                if wanted(&window) {
+                    ids.push(window.id);
+                }
+            })?;
         } else {
             let (from, until) = (selection.from, selection.until);
             self.source.linked(link, from, until, &mut |id| {
@@ -170,16 +199,16 @@ impl Engine {
     fn profiles(
         &self,
         ids: &[WindowId],
-        cancelled: &AtomicBool,
+        run: &Run,
         mut visit: impl FnMut(Arc<Profile>),
     ) -> Result<(), QueryError> {
         for id in ids {
-            if cancelled.load(Ordering::Relaxed) {
-                return Err(QueryError::Cancelled);
-            }
-            // A window that was removed meanwhile is as one that was removed before.
-            if let Some(profile) = self.source.profile(*id)? {
-                visit(profile);
+            run.check()?;
+            match self.source.profile(*id) {
+                Ok(Some(profile)) => visit(profile),
+                // A window that was removed meanwhile is as one that was removed before.
+                Ok(None) => {}
+                Err(_) => run.leave_out([*id]),
             }
         }
         Ok(())
@@ -189,19 +218,23 @@ impl Engine {
     pub(super) fn stacks(
         &self,
         question: &Question,
-        cancelled: &AtomicBool,
+        run: &Run,
     ) -> Result<Arc<StackSet>, QueryError> {
         let base = question.base.as_ref();
-        let base_ids = base.map(|base| self.ids(base)).transpose()?;
+        let base_ids = base.map(|base| self.ids(base, run)).transpose()?;
         let key = SetKey {
-            windows: [self.ids(&question.shown)?, base_ids.unwrap_or_default()],
+            windows: [
+                self.ids(&question.shown, run)?,
+                base_ids.unwrap_or_default(),
+            ],
             filters: [
                 Some(question.shown.filter.clone()),
                 base.map(|base| base.filter.clone()),
             ],
             grouping: question.grouping,
         };
-        if let Some(set) = self.kept(&key) {
+        if let Some((set, damaged)) = self.kept(&key) {
+            run.leave_out(damaged);
             return Ok(set);
         }
         let mut builder = StackSetBuilder::new(question.grouping, self.limits.frames);
@@ -211,61 +244,79 @@ impl Engine {
         ];
         for (side, selection, ids) in sides {
             let Some(selection) = selection else { continue };
-            self.profiles(ids, cancelled, |profile| {
+            self.profiles(ids, run, |profile| {
                 builder.add(&profile, &selection.filter, side);
             })?;
         }
         let set = Arc::new(builder.finish());
-        self.keep(key, &set);
+        self.keep(key, &set, run);
         Ok(set)
     }
 
-    fn kept(&self, key: &SetKey) -> Option<Arc<StackSet>> {
+    fn kept(&self, key: &SetKey) -> Option<(Arc<StackSet>, BTreeSet<WindowId>)> {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = sets.iter().position(|(found, _)| found == key)?;
-        let entry = sets.remove(index);
-        let set = Arc::clone(&entry.1);
-        sets.push(entry);
-        Some(set)
+        let index = sets.iter().position(|kept| kept.key == *key)?;
+        let kept = sets.remove(index);
+        let found = (Arc::clone(&kept.set), kept.damaged.clone());
+        sets.push(kept);
+        Some(found)
     }
 
-    fn keep(&self, key: SetKey, set: &Arc<StackSet>) {
+    fn keep(&self, key: SetKey, set: &Arc<StackSet>, run: &Run) {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.push((key, Arc::clone(set)));
-        let size = |sets: &[(SetKey, Arc<StackSet>)]| -> usize {
-            sets.iter().map(|(_, set)| set.steps()).sum()
-        };
+        sets.push(Kept {
+            key,
+            set: Arc::clone(set),
+            damaged: run.damaged(),
+        });
+        let size = |sets: &[Kept]| -> usize { sets.iter().map(|kept| kept.set.steps()).sum() };
         while size(&sets) > self.limits.kept_frames {
             sets.remove(0);
         }
     }
 
-    /// The profile of a selection: all of its windows merged, only the samples it wants.
-    pub(super) fn merged(
+    /// The profile of a selection: all of its windows merged, one after the other, only the samples it wants, without
+    /// their times.
+    pub(super) fn merged(&self, selection: &Selection, run: &Run) -> Result<Profile, QueryError> {
+        let mut merger = Merger::without_times();
+        // What was lost, and when, is said of all windows.
+        let ids = self.ids_of(selection, run, |_| true)?;
+        let most = self.limits.profile_bytes;
+        for id in ids {
+            self.profiles(&[id], run, |profile| {
+                let wanted = selection.filter.over(&profile);
+                merger.add(&profile, |sample| wanted.keeps(sample));
+            })?;
+            if merger.bytes() > most {
+                return Err(QueryError::TooLarge { most });
+            }
+        }
+        Ok(merger.finish())
+    }
+
+    /// The same, for a format that is made of lines of text.
+    pub(super) fn merged_for_text(
         &self,
         selection: &Selection,
-        cancelled: &AtomicBool,
+        run: &Run,
     ) -> Result<Profile, QueryError> {
-        let mut waiting: Vec<Profile> = Vec::new();
-        let ids = self.ids(selection)?;
-        self.profiles(&ids, cancelled, |profile| {
-            waiting.push(wanted(&profile, &selection.filter));
-            if waiting.len() >= MERGED_AT_ONCE {
-                waiting = vec![merge(&waiting)];
-            }
-        })?;
-        Ok(merge(&waiting))
+        let profile = self.merged(selection, run)?;
+        let most = self.limits.text_bytes;
+        match text_bytes(&profile) > most {
+            true => Err(QueryError::TooLarge { most }),
+            false => Ok(profile),
+        }
     }
 
     /// The trace or span of a selection.
     pub(super) fn trace(
         &self,
         selection: &Selection,
-        cancelled: &AtomicBool,
+        run: &Run,
     ) -> Result<TraceAnswer, QueryError> {
         let mut builder = TraceBuilder::default();
-        let ids = self.ids(selection)?;
-        self.profiles(&ids, cancelled, |profile| {
+        let ids = self.ids(selection, run)?;
+        self.profiles(&ids, run, |profile| {
             builder.add(&profile, &selection.filter);
         })?;
         Ok(builder.finish())

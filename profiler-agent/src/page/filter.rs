@@ -1,6 +1,6 @@
 //! Which samples a request asks for.
 
-use crate::profile::{LinkFilter, Process, Profile, ProfileSample};
+use crate::profile::{LinkFilter, Process, Profile, ProfileSample, WindowSummary};
 
 /// Which samples: what is given has to be equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,6 +39,22 @@ impl Filter {
     #[must_use]
     pub(super) fn is_by_process(&self) -> bool {
         self.labels.is_empty() && self.link.is_everything()
+    }
+    /// May a window with this summary have samples of a process that is wanted?
+    #[must_use]
+    pub(super) fn may_be_in(&self, summary: &WindowSummary) -> bool {
+        // A name as long as this may have been cut.
+        let is = |wanted: &Option<String>, name: &str| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| wanted == name || wanted.len() >= WindowSummary::MAX_NAME - 4)
+        };
+        summary.rest_processes > 0
+            || summary.processes.iter().any(|process| {
+                self.pid.is_none_or(|pid| pid == process.pid)
+                    && is(&self.service, &process.service)
+                    && is(&self.comm, &process.comm)
+            })
     }
     /// The filter over a profile.
     pub(super) fn over(&self, profile: &Profile) -> Wanted {

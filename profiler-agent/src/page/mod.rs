@@ -9,11 +9,14 @@
 //! # Security
 //! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
 //! nowhere but into text nodes and onto a canvas. Every answer carries a policy that lets nothing run but
-//! the page's own files. Only GET; no answer for another site's page or a foreign `Host`.
+//! the page's own files. Only GET; no answer for another site's page or a foreign `Host`; where there is a
+//! [`Token`], none without it but to probes. What the network holds of the server is bounded ([`crate::listen`]).
 
+mod answer;
 mod api;
 mod assets;
 mod engine;
+mod failure;
 mod filter;
 mod flame;
 mod functions;
@@ -22,10 +25,13 @@ mod kind;
 mod labels;
 mod names;
 mod query;
+mod run;
 mod services;
+mod size;
 pub mod source;
 mod stacks;
 mod status;
+mod token;
 mod trace;
 
 use std::future::Future;
@@ -37,12 +43,12 @@ use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 pub use self::query::AnswerFormat;
 pub use self::source::{LiveSource, SavedSource, Source};
 pub use self::status::{AgentStatus, StoreStatus};
-use crate::listen::Bounded;
+pub use self::token::{BadToken, Token};
+use crate::listen::{self, Pool};
 use crate::profile::{ArchiveError, Profile};
 
 /// A profile as the bytes of a format; never called with JSON, which is the page's own.
@@ -57,24 +63,36 @@ pub struct Limits {
     pub frames: usize,
     /// Frames of the stacks that are kept for the next query.
     pub kept_frames: usize,
+    /// About the bytes of memory of the profile that a query in another format than JSON makes.
+    pub profile_bytes: usize,
+    /// Bytes of the stacks as lines of text, where such a format is made of those.
+    pub text_bytes: usize,
     /// Queries that run at a time.
     pub queries: usize,
+    /// Queries that may wait for those.
+    pub waiting: usize,
 }
 
 impl Limits {
-    /// For the agent, whose memory is bounded.
+    /// For the agent, whose memory is bounded: a query takes 100 MiB at most, the usual one a few.
     pub const AGENT: Self = Self {
         windows: 10_000,
         frames: 4_000_000,
         kept_frames: 1_000_000,
+        profile_bytes: 32 << 20,
+        text_bytes: 16 << 20,
         queries: 1,
+        waiting: 16,
     };
     /// For a process of its own that shows saved files.
     pub const VIEWER: Self = Self {
         windows: 10_000,
         frames: 200_000_000,
         kept_frames: 50_000_000,
+        profile_bytes: 4 << 30,
+        text_bytes: 1 << 30,
         queries: 2,
+        waiting: 64,
     };
 }
 
@@ -86,22 +104,28 @@ pub struct Page {
     pub encode: Encode,
     /// What queries may cost.
     pub limits: Limits,
+    /// Called by the thread of a query when its answer is made: gives memory back to the system.
+    pub rest: fn(),
     /// The agent's own numbers; none where saved files are shown.
     pub status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Names besides loopback's under which the page may be asked for.
     pub host_names: Vec<String>,
     /// Where a person looks at traces: an http or https address with `{trace_id}` or `{span_id}` in it.
     pub trace_url: Option<String>,
-    /// Further paths under the page's address, guarded as its own are.
+    /// What is asked of everybody who wants to see it; nothing where there is none.
+    pub token: Option<Token>,
+    /// Further paths under the page's address, for whoever may see the page.
     pub further: Router,
+    /// Further paths for which no token is asked.
+    pub probes: Router,
 }
 
 impl Page {
     /// Answers on `listener` until `shutdown` completes; requests that run are finished. Needs a runtime
-    /// with I/O and timers; queries run on its blocking threads.
+    /// with I/O and timers; queries and the status have threads of their own.
     ///
     /// # Errors
-    /// The listener has no address.
+    /// The listener has no address, or a thread cannot be started.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -109,20 +133,21 @@ impl Page {
     ) -> io::Result<()> {
         let address = listener.local_addr()?.ip();
         let hosts = Arc::new(guard::AllowedHosts::new(address, &self.host_names));
-        axum::serve(Bounded::new(listener), self.router(hosts))
-            .with_graceful_shutdown(shutdown)
-            .await
+        listen::serve(listener, self.router(hosts)?, shutdown).await;
+        Ok(())
     }
 
-    fn router(self, hosts: Arc<guard::AllowedHosts>) -> Router {
+    fn router(self, hosts: Arc<guard::AllowedHosts>) -> io::Result<Router> {
         let shared = Arc::new(api::Shared {
-            gate: Semaphore::new(self.limits.queries.max(1)),
+            queries: Pool::start("query", self.limits.queries, self.limits.waiting)?,
+            statuses: Pool::start("status", 1, self.limits.waiting)?,
             engine: engine::Engine::new(self.source, self.limits),
             encode: self.encode,
+            rest: self.rest,
             status: self.status,
             trace_url: self.trace_url,
         });
-        Router::new()
+        let mut router = Router::new()
             .route("/", get(async || assets::asset("index.html")))
             .route("/favicon.ico", get(async || assets::asset("mark.svg")))
             .route(
@@ -142,7 +167,11 @@ impl Page {
             .fallback(async || {
                 let message = "There is nothing here: / is the page, /api/ the queries.\n";
                 (axum::http::StatusCode::NOT_FOUND, message).into_response()
-            })
-            .layer(axum::middleware::from_fn_with_state(hosts, guard::guard))
+            });
+        if let Some(token) = self.token.map(Arc::new) {
+            router = router.layer(axum::middleware::from_fn_with_state(token, token::require));
+        }
+        let guard = axum::middleware::from_fn_with_state(hosts, guard::guard);
+        Ok(router.merge(self.probes).layer(guard))
     }
 }

@@ -19,7 +19,8 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The source could not be read.
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError>;
-    /// Visits the windows that overlap `from .. until` by time of start.
+    /// Visits the windows that overlap `from .. until` by time of start. Those that are damaged are left out and
+    /// returned.
     ///
     /// # Errors
     /// The source could not be read.
@@ -28,7 +29,7 @@ pub trait Source: Send + Sync {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError>;
+    ) -> Result<Vec<WindowId>, ArchiveError>;
     /// Visits the windows that overlap `from .. until` and may hold samples of the request, by time of
     /// start.
     ///
@@ -41,12 +42,13 @@ pub trait Source: Send + Sync {
         until: UnixTime,
         visit: &mut dyn FnMut(WindowId),
     ) -> Result<(), ArchiveError> {
-        self.windows(from, until, &mut |window| visit(window.id))
+        self.windows(from, until, &mut |window| visit(window.id))?;
+        Ok(())
     }
     /// The profile of a window; `None` when it is gone by now.
     ///
     /// # Errors
-    /// It could not be read or decoded.
+    /// It could not be read or decoded: it is damaged.
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError>;
     /// What a person calls the window: its file's name.
     fn label(&self, id: WindowId) -> Option<&str>;
@@ -78,7 +80,7 @@ impl Source for LiveSource {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<WindowId>, ArchiveError> {
         self.archive.visit(from, until, visit)
     }
     fn linked(
@@ -91,10 +93,13 @@ impl Source for LiveSource {
         self.archive.linked(wanted, from, until, visit)
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
-        let Some(bytes) = self.archive.read(id)? else {
-            return Ok(None);
+        let read = || {
+            let Some(bytes) = self.archive.read(id)? else {
+                return Ok(None);
+            };
+            Ok(Some(Arc::new((self.decode)(&bytes)?)))
         };
-        Ok(Some(Arc::new((self.decode)(&bytes)?)))
+        read().inspect_err(|error| self.archive.note_damage(id, error))
     }
     fn label(&self, _: WindowId) -> Option<&str> {
         None
@@ -161,7 +166,7 @@ impl Source for SavedSource {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<WindowId>, ArchiveError> {
         for index in &self.by_start {
             let file = &self.files[*index];
             if file.profile.start < until && file.profile.end > from {
@@ -174,7 +179,7 @@ impl Source for SavedSource {
                 });
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
         Ok(self.file(id).map(|file| Arc::clone(&file.profile)))

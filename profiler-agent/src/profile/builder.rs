@@ -174,6 +174,33 @@ impl ProfileBuilder {
     pub fn losses(&mut self, losses: &Losses) {
         self.losses.merge(losses);
     }
+    /// About the bytes of memory for what was added so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let functions = self.functions.as_slice().iter();
+        let names: usize = functions
+            .map(|function| function.name.len() + function.system_name.len() + function.file.len())
+            .sum();
+        let locations = self.locations.as_slice().iter();
+        let lines: usize = locations
+            .map(|location| size_of_val(&*location.lines))
+            .sum();
+        // The index is at least half full.
+        let sample = size_of::<ProfileSample>() + 2 * size_of::<(SampleKey, u32)>();
+        let samples = self.samples.iter();
+        let times: usize = samples.map(|sample| size_of_val(&*sample.times)).sum();
+        self.processes.bytes()
+            + self.threads.bytes()
+            + self.functions.bytes()
+            + names
+            + self.mappings.bytes()
+            + self.locations.bytes()
+            + lines
+            + self.stacks.bytes()
+            + self.label_sets.bytes()
+            + self.samples.len() * sample
+            + times
+    }
     /// The locations so far, in order of index.
     #[must_use]
     pub fn locations(&self) -> &[Location] {

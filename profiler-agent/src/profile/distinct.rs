@@ -6,6 +6,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{LocationIndex, StackIndex, Stacks};
 
+/// Bytes of an entry of an index; it is at least half full.
+const ENTRY_BYTES: usize = 2 * 17;
+
 /// Values in order of first appearance, each once: compared whole, found by hash.
 #[derive(Debug)]
 pub struct Distinct<T> {
@@ -44,6 +47,10 @@ impl<T: Hash + Eq> Distinct<T> {
     /// The value with this index, to change what is no part of its identity (`Eq` and `Hash`).
     pub(super) fn get_mut(&mut self, index: u32) -> &mut T {
         &mut self.values[index as usize]
+    }
+    /// Bytes of memory for the values so far, without what they own.
+    pub(super) fn bytes(&self) -> usize {
+        self.values.len() * (size_of::<T>() + ENTRY_BYTES)
     }
     /// The values, in order of index.
     #[must_use]
@@ -98,6 +105,11 @@ impl DistinctStacks {
         self.indices
             .insert_unique(hash, (hash, index), |(hash, _)| *hash);
         index
+    }
+    /// Bytes of memory for the stacks so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.stacks.frame_count() * size_of::<LocationIndex>()
+            + self.stacks.len() * (size_of::<u32>() + ENTRY_BYTES)
     }
     /// The stacks.
     #[must_use]

@@ -79,6 +79,8 @@ pub enum LossCause {
     ShutdownUndelivered,
     /// Windows that the local store could not take.
     StoreFailed,
+    /// Windows of the local store that could not be read back, and files of it that were set aside.
+    StoreDamaged,
     /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
     GoroutineInconsistent,
     /// Processes that publish thread contexts in a variable whose place could not be found: no links of theirs.
@@ -108,7 +110,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -144,6 +146,7 @@ impl LossCause {
         Self::ReceiverRejected,
         Self::ShutdownUndelivered,
         Self::StoreFailed,
+        Self::StoreDamaged,
         Self::GoroutineInconsistent,
         Self::ThreadContextUnresolved,
         Self::ProcessContextMalformed,
@@ -202,6 +205,7 @@ impl LossCause {
             Self::ReceiverRejected => "receiver_rejected",
             Self::ShutdownUndelivered => "shutdown_undelivered",
             Self::StoreFailed => "store_failed",
+            Self::StoreDamaged => "store_damaged",
             Self::GoroutineInconsistent => "goroutine_inconsistent",
             Self::ThreadContextUnresolved => "thread_context_unresolved",
             Self::ProcessContextMalformed => "process_context_malformed",

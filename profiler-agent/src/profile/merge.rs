@@ -18,31 +18,73 @@ use super::{
 /// a period of one second.
 #[must_use]
 pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
-    let mut builder = ProfileBuilder::default();
-    let mut bounds: Option<(UnixTime, UnixTime, SamplePeriod)> = None;
+    let mut merger = Merger::default();
     for profile in profiles {
+        merger.add(profile, |_| true);
+    }
+    merger.finish()
+}
+
+/// Several profiles that become one while they come, as [`merge`] does: each can be dropped when it is added.
+#[derive(Debug, Default)]
+pub struct Merger {
+    builder: ProfileBuilder,
+    bounds: Option<(UnixTime, UnixTime, SamplePeriod)>,
+    without_times: bool,
+}
+
+impl Merger {
+    /// Leaves out when samples were taken.
+    #[must_use]
+    pub fn without_times() -> Self {
+        Self {
+            without_times: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the samples that `keep` wants, and what [`filter`] keeps beside them.
+    pub fn add(&mut self, profile: &Profile, keep: impl Fn(&ProfileSample) -> bool) {
         let (start, end, period) =
-            *bounds.get_or_insert((profile.start, profile.end, profile.period));
-        bounds = Some((start.min(profile.start), end.max(profile.end), period));
+            *self
+                .bounds
+                .get_or_insert((profile.start, profile.end, profile.period));
+        self.bounds = Some((start.min(profile.start), end.max(profile.end), period));
         let mut scale = Scale::new(profile.period, period);
         let mut source = Source::new(profile);
-        for sample in &profile.samples {
-            let key = source.add(&mut builder, sample);
-            if scale.is_one() {
-                builder.sample(key, sample.count, &sample.times);
+        for sample in profile.samples.iter().filter(|sample| keep(sample)) {
+            let count = if scale.is_one() {
+                sample.count
             } else {
-                let count = scale.apply(sample.count);
-                if count > 0 {
-                    builder.sample(key, count, &[]);
-                }
+                scale.apply(sample.count)
+            };
+            if count == 0 && !scale.is_one() {
+                continue;
             }
+            let key = source.add(&mut self.builder, sample);
+            let times: &[UnixTime] = match scale.is_one() && !self.without_times {
+                true => &sample.times,
+                false => &[],
+            };
+            self.builder.sample(key, count, times);
         }
-        source.outcomes(&mut builder);
-        builder.losses(&profile.losses);
+        source.outcomes(&mut self.builder);
+        self.builder.losses(&profile.losses);
     }
-    let none = (UnixTime(0), UnixTime(0), SamplePeriod::from_hertz(1));
-    let (start, end, period) = bounds.unwrap_or(none);
-    builder.finish(start, end, period)
+
+    /// About the bytes of memory that it takes so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.builder.bytes()
+    }
+
+    /// The profile.
+    #[must_use]
+    pub fn finish(self) -> Profile {
+        let none = (UnixTime(0), UnixTime(0), SamplePeriod::from_hertz(1));
+        let (start, end, period) = self.bounds.unwrap_or(none);
+        self.builder.finish(start, end, period)
+    }
 }
 
 /// The samples that `keep` wants, taken within `range` (`None`: at any time). A

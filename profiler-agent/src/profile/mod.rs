@@ -39,7 +39,7 @@ pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};
 pub use mapping::{ExecutableMapping, MappingKind};
-pub use merge::{filter, merge};
+pub use merge::{Merger, filter, merge};
 pub use named::{
     Function, FunctionIndex, LineEntry, Location, LocationIndex, Mapping, MappingIndex, Profile,
     ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,

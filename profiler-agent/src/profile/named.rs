@@ -49,6 +49,11 @@ impl Stacks {
         self.ends.push(self.locations.len() as u32);
         StackIndex(self.ends.len() as u32 - 1)
     }
+    /// Frames of all stacks together.
+    #[must_use]
+    pub fn frame_count(&self) -> usize {
+        self.locations.len()
+    }
     /// The stack's locations, leaf first.
     #[must_use]
     pub fn get(&self, index: StackIndex) -> &[LocationIndex] {

@@ -151,7 +151,8 @@ pub trait WindowArchive: Send + Sync {
     /// # Errors
     /// The archive could not be read.
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError>;
-    /// Visits the windows that overlap `from .. until`, by time of start, one at a time.
+    /// Visits the windows that overlap `from .. until`, by time of start, one at a time. Those that are damaged are left
+    /// out and returned.
     ///
     /// # Errors
     /// The archive could not be read.
@@ -160,7 +161,7 @@ pub trait WindowArchive: Send + Sync {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError>;
+    ) -> Result<Vec<WindowId>, ArchiveError>;
     /// Visits the windows that overlap `from .. until` and may hold samples of the request, by time of
     /// start: every one that does, and few others.
     ///
@@ -176,6 +177,8 @@ pub trait WindowArchive: Send + Sync {
     /// The encoded profile of a window; `None` when it is gone by now.
     ///
     /// # Errors
-    /// The archive could not be read.
+    /// The window could not be read.
     fn read(&self, id: WindowId) -> Result<Option<Vec<u8>>, ArchiveError>;
+    /// Notes that a window is damaged: its bytes could not be read or understood.
+    fn note_damage(&self, id: WindowId, reason: &ArchiveError);
 }

@@ -1,15 +1,19 @@
 //! [`WindowLinks`] as bytes that can be searched.
 //!
-//! One version byte (1), then little-endian: ids left out (u64), numbers of traces and spans (u32 each), then for
-//! each trace and for each span 32 bits of a hash of its id, sorted. Ids are not kept whole: a window that is
+//! One version byte (2), then little-endian: ids left out (u64), numbers of traces and spans (u32 each), then for
+//! each trace and for each span 32 bits of a hash of its id, sorted, then the check value of [`seal`](super::seal), which
+//! version 1 does not have. Ids are not kept whole: a window that is
 //! found by chance (one in some ten thousand) is read in vain, which costs time and nothing else.
 //!
 //! The bytes belong to their window and are no tree over all windows: random ids in one tree would make every
 //! append write a page for each id.
 
+use super::seal::{seal, unseal};
 use crate::profile::{LinkFilter, WindowLinks};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without a check value.
+const UNSEALED: u8 = 1;
 const HEAD: usize = 17;
 
 /// The links as bytes; empty where there are none.
@@ -23,6 +27,7 @@ pub(super) fn encode(links: &WindowLinks) -> Vec<u8> {
     out.extend((links.spans.len() as u32).to_le_bytes());
     prints(&mut out, links.traces.iter().map(|id| print(id)));
     prints(&mut out, links.spans.iter().map(|id| print(id)));
+    seal(&mut out);
     out
 }
 
@@ -41,11 +46,16 @@ pub(super) fn may_hold(bytes: &[u8], wanted: &LinkFilter) -> bool {
 }
 
 fn search(bytes: &[u8], wanted: &LinkFilter) -> Option<bool> {
+    let bytes = match *bytes.first()? {
+        VERSION => unseal(bytes)?,
+        UNSEALED => bytes,
+        _ => return None,
+    };
     let (head, prints) = bytes.split_first_chunk::<HEAD>()?;
-    let (version, numbers) = head.split_first()?;
+    let (_, numbers) = head.split_first()?;
     let (left_out, counts) = numbers.split_first_chunk::<8>()?;
     let (traces, spans) = counts.split_first_chunk::<4>()?;
-    if *version != VERSION || u64::from_le_bytes(*left_out) > 0 {
+    if u64::from_le_bytes(*left_out) > 0 {
         return None;
     }
     let traces = u32::from_le_bytes(*traces) as usize;
@@ -105,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_there_is_found_and_little_else() {
         let bytes = encode(&links(1..10_000));
-        assert_eq!(bytes.len(), 17 + 2 * 4 * 9_999);
+        assert_eq!(bytes.len(), 17 + 2 * 4 * 9_999 + 4);
         for number in 1..10_000 {
             assert!(may_hold(&bytes, &trace(number)) && may_hold(&bytes, &span(number)));
         }
@@ -127,6 +137,17 @@ mod tests {
             ..links(1..3)
         };
         assert!(may_hold(&encode(&overfull), &trace(9)));
+    }
+
+    #[test]
+    fn damaged_links_may_hold_everything() {
+        let mut bytes = encode(&links(1..3));
+        assert!(!may_hold(&bytes, &trace(9)));
+        for place in 0..bytes.len() {
+            bytes[place] ^= 4;
+            assert!(may_hold(&bytes, &trace(1)), "byte {place}");
+            bytes[place] ^= 4;
+        }
     }
 
     proptest! {

@@ -26,10 +26,20 @@
 //! opening after a crash does not walk the file. A file that is corrupt or not ours is renamed to
 //! `windows.redb.corrupt-SECONDS` (one is kept) and a new one is started: [`Store::set_aside`] says so.
 //! After a failed append (a full disk, say) the file is opened anew before the next.
+//!
+//! A window whose rows or bytes cannot be read, or do not have the check value that was written with them, is damaged: it
+//! is left out of what is asked for, logged and counted once ([`Store::damages`]), and stays until its time comes. A
+//! file whose tables cannot be read is set aside by the next append.
+//!
+//! What is asked of the store in numbers ([`Store::size`], [`Store::set_aside`]) is there in memory: it waits for no
+//! disk.
 
+mod archive;
 mod bound;
+mod damage;
 mod links;
 mod open;
+mod seal;
 mod summary;
 mod transaction;
 
@@ -39,10 +49,8 @@ use std::time::Duration;
 
 use redb::Database;
 
-use crate::profile::{
-    ArchiveError, ArchivedWindow, LinkFilter, UnixTime, WindowArchive, WindowId, WindowLinks,
-    WindowSummary,
-};
+use crate::profile::{UnixTime, WindowId, WindowLinks, WindowSummary};
+use damage::Damage;
 use transaction::Totals;
 
 /// Bytes of an encoded profile in one value: with redb's own, just under 4 pages.
@@ -146,13 +154,18 @@ pub struct Store {
     limits: Limits,
     /// `None` after a failure that needs the file to be opened anew.
     database: RwLock<Option<Arc<Database>>>,
+    /// Held for the whole of an append.
+    appending: Mutex<()>,
+    /// Held for a moment only.
     books: Mutex<Books>,
+    damage: Damage,
 }
 
-/// What appends keep: held for the whole of an append.
+/// What is known without the disk.
 #[derive(Debug, Default)]
 struct Books {
     totals: Totals,
+    file_bytes: u64,
     /// Why the file is to be set aside before the next append.
     distrusted: Option<String>,
     set_aside: Vec<SetAside>,
@@ -176,9 +189,11 @@ impl Store {
             path: directory.join(Self::FILE),
             limits,
             database: RwLock::new(None),
+            appending: Mutex::default(),
             books: Mutex::default(),
+            damage: Damage::default(),
         };
-        store.opened(&mut store.lock_books())?;
+        store.opened()?;
         Ok(store)
     }
 
@@ -197,8 +212,11 @@ impl Store {
         if end < start {
             return Err(StoreError::WindowReversed);
         }
-        let books = &mut *self.lock_books();
-        let database = self.opened(books)?;
+        let _alone = self
+            .appending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = self.opened()?;
         let summary = summary::encode(summary);
         let links = links::encode(links);
         let pages = bound::pages_of(bytes.len(), summary.len(), links.len());
@@ -219,7 +237,7 @@ impl Store {
             pages: room / bound::PAGE,
             oldest_end: end.0.saturating_sub(self.limits.max_age.as_nanos() as u64),
         };
-        let totals = books.totals;
+        let totals = self.lock_books().totals;
         let content = transaction::Content {
             summary: &summary,
             links: &links,
@@ -229,17 +247,13 @@ impl Store {
             open::guarded(|| transaction::append(&database, totals, &entry, content, &bounds));
         match appended {
             Ok((id, totals)) => {
-                books.totals = totals;
+                let file_bytes = open::file_length(&self.path).unwrap_or(0);
+                let mut books = self.lock_books();
+                (books.totals, books.file_bytes) = (totals, file_bytes);
                 Ok(WindowId(id))
             }
             Err(source) => {
-                if let redb::Error::Corrupted(reason) = &source {
-                    books.distrusted = Some(reason.clone());
-                }
-                *self
-                    .database
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = None;
+                self.close(&source);
                 Err(self.failed(source))
             }
         }
@@ -254,34 +268,58 @@ impl Store {
     /// How full it is.
     #[must_use]
     pub fn size(&self) -> StoreSize {
-        let totals = self.lock_books().totals;
+        let books = self.lock_books();
         StoreSize {
-            windows: totals.windows,
-            used_bytes: totals.pages.saturating_mul(bound::PAGE),
-            file_bytes: open::file_length(&self.path).unwrap_or(0),
+            windows: books.totals.windows,
+            used_bytes: books.totals.pages.saturating_mul(bound::PAGE),
+            file_bytes: books.file_bytes,
         }
+    }
+
+    /// Windows that could not be read back, and files that were set aside, since the store was opened.
+    #[must_use]
+    pub fn damages(&self) -> u64 {
+        self.damage.windows() + self.lock_books().set_aside.len() as u64
     }
 
     fn lock_books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The database; opened where it is not.
-    fn opened(&self, books: &mut Books) -> Result<Arc<Database>, StoreError> {
+    /// The database; opened where it is not. To be called by one at a time.
+    fn opened(&self) -> Result<Arc<Database>, StoreError> {
         if let Some(database) = self.open_now() {
             return Ok(database);
         }
-        if let Some(reason) = books.distrusted.take() {
-            books.set_aside.push(open::set_aside(&self.path, reason)?);
+        let distrusted = self.lock_books().distrusted.clone();
+        if let Some(reason) = distrusted {
+            let aside = open::set_aside(&self.path, reason)?;
+            self.lock_books().distrusted = None;
+            self.note_aside(aside);
         }
-        let (database, totals) = open::open_or_set_aside(&self.path, &mut books.set_aside)?;
+        let mut aside = None;
+        let opened = open::open_or_set_aside(&self.path, &mut aside);
+        if let Some(aside) = aside {
+            self.note_aside(aside);
+        }
+        let (database, totals) = opened?;
         let database = Arc::new(database);
-        books.totals = totals;
+        let file_bytes = open::file_length(&self.path)?;
+        {
+            let mut books = self.lock_books();
+            (books.totals, books.file_bytes) = (totals, file_bytes);
+        }
         *self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&database));
         Ok(database)
+    }
+
+    fn note_aside(&self, aside: SetAside) {
+        let (path, reason) = (aside.path.display(), &aside.reason);
+        tracing::warn!(%path, reason, "a damaged store was set aside: its windows are lost");
+        self.lock_books().set_aside.push(aside);
     }
 
     fn open_now(&self) -> Option<Arc<Database>> {
@@ -291,81 +329,21 @@ impl Store {
             .clone()
     }
 
+    /// After a failure: the next append opens the file anew, or another one in its place.
+    fn close(&self, failure: &redb::Error) {
+        if let redb::Error::Corrupted(reason) = failure {
+            self.lock_books().distrusted = Some(reason.clone());
+        }
+        *self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn failed(&self, source: redb::Error) -> StoreError {
         StoreError::Database {
             path: self.path.clone(),
             source: Box::new(source),
         }
-    }
-
-    /// What `read` says; `None` while the file is waiting to be opened anew.
-    fn reading<T>(
-        &self,
-        read: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<Option<T>, StoreError> {
-        let Some(database) = self.open_now() else {
-            return Ok(None);
-        };
-        open::guarded(|| read(&database))
-            .map(Some)
-            .map_err(|source| self.failed(source))
-    }
-}
-
-impl WindowArchive for Store {
-    fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
-        let extent = self.reading(transaction::extent)?;
-        Ok(extent
-            .flatten()
-            .map(|(start, end)| (UnixTime(start), UnixTime(end))))
-    }
-
-    fn visit(
-        &self,
-        from: UnixTime,
-        until: UnixTime,
-        visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
-        let longest = self.lock_books().totals.longest;
-        self.reading(|database| {
-            transaction::visit(database, longest, from.0..until.0, |id, entry, encoded| {
-                // A summary that does not decode is a window of a later version: its profile may
-                // still be read, its numbers are not known.
-                if let Some(summary) = summary::decode(encoded) {
-                    visit(ArchivedWindow {
-                        id: WindowId(id),
-                        start: UnixTime(entry.start),
-                        end: UnixTime(entry.end),
-                        bytes: entry.bytes,
-                        summary,
-                    });
-                }
-            })
-        })?;
-        Ok(())
-    }
-
-    fn linked(
-        &self,
-        wanted: &LinkFilter,
-        from: UnixTime,
-        until: UnixTime,
-        visit: &mut dyn FnMut(WindowId),
-    ) -> Result<(), ArchiveError> {
-        let longest = self.lock_books().totals.longest;
-        self.reading(|database| {
-            transaction::visit_links(database, longest, from.0..until.0, |id, bytes| {
-                if links::may_hold(bytes, wanted) {
-                    visit(WindowId(id));
-                }
-            })
-        })?;
-        Ok(())
-    }
-
-    fn read(&self, id: WindowId) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self
-            .reading(|database| transaction::read(database, id.0))?
-            .flatten())
     }
 }

@@ -30,12 +30,12 @@ pub(super) fn file_length(path: &Path) -> Result<u64, StoreError> {
 /// Opens the file; one that is corrupt or foreign is renamed and noted, and a new one is made.
 pub(super) fn open_or_set_aside(
     path: &Path,
-    noted: &mut Vec<SetAside>,
+    noted: &mut Option<SetAside>,
 ) -> Result<(Database, Totals), StoreError> {
     match open(path)? {
         Opened::Usable(database, totals) => Ok((*database, totals)),
         Opened::Unusable(reason) => {
-            noted.push(set_aside(path, reason)?);
+            *noted = Some(set_aside(path, reason)?);
             match open(path)? {
                 Opened::Usable(database, totals) => Ok((*database, totals)),
                 Opened::Unusable(reason) => Err(failed("make", path, io::Error::other(reason))),
@@ -50,14 +50,14 @@ enum Opened {
 }
 
 fn open(path: &Path) -> Result<Opened, StoreError> {
-    let file = match open_file(path) {
-        Ok(file) => file,
-        // A directory, a link or a device: not ours.
-        Err(error) if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) => {
-            return Ok(Opened::Unusable(format!("not a regular file ({error})")));
-        }
-        Err(error) => return Err(failed("open", path, error)),
-    };
+    // A directory, a link, a FIFO or a device is not ours, and to open it can have effects.
+    if let Ok(found) = fs::symlink_metadata(path)
+        && !found.is_file()
+    {
+        let kind = found.file_type();
+        return Ok(Opened::Unusable(format!("not a regular file ({kind:?})")));
+    }
+    let file = open_file(path).map_err(|error| failed("open", path, error))?;
     let opened = guarded(|| {
         let database = Database::builder()
             .set_cache_size(Limits::CACHE_BYTES)

@@ -1,13 +1,17 @@
 //! A [`WindowSummary`] as bytes.
 //!
-//! One version byte (1), then LEB128 numbers and texts (length in bytes, UTF-8):
+//! One version byte (2), then LEB128 numbers and texts (length in bytes, UTF-8):
 //! period in ns, samples, number of processes, per process (pid, service, comm, samples), further
 //! processes, their samples, number of outcomes, per outcome (name, count), number of losses, per
-//! loss (name, count). A comm that equals its service is stored as an empty text.
+//! loss (name, count), then the check value of [`seal`](super::seal). A comm that equals its service is stored as an
+//! empty text. Version 1 had no check value and is read too.
 
+use super::seal::{seal, unseal};
 use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without a check value.
+const UNSEALED: u8 = 1;
 /// Outcomes and loss causes that are read: more than there are.
 const MAX_COUNTS: u64 = 256;
 
@@ -37,15 +41,19 @@ pub(super) fn encode(summary: &WindowSummary) -> Vec<u8> {
             number(&mut out, count.count);
         }
     }
+    seal(&mut out);
     out
 }
 
-/// The summary that `bytes` hold; `None` when they hold none of this version.
+/// The summary that `bytes` hold; `None` when they are damaged, or of another version.
 pub(super) fn decode(bytes: &[u8]) -> Option<WindowSummary> {
+    let bytes = match *bytes.first()? {
+        VERSION => unseal(bytes)?,
+        UNSEALED => bytes,
+        _ => return None,
+    };
     let mut reader = Reader(bytes);
-    if reader.byte()? != VERSION {
-        return None;
-    }
+    reader.byte()?;
     let period = SamplePeriod::from_nanoseconds(reader.number()?);
     let samples = reader.number()?;
     let mut processes = Vec::new();
@@ -189,6 +197,26 @@ mod tests {
         fn a_cut_summary_is_none(summary in summaries(), cut in any::<prop::sample::Index>()) {
             let bytes = encode(&summary);
             prop_assert_eq!(decode(&bytes[..cut.index(bytes.len())]), None);
+        }
+
+        #[test]
+        fn a_damaged_summary_is_none(
+            summary in summaries(),
+            place in any::<prop::sample::Index>(),
+            change in 1u8..,
+        ) {
+            let mut bytes = encode(&summary);
+            let place = place.index(bytes.len());
+            bytes[place] ^= change;
+            prop_assert_eq!(decode(&bytes), None);
+        }
+
+        #[test]
+        fn one_of_the_first_version_is_read(summary in summaries()) {
+            let mut bytes = encode(&summary);
+            bytes.truncate(bytes.len() - 4);
+            bytes[0] = 1;
+            prop_assert_eq!(decode(&bytes), Some(summary));
         }
 
         #[test]

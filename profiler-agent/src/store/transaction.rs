@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::CHUNK;
+use super::open::guarded;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
 const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> = TableDefinition::new("windows");
@@ -211,64 +212,78 @@ pub(super) fn extent(database: &Database) -> Result<Option<(u64, u64)>, redb::Er
     Ok(Some((start, end)))
 }
 
-/// Visits the windows that overlap `range` (ns since 1970) by start.
+/// Visits the windows that overlap `range` (ns since 1970) by start; with an error where a window's own rows cannot be
+/// read.
 pub(super) fn visit(
     database: &Database,
     longest: u64,
     range: Range<u64>,
-    mut visit: impl FnMut(u64, Entry, &[u8]),
+    mut visit: impl FnMut(u64, Result<(Entry, &[u8]), redb::Error>),
 ) -> Result<(), redb::Error> {
     let transaction = database.begin_read()?;
-    let starts = transaction.open_table(STARTS)?;
     let windows = transaction.open_table(WINDOWS)?;
     let summaries = transaction.open_table(SUMMARIES)?;
-    let earliest = range.start.saturating_sub(longest);
-    if earliest >= range.end {
-        return Ok(());
-    }
-    for row in starts.range((earliest, 0)..(range.end, 0))? {
-        let (_, id) = row?.0.value();
-        let (Some(entry), Some(summary)) = (windows.get(id)?, summaries.get(id)?) else {
-            continue;
-        };
-        let entry = Entry::from_row(entry.value());
-        if entry.end > range.start {
-            visit(id, entry, summary.value());
+    for id in started(&transaction, longest, &range)? {
+        let found = guarded(|| {
+            let entry = windows.get(id)?.map(|row| Entry::from_row(row.value()));
+            Ok((entry, summaries.get(id)?))
+        });
+        match found {
+            Ok((Some(entry), _)) if entry.end <= range.start => {}
+            Ok((Some(entry), Some(summary))) => visit(id, Ok((entry, summary.value()))),
+            Ok(_) => {
+                let missing = "a row of it is missing".to_owned();
+                visit(id, Err(redb::Error::Corrupted(missing)));
+            }
+            Err(error) => visit(id, Err(error)),
         }
     }
     Ok(())
 }
 
-/// Visits the windows that overlap `range` (ns since 1970) by start, with their links; no bytes where
-/// a window has none.
+/// The windows that start within `range` or before it by as much as any is long, by start.
+fn started(
+    transaction: &ReadTransaction,
+    longest: u64,
+    range: &Range<u64>,
+) -> Result<Vec<u64>, redb::Error> {
+    let earliest = range.start.saturating_sub(longest);
+    if earliest >= range.end {
+        return Ok(Vec::new());
+    }
+    let starts = transaction.open_table(STARTS)?;
+    let rows = starts.range((earliest, 0)..(range.end, 0))?;
+    rows.map(|row| Ok(row?.0.value().1)).collect()
+}
+
+/// Visits the windows that overlap `range` (ns since 1970) by start, with their links; no bytes where a window has none,
+/// nothing where they cannot be read.
 pub(super) fn visit_links(
     database: &Database,
     longest: u64,
     range: Range<u64>,
-    mut visit: impl FnMut(u64, &[u8]),
+    mut visit: impl FnMut(u64, Option<&[u8]>),
 ) -> Result<(), redb::Error> {
     let transaction = database.begin_read()?;
-    let starts = transaction.open_table(STARTS)?;
     let windows = transaction.open_table(WINDOWS)?;
     let links = transaction.open_table(LINKS)?;
-    let earliest = range.start.saturating_sub(longest);
-    if earliest >= range.end {
-        return Ok(());
-    }
     let mut bytes = Vec::new();
-    for row in starts.range((earliest, 0)..(range.end, 0))? {
-        let (_, id) = row?.0.value();
-        let Some(entry) = windows.get(id)? else {
-            continue;
-        };
-        if Entry::from_row(entry.value()).end <= range.start {
-            continue;
-        }
+    for id in started(&transaction, longest, &range)? {
         bytes.clear();
-        for row in links.range((id, 0)..=(id, u32::MAX))? {
-            bytes.extend_from_slice(row?.1.value());
+        let found = guarded(|| {
+            let entry = windows.get(id)?.map(|row| Entry::from_row(row.value()));
+            if entry.is_some_and(|entry| entry.end > range.start) {
+                for row in links.range((id, 0)..=(id, u32::MAX))? {
+                    bytes.extend_from_slice(row?.1.value());
+                }
+            }
+            Ok(entry)
+        });
+        match found {
+            Ok(Some(entry)) if entry.end <= range.start => {}
+            Ok(Some(_)) => visit(id, Some(&bytes)),
+            Ok(None) | Err(_) => visit(id, None),
         }
-        visit(id, &bytes);
     }
     Ok(())
 }

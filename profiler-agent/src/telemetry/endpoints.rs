@@ -6,24 +6,25 @@
 //! | `/healthz` | 200 while the agent does its work, and a line for each thing that does not work although the rest does; else 503 and what is overdue |
 //! | `/readyz` | 200 while programs are attached and it is not stopping, else 503 and why |
 //!
-//! They are on the page's listener, and alone on one of their own that a kubelet and Prometheus reach.
+//! They are on the page's listener, and alone on one of their own that a kubelet and Prometheus reach. The probes are
+//! answered at once by the thread that serves, from what others have put down in memory; the numbers are gathered by a
+//! thread that does nothing else.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 
 use super::health::Unhealthy;
 use super::measure::families;
 use super::prometheus::{Exposition, render};
 use super::reading::Reading;
-use crate::listen::Bounded;
+use crate::listen::Pool;
 
 /// Why the agent is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,38 +64,44 @@ pub trait Subject: Send + Sync + 'static {
     fn readiness(&self) -> Result<(), NotReady>;
 }
 
-/// The three paths over `subject`.
-pub fn routes(subject: Arc<dyn Subject>) -> Router {
+/// Scrapes that may wait for the one that is answered.
+const WAITING: usize = 8;
+/// How long one waits: Prometheus asks for an answer within 10 s by default.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The two probes over `subject`.
+pub fn probes(subject: Arc<dyn Subject>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(subject)
 }
 
-/// Answers the three paths and nothing else on `listener` until `shutdown` completes.
+/// `/metrics` over `subject`.
 ///
 /// # Errors
-/// Those of the listener.
-pub async fn serve(
-    listener: TcpListener,
-    subject: Arc<dyn Subject>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(Bounded::new(listener), routes(subject))
-        .with_graceful_shutdown(shutdown)
-        .await
+/// The thread that gathers the numbers cannot be started.
+pub fn metrics(subject: Arc<dyn Subject>) -> io::Result<Router> {
+    let pool = Pool::start("metrics", 1, WAITING)?;
+    Ok(Router::new()
+        .route("/metrics", get(gathered))
+        .with_state((subject, pool)))
 }
 
-async fn metrics(State(subject): State<Arc<dyn Subject>>, headers: HeaderMap) -> Response {
+async fn gathered(
+    State((subject, pool)): State<(Arc<dyn Subject>, Pool)>,
+    headers: HeaderMap,
+) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
     let exposition = Exposition::accepted(accept.unwrap_or_default());
-    let text =
-        tokio::task::spawn_blocking(move || render(&families(&subject.reading()), exposition));
-    match text.await {
-        Ok(text) => answer(StatusCode::OK, exposition.media_type(), text),
-        // The agent is stopping, or the reading panicked.
-        Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    let refused = |why| plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    let Ok(text) = pool.run(move || render(&families(&subject.reading()), exposition)) else {
+        return refused("too many others wait for the metrics: ask again later");
+    };
+    match tokio::time::timeout(PATIENCE, text).await {
+        Ok(Ok(text)) => answer(StatusCode::OK, exposition.media_type(), text),
+        Ok(Err(_)) => refused("the metrics could not be gathered: see the log"),
+        Err(_) => refused("the metrics are not gathered in time: ask again later"),
     }
 }
 

@@ -4,11 +4,14 @@
     reason = "a test stops at what it does not expect"
 )]
 
+mod access;
 mod api;
 mod browser;
+mod damaged;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;
+mod limits;
 mod searching;
 mod served;
 mod traces;

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use axum::Router;
+use axum::routing::get;
 use profiler_agent::export::Format;
-use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source};
+use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source, Token};
 use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
 use serde_json::Value;
 
@@ -37,7 +39,7 @@ impl Source for Live {
         from: UnixTime,
         until: UnixTime,
         visit: &mut dyn FnMut(ArchivedWindow),
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<WindowId>, ArchiveError> {
         self.0.windows(from, until, visit)
     }
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError> {
@@ -75,10 +77,17 @@ impl Served {
 
     /// Serves this source.
     pub(crate) fn new(source: Arc<dyn Source>, limits: Limits) -> Self {
+        Self::asking(source, limits, None)
+    }
+
+    /// Serves this source to whoever has the token.
+    pub(crate) fn asking(source: Arc<dyn Source>, limits: Limits, token: Option<Token>) -> Self {
         let page = Page {
+            token,
             source,
             encode,
             limits,
+            rest: || {},
             status: Box::new(|| {
                 Some(AgentStatus {
                     cpu_seconds: 1.5,
@@ -88,7 +97,8 @@ impl Served {
                 })
             }),
             host_names: Vec::new(),
-            further: Default::default(),
+            further: Router::new().route("/metrics", get(async || "numbers")),
+            probes: Router::new().route("/healthz", get(async || "healthy")),
             trace_url: Some(TRACE_URL.to_owned()),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -159,6 +169,24 @@ impl Served {
             "{head}"
         );
         (head, answer[end + 4..].to_vec())
+    }
+
+    /// Status and body of the answer.
+    pub(crate) fn raw(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer
+            .windows(4)
+            .position(|found| found == b"\r\n\r\n")
+            .unwrap();
+        let status = std::str::from_utf8(&answer[9..12]).unwrap();
+        (status.parse().unwrap(), answer[end + 4..].to_vec())
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::app::collector::CollectorError;
 use crate::app::destinations::DestinationError;
+use crate::app::page_token::TokenError;
 use crate::app::restart::Failure;
 use crate::config::VariableError;
 use crate::export::otlp;
@@ -25,6 +26,9 @@ pub enum AgentError {
     /// An exporter.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// The page's token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."

@@ -15,12 +15,13 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::resolver::Resolver;
 use super::stream::Stream;
 
 /// Makes TCP connections, and TLS on them where there is something to show and to trust.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
@@ -29,7 +30,7 @@ impl Connector {
         timeout: Duration,
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::system());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));

@@ -13,6 +13,7 @@ mod connector;
 mod error;
 mod files;
 mod header;
+mod resolver;
 mod retry_after;
 mod stream;
 mod tls;

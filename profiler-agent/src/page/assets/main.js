@@ -339,6 +339,7 @@ function heading() {
 async function loadFlame() {
   const answer = await askers.flame.ask(...question());
   if (!answer) return;
+  missing(answer);
   whole = new Graph(answer);
   part = null;
   if (whole.samples === 0 && whole.baseSamples === 0) {
@@ -355,12 +356,22 @@ async function loadFunctions() {
   const parameters = { ...selection(shown()), ...(compared ? selection(base(), "base_") : {}), ...table.parameters(compared), search: state.search };
   const answer = await askers.functions.ask("functions", parameters);
   if (!answer) return;
+  missing(answer);
   if (answer.samples === 0 && !answer.base_samples) {
     empty();
     return;
   }
   message(null);
   table.show(answer);
+}
+
+/** Says how many windows are not in an answer. */
+function missing({ damaged_windows }) {
+  const line = $("damaged");
+  line.hidden = damaged_windows === 0;
+  line.textContent = damaged_windows === 1
+    ? "One window of this range is damaged on disk: its samples are missing here."
+    : `${count(damaged_windows)} windows of this range are damaged on disk: their samples are missing here.`;
 }
 
 function empty() {

@@ -50,14 +50,14 @@ enum Opened {
 }
 
 fn open(path: &Path) -> Result<Opened, SpoolError> {
-    let file = match open_file(path) {
-        Ok(file) => file,
-        // A directory, a link or a device: not ours.
-        Err(error) if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) => {
-            return Ok(Opened::Unusable(format!("not a regular file ({error})")));
-        }
-        Err(error) => return Err(failed("open", path, error)),
-    };
+    // A directory, a link, a FIFO or a device is not ours, and to open it can have effects.
+    if let Ok(found) = fs::symlink_metadata(path)
+        && !found.is_file()
+    {
+        let kind = found.file_type();
+        return Ok(Opened::Unusable(format!("not a regular file ({kind:?})")));
+    }
+    let file = open_file(path).map_err(|error| failed("open", path, error))?;
     let is_new = file.metadata().is_ok_and(|found| found.len() == 0);
     let opened = guarded(|| {
         let database = Database::builder()

@@ -214,8 +214,19 @@ async fn an_interval_of_syncs_loses_nothing_at_an_orderly_end() {
 
 #[tokio::test]
 async fn a_file_that_is_not_ours_is_set_aside_and_counted() {
+    is_set_aside(|path| fs::write(path, b"not a database")).await;
+    is_set_aside(|path| fs::create_dir(path)).await;
+    is_set_aside(|path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status()?;
+        assert!(made.success());
+        Ok(())
+    })
+    .await;
+}
+
+async fn is_set_aside(make: impl FnOnce(&std::path::Path) -> std::io::Result<()>) {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("test.redb"), b"not a database").unwrap();
+    make(&directory.path().join("test.redb")).unwrap();
     let alive = Receiver::new(Delivery::Accepted);
     let counts = run(directory.path(), quick(), &alive, 0..3, |counts| {
         counts.removed == counts.appended

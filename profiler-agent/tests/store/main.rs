@@ -4,6 +4,8 @@
     reason = "a test stops at what it does not expect"
 )]
 
+mod damage;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -367,64 +369,6 @@ fn a_second_agent_is_told_so() {
         matches!(second, Err(StoreError::InUse { .. })),
         "{second:?}"
     );
-}
-
-#[test]
-fn a_foreign_file_is_set_aside() {
-    for foreign in [
-        b"not a database".to_vec(),
-        vec![0; 9000],
-        content(3, 1 << 20),
-    ] {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(Store::FILE);
-        std::fs::write(&path, &foreign).unwrap();
-        let store = Store::open(directory.path(), Limits::default()).unwrap();
-        let aside = store.set_aside();
-        assert_eq!(aside.len(), 1);
-        assert_eq!(std::fs::read(&aside[0].path).unwrap(), foreign);
-        append(&store, 1).unwrap();
-        assert_eq!(check_whole(&store), Some(1));
-    }
-}
-
-/// Whatever is damaged: the store opens, appends, and what it says is right or an error.
-#[test]
-fn a_damaged_file_is_survived() {
-    let pristine = tempfile::tempdir().unwrap();
-    let store = Store::open(pristine.path(), Limits::default()).unwrap();
-    for number in 1..=10 {
-        append(&store, number).unwrap();
-    }
-    drop(store);
-    let whole = std::fs::read(pristine.path().join(Store::FILE)).unwrap();
-    let mut set_aside = 0;
-    for attempt in 0..60u64 {
-        let directory = tempfile::tempdir().unwrap();
-        let mut damaged = whole.clone();
-        if attempt % 6 == 5 {
-            damaged.truncate(damaged.len() / 60 * attempt as usize);
-        } else {
-            let random = content(attempt + 1, 64);
-            let at = usize::from_le_bytes(random[..8].try_into().unwrap()) % damaged.len();
-            // Early pages hold the structure; damage those more often.
-            let at = if attempt % 2 == 0 { at % 40_960 } else { at };
-            let until = damaged.len().min(at + 56);
-            damaged[at..until].copy_from_slice(&random[8..8 + until - at]);
-        }
-        std::fs::write(directory.path().join(Store::FILE), damaged).unwrap();
-        let store = Store::open(directory.path(), Limits::default()).unwrap();
-        // An append may find the damage; the next ones then start afresh.
-        let appended = (11..=13)
-            .filter(|number| append(&store, *number).is_ok())
-            .count();
-        assert!(appended >= 1, "attempt {attempt}");
-        set_aside += store.set_aside().len();
-        let _ = store.visit(UnixTime(0), UnixTime(u64::MAX), &mut |window| {
-            let _ = store.read(window.id);
-        });
-    }
-    assert!(set_aside > 5, "the damage was never found: {set_aside}");
 }
 
 /// Not a test of its own: what [`every_append_survives_a_kill`] runs and kills.

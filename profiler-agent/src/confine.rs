@@ -8,6 +8,13 @@
 //!   file: the open of a device can have effects, that of a FIFO can block;
 //! - opens with `O_NONBLOCK | O_CLOEXEC | O_NOCTTY`, for reading only, and refuses files longer than
 //!   [`MAX_FILE_BYTES`].
+//!
+//! A file system may not answer: one in user space is as hostile as its owner, one in the network may be gone. Who
+//! waits for it waits for ever, and no signal ends that. So what opens or reads such a file runs on a thread that can be
+//! left behind ([`Attempts`]).
+
+mod attempt;
+mod file_system;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -17,6 +24,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 
+pub use self::attempt::{Attempts, Straggler, Unfinished};
+pub use self::file_system::{attributes, is_local, is_local_device};
 use crate::profile::VirtualAddress;
 
 /// The longest file that is opened.

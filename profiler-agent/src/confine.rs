@@ -22,7 +22,10 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxFlags, fstat, openat,
+    openat2, statx,
+};
 
 pub use self::attempt::{Attempts, Straggler, Unfinished};
 pub use self::file_system::{attributes, is_local, is_local_device};
@@ -92,6 +95,20 @@ pub fn open_mapped(pid: u32, range: &Range<VirtualAddress>) -> io::Result<Opened
         range.start.0, range.end.0
     );
     open_handle(openat(CWD, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+}
+
+/// Attributes of the file that process `pid` has mapped at exactly `range`, as they are known: its file system is not
+/// asked.
+///
+/// # Errors
+/// As [`open_mapped`].
+pub fn mapped_attributes(pid: u32, range: &Range<VirtualAddress>) -> io::Result<Statx> {
+    let link = format!(
+        "/proc/{pid}/map_files/{:x}-{:x}",
+        range.start.0, range.end.0
+    );
+    let flags = AtFlags::STATX_DONT_SYNC;
+    Ok(statx(CWD, link, flags, StatxFlags::BASIC_STATS)?)
 }
 
 /// A handle on the root directory of process `pid`.

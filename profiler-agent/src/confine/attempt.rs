@@ -11,6 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
+use crate::profile::{LossCause, Losses};
+
 /// Starts work that may hang. Clones share the bound.
 #[derive(Clone, Debug)]
 pub struct Attempts {
@@ -48,6 +50,17 @@ impl Drop for Ends {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
         self.0.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Unfinished {
+    /// Counts it, and gives what was left behind.
+    pub fn count(self, losses: &mut Losses) -> Option<Straggler> {
+        losses.add(LossCause::FileUnanswered, 1);
+        match self {
+            Self::Late(straggler) => Some(straggler),
+            Self::Panicked | Self::Full => None,
+        }
     }
 }
 

@@ -87,6 +87,72 @@ fn check_whole(profile: &Profile) {
     assert!(profile.losses.is_empty(), "{:?}", profile.losses);
 }
 
+/// The stripped program at `bin/p` below a root of its own, with its debug information at `debug`, which its link states by
+/// its last name: `p`, as the program's own is.
+fn linked_by_its_own_name(debug: &str, build_id: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, _) = stripped(root.path(), &["gcc", "-O2", "-g", build_id]);
+    let debug = root.path().join(debug);
+    let program = root.path().join("bin/p");
+    for file in [&debug, &program] {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (whole_path, debug) = (text(&whole), text(&debug));
+    let link = format!("--add-gnu-debuglink={debug}");
+    let arguments = ["--only-keep-debug", &whole_path, &debug];
+    run("objcopy", &arguments, root.path());
+    run(
+        "strip",
+        &["-s", "-o", &text(&program), &whole_path],
+        root.path(),
+    );
+    run("objcopy", &[&link, &text(&program)], root.path());
+    let file = executable(1, &program, "/bin/p", Some(root.path()));
+    let offsets = offsets_of(&whole, "hidden_work");
+    check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+}
+
+#[test]
+fn a_debug_link_that_states_the_program_s_own_name() {
+    for build_id in ["-Wl,--build-id=sha1", "-Wl,--build-id=none"] {
+        linked_by_its_own_name("bin/.debug/p", build_id);
+        linked_by_its_own_name("usr/lib/debug/bin/p", build_id);
+    }
+}
+
+#[test]
+fn a_build_id_longer_than_a_hash_leads_to_its_file() {
+    let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    linked_by_its_own_name(
+        &format!("usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..]),
+        &format!("-Wl,--build-id=0x{id}"),
+    );
+}
+
+#[test]
+fn sections_that_an_older_linker_compressed() {
+    let directory = tempfile::tempdir().unwrap();
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let whole = compile(directory.path(), "p.c", C, &["gcc", "-O2", "-g", version]);
+        let arguments = [
+            "--compress-debug-sections=zlib-gnu",
+            whole.to_str().unwrap(),
+            "z",
+        ];
+        run("objcopy", &arguments, directory.path());
+        let compressed = directory.path().join("z");
+        let sections = run("readelf", &["-SW", "z"], directory.path());
+        assert!(
+            sections.contains(".zdebug_info") && sections.contains(".zdebug_str"),
+            "{sections}"
+        );
+        let file = executable(1, &compressed, "/z", None);
+        let offsets = offsets_of(&whole, "hidden_work");
+        check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+    }
+}
+
 #[test]
 fn a_debug_link_within_the_process_s_root() {
     let root = tempfile::tempdir().unwrap();

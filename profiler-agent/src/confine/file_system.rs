@@ -22,16 +22,23 @@ pub fn attributes(file: impl AsFd) -> std::io::Result<Statx> {
 
 /// Does the kernel itself answer for the file system of this file?
 pub fn is_local(file: impl AsFd) -> bool {
-    attributes(file).is_ok_and(|file| is_local_device(file.stx_dev_major, file.stx_dev_minor))
+    attributes(file).is_ok_and(|file| is_local_device(None, file.stx_dev_major, file.stx_dev_minor))
 }
 
 /// Does the kernel itself answer for the file system with this device? Those without a block device are found among the
-/// agent's own mounts.
+/// mounts of the process that has mapped a file of it, or among the agent's own.
 #[must_use]
-pub fn is_local_device(major: u32, minor: u32) -> bool {
-    major != 0
-        || std::fs::read_to_string("/proc/self/mountinfo")
-            .is_ok_and(|mounts| is_local_mount(&mounts, major, minor))
+pub fn is_local_device(pid: Option<u32>, major: u32, minor: u32) -> bool {
+    if major != 0 {
+        return true;
+    }
+    let of_process = pid.map(|pid| format!("/proc/{pid}/mountinfo"));
+    let lists = of_process.as_deref().into_iter();
+    lists
+        .chain(["/proc/1/mountinfo", "/proc/self/mountinfo"])
+        .any(|list| {
+            std::fs::read_to_string(list).is_ok_and(|mounts| is_local_mount(&mounts, major, minor))
+        })
 }
 
 fn is_local_mount(mounts: &str, major: u32, minor: u32) -> bool {
@@ -56,7 +63,7 @@ mod tests {
                       40 35 0:50 / /home/u/m rw,nosuid - fuse.sshfs host:/ rw\n\
                       41 35 0:51 / /var/lib/x rw - overlay overlay rw\n\
                       42 35 0:52 / /n rw shared:3 - nfs4 server:/ rw\n";
-        assert!(is_local_device(98, 0));
+        assert!(is_local_device(None, 98, 0));
         assert!(is_local_mount(mounts, 0, 51));
         assert!(!is_local_mount(mounts, 0, 50));
         assert!(!is_local_mount(mounts, 0, 52));

@@ -20,6 +20,7 @@
 //!   that nobody used for [`UNUSED`]. What is in use stays open whatever the cache does, up to
 //!   [`Limits::open`] files; whatever is mapped beyond is one executable without a name.
 
+mod copy;
 mod identity;
 mod known;
 mod limits;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use self::copy::Copies;
 use self::identity::{Key, Version, is_memory};
 use self::known::{Known, generation_of};
 pub use self::limits::Limits;
@@ -76,6 +78,7 @@ struct Pin {
 pub struct Executables<O = Opener> {
     known: HashMap<Key, Known>,
     pins: HashMap<ExecutableId, Pin>,
+    copies: Copies,
     next: u32,
     vdso: Option<Arc<Executable>>,
     /// Stands for every file that there is no room for.
@@ -101,6 +104,7 @@ impl<O: OpenMapped> Executables<O> {
         let mut executables = Self {
             known: HashMap::new(),
             pins: HashMap::new(),
+            copies: Copies::default(),
             next: 1,
             vdso: None,
             overflow,
@@ -208,7 +212,8 @@ impl<O: OpenMapped> Executables<O> {
         let mut version = Version::default();
         let mut file = None;
         let (mut exact, mut of_root) = (true, false);
-        let executable = match self.opener.open(mapped, &mut self.losses) {
+        let room = self.copies.room();
+        let executable = match self.opener.open(mapped, room, &mut self.losses) {
             Ok(found) => {
                 version = Version::of(&found.stat);
                 of_root = found.stat.st_uid == 0;
@@ -292,6 +297,9 @@ impl<O: OpenMapped> Executables<O> {
             segments: found.summary.segments,
             root: found.root,
         });
+        if found.copied {
+            self.copies.add(Arc::downgrade(&executable), length);
+        }
         let name = || Known {
             executable: Arc::downgrade(&executable),
             version,

@@ -60,9 +60,12 @@ impl Known {
                     same && (own || self.recorded == mapped.identity)
                 }
                 None => {
+                    // A copy of a file does not change with it.
+                    let unchanged = |file: Shown| {
+                        self.file.as_ref() != Some(&file.file) || file.version == self.version
+                    };
                     self.exact
-                        && confine::attributes(file)
-                            .is_ok_and(|stat| Version::known(&stat) == self.version)
+                        && confine::attributes(file).is_ok_and(|stat| unchanged(Shown::of(&stat)))
                 }
             },
             FileIdentity::Inode { .. } => false,

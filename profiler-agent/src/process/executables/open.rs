@@ -10,8 +10,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use rustix::fs::{Stat, fstat, major, minor};
 
-use super::MappedFile;
 use super::identity::{Key, Shown, is_memory};
+use super::{MappedFile, copy};
 use crate::confine::{self, Attempts, Opened, Straggler, Unfinished};
 use crate::process::elf::{self, ElfError, ElfSummary};
 use crate::process::scan;
@@ -20,11 +20,17 @@ use crate::profile::{FileIdentity, HtlHash, LossCause, Losses};
 
 /// Opens mapped files.
 pub trait OpenMapped: std::fmt::Debug {
-    /// Opens what `mapped` is a mapping of; counts in `losses` what is malformed.
+    /// Opens what `mapped` is a mapping of, as a copy where its file system may stop answering and it has no more
+    /// than `room` bytes; counts in `losses` what is malformed.
     ///
     /// # Errors
     /// Why it cannot be opened.
-    fn open(&mut self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause>;
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        room: u64,
+        losses: &mut Losses,
+    ) -> Result<Found, LossCause>;
 
     /// The file of the mapping, without opening it; `None` where the mapping is gone.
     fn shown(&self, mapped: &MappedFile<'_>) -> Option<Shown>;
@@ -65,7 +71,12 @@ impl Opener {
 }
 
 impl OpenMapped for Opener {
-    fn open(&mut self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause> {
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        room: u64,
+        losses: &mut Losses,
+    ) -> Result<Found, LossCause> {
         self.hanging.retain(|_, straggler| !straggler.is_over());
         let key = Key::of(mapped).ok_or(LossCause::ExecutableUnopened)?;
         if self.hanging.contains_key(&key) {
@@ -92,7 +103,8 @@ impl OpenMapped for Opener {
                 path: &path,
                 time,
             };
-            (ways.open(&mapped, &mut losses), losses)
+            let found = ways.open(&mapped, &mut losses);
+            (found.and_then(|found| found.copied(pid, room)), losses)
         });
         match opened {
             Ok((found, counted)) => {
@@ -117,9 +129,11 @@ impl OpenMapped for Opener {
 /// Does the kernel itself answer for the file system of the mapped file?
 fn is_local(mapped: &MappedFile<'_>) -> bool {
     match mapped.identity {
-        FileIdentity::Inode { major, minor, .. } => confine::is_local_device(major, minor),
+        FileIdentity::Inode { major, minor, .. } => {
+            confine::is_local_device(Some(mapped.pid), major, minor)
+        }
         FileIdentity::BuildId(_) => scan::listed(mapped.pid, mapped.range.start)
-            .is_some_and(|line| confine::is_local_device(line.major, line.minor)),
+            .is_some_and(|line| confine::is_local_device(Some(mapped.pid), line.major, line.minor)),
     }
 }
 
@@ -172,6 +186,7 @@ impl Ways {
             file,
             stat,
             summary,
+            copied: false,
             path: scan::path_in_root(mapped.pid, mapped.path, foreign),
             root: root.filter(|_| foreign).map(File::from),
         })
@@ -191,11 +206,24 @@ pub struct Found {
     pub(super) stat: Stat,
     pub(super) summary: ElfSummary,
     pub(super) htl_hash: Option<HtlHash>,
+    /// Is `file` a copy in memory?
+    pub(super) copied: bool,
     pub(super) path: Box<[u8]>,
     pub(super) root: Option<File>,
 }
 
 impl Found {
+    /// It itself, or a copy of it where its file system may stop answering.
+    fn copied(mut self, pid: u32, room: u64) -> Result<Self, LossCause> {
+        let (major, minor) = (major(self.stat.st_dev), minor(self.stat.st_dev));
+        let length = self.length();
+        if length <= room && !confine::is_local_device(Some(pid), major, minor) {
+            self.file = copy::of(&self.file, length).map_err(|_| LossCause::ExecutableUnopened)?;
+            self.copied = true;
+        }
+        Ok(self)
+    }
+
     /// Its length in bytes.
     pub(super) fn length(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)

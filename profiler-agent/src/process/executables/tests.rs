@@ -104,7 +104,12 @@ impl OpenMapped for Subvolumes {
         None
     }
 
-    fn open(&mut self, mapped: &MappedFile<'_>, _: &mut Losses) -> Result<Found, LossCause> {
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        _: u64,
+        _: &mut Losses,
+    ) -> Result<Found, LossCause> {
         let path = Path::new(std::ffi::OsStr::from_bytes(mapped.path));
         if self.gone.borrow().iter().any(|gone| gone == path) {
             return Err(LossCause::ExecutableUnopened);
@@ -117,6 +122,7 @@ impl OpenMapped for Subvolumes {
         Ok(Found {
             summary: elf::read(&file).unwrap(),
             htl_hash: None,
+            copied: false,
             file,
             stat,
             path: mapped.path.into(),

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::DwarfIndex;
 use super::facts::of_file;
 use super::sections::{Dwarf, Unit};
+use super::split::Skeleton;
 use super::unit::{self, LastTable};
 use super::work::Work;
 
@@ -22,6 +23,8 @@ pub(super) struct HeldUnit<'data> {
     pub(super) unit: Rc<Unit<'data>>,
     pub(super) lines: Option<DebugLineOffset>,
     pub(super) language: Option<DwLang>,
+    /// Where the unit itself is, of which this is the skeleton.
+    pub(super) skeleton: Option<Skeleton>,
 }
 
 /// Units that are held, by whether they are of the supplementary file, and by number.
@@ -60,6 +63,7 @@ impl<'data> Units<'data> {
             self.bytes = opened.bytes;
         }
         let held = HeldUnit {
+            skeleton: opened.skeleton,
             unit: Rc::new(opened.unit),
             lines: opened.lines,
             language: opened.language,

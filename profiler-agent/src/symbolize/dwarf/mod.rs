@@ -23,6 +23,8 @@
 //!    once a batch, not kept;
 //! 4. names ([`facts`]), which the symbolizer's own cache keeps.
 //!
+//! A unit may lie elsewhere, with a skeleton of it in the file ([`split`]).
+//!
 //! Everything comes from strangers: every walk over items draws from one budget a batch ([`work`]), malformed
 //! parts are left out, references are followed a bounded number of times.
 
@@ -32,26 +34,27 @@ mod functions;
 mod held;
 mod inlines;
 mod lines;
+mod locate;
 mod sections;
+mod split;
 mod unit;
 mod units;
 mod work;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use gimli::{DebugInfoOffset, DwLang, UnitOffset};
+use gimli::{DwLang, RunTimeEndian};
 use hashbrown::HashMap;
 
-use self::facts::{EntryReference, FunctionFacts};
 use self::functions::FunctionIndex;
 use self::held::{HeldUnit, Units};
-use self::inlines::InlinedCalls;
 use self::lines::Lines;
+use self::locate::{Asked, OfUnit};
+use self::sections::Dwarf;
 pub(super) use self::sections::{DebugSections, NEEDED, SectionBytes, Sections};
-use self::sections::{Dwarf, Unit};
+pub(super) use self::split::{Package, SplitFiles};
 use self::units::UnitIndex;
 use self::work::Work;
 use super::budget::Budget;
@@ -140,11 +143,13 @@ impl DwarfIndex {
         code: &[Range<u64>],
         addresses: &[u64],
         names: &mut Names,
+        split: &dyn SplitFiles,
         budget: &mut Budget<'_>,
     ) -> Vec<Option<DwarfLocation>> {
         let dwarf = sections.dwarf();
         let mut batch = Batch {
             dwarf: &dwarf,
+            split: Some((split, sections.endian)),
             code,
             index: self,
             names,
@@ -164,6 +169,8 @@ type Named = (Option<Arc<str>>, bool, u32);
 
 struct Batch<'batch, 'budget, 'time, 'data> {
     dwarf: &'batch Dwarf<'data>,
+    /// Where units are of which the file has a skeleton.
+    split: Option<(&'batch dyn SplitFiles, RunTimeEndian)>,
     code: &'batch [Range<u64>],
     index: &'batch mut DwarfIndex,
     names: &'batch mut Names,
@@ -224,6 +231,7 @@ impl<'data> Batch<'_, '_, '_, 'data> {
             unit,
             lines,
             language,
+            skeleton,
         }) = self.unit(false, number)
         else {
             return;
@@ -234,142 +242,23 @@ impl<'data> Batch<'_, '_, '_, 'data> {
             || vec![None; wanted.len()],
             |lines| lines.rows(&wanted, self.code, &mut self.work),
         );
+        let lines = lines.as_ref().map(|lines| (self.dwarf, &*unit, lines));
+        let asked = Asked {
+            wanted: &wanted,
+            rows: &rows,
+            places,
+        };
+        if let Some(skeleton) = skeleton
+            && self.split_locations((number, &unit), &skeleton, lines, &asked, found)
+        {
+            return;
+        }
         let of_unit = OfUnit {
             number,
             unit: &unit,
-            lines: lines.as_ref(),
+            language,
+            lines,
         };
-        if !self.index.functions.contains_key(&number) {
-            let index = FunctionIndex::build(self.dwarf, &unit, &mut self.work);
-            // What the budget ended is not all there is.
-            if self.work.is_cut() {
-                return;
-            }
-            self.index.functions.insert(number, index);
-        }
-        let functions: Vec<Option<UnitOffset>> = wanted
-            .iter()
-            .map(|address| self.index.functions.get(&number)?.at(*address))
-            .collect();
-        let mut calls: Option<(UnitOffset, InlinedCalls<'data>)> = None;
-        for (((place, address), row), function) in
-            places.iter().zip(&wanted).zip(rows).zip(functions)
-        {
-            if self.work.is_cut() {
-                break;
-            }
-            let source = row.and_then(|row| self.source(&of_unit, row.file, row.line, row.column));
-            let Some(function) = function else {
-                // Code of the unit outside of every function: its line is known all the same.
-                if found[*place].is_none() && source.is_some() {
-                    let frame = DwarfFrame {
-                        raw: None,
-                        mangled: false,
-                        source,
-                        start_line: 0,
-                    };
-                    found[*place] = Some(DwarfLocation {
-                        frames: vec![frame],
-                        language,
-                    });
-                }
-                continue;
-            };
-            if calls.as_ref().is_none_or(|(of, _)| *of != function) {
-                if let Some((_, calls)) = calls.take() {
-                    calls.release(&mut self.work);
-                }
-                let read = InlinedCalls::read(self.dwarf, &unit, function, &wanted, &mut self.work);
-                calls = Some((function, read));
-            }
-            let chain = match &calls {
-                Some((_, calls)) => calls.at(*address, &mut self.work),
-                None => Vec::new(),
-            };
-            // Outermost first: each function's line is that of the call to the next one.
-            let mut frames = Vec::with_capacity(chain.len() + 1);
-            let mut named = self.function(number, &unit, EntryReference::Unit(function));
-            for call in chain {
-                let at = self.source(&of_unit, call.call_file, call.call_line, call.call_column);
-                frames.push(frame(named, at));
-                named = match call.origin.as_ref().and_then(EntryReference::of) {
-                    Some(origin) => self.function(number, &unit, origin),
-                    None => (None, false, 0),
-                };
-            }
-            frames.push(frame(named, source));
-            frames.reverse();
-            found[*place] = Some(DwarfLocation { frames, language });
-        }
-    }
-
-    fn source(
-        &mut self,
-        of: &OfUnit<'_, 'data>,
-        file: u64,
-        line: u32,
-        column: u32,
-    ) -> Option<SourceLine> {
-        let path = self.paths.entry((of.number, file)).or_insert_with(|| {
-            let path = lines::path(self.dwarf, of.unit, of.lines?, file, &mut self.work)?;
-            Some(self.names.text(&path))
-        });
-        path.clone().map(|file| SourceLine { file, line, column })
-    }
-
-    fn function(&mut self, number: u32, unit: &Rc<Unit<'data>>, entry: EntryReference) -> Named {
-        let (supplementary, place) = match entry {
-            EntryReference::Unit(offset) => {
-                let Some(start) = self.index.units.offset(number) else {
-                    return (None, false, 0);
-                };
-                (false, DebugInfoOffset(start.0.saturating_add(offset.0)))
-            }
-            EntryReference::Info(offset) => (false, offset),
-            EntryReference::Supplementary(offset) => (true, offset),
-        };
-        if let Some(known) = self.functions.get(&(supplementary, place.0)) {
-            return known.clone();
-        }
-        let start = match entry {
-            EntryReference::Unit(offset) => Some((Rc::clone(unit), offset)),
-            _ => self
-                .units
-                .entry(self.dwarf, self.index, supplementary, place, &mut self.work),
-        };
-        let named = start.map_or((None, false, 0), |start| {
-            let facts = FunctionFacts::read(
-                self.dwarf,
-                supplementary,
-                start,
-                &mut self.work,
-                |supplementary, at, work| {
-                    self.units
-                        .entry(self.dwarf, self.index, supplementary, at, work)
-                },
-            );
-            let raw = facts.linkage_name.or(facts.name);
-            let raw = raw.map(|raw| self.names.raw(raw.slice()));
-            (raw, facts.linkage_name.is_some(), facts.start_line)
-        });
-        self.functions
-            .insert((supplementary, place.0), named.clone());
-        named
-    }
-}
-
-/// A unit whose addresses are resolved.
-struct OfUnit<'unit, 'data> {
-    number: u32,
-    unit: &'unit Unit<'data>,
-    lines: Option<&'unit Lines<'data>>,
-}
-
-fn frame((raw, mangled, start_line): Named, source: Option<SourceLine>) -> DwarfFrame {
-    DwarfFrame {
-        raw,
-        mangled,
-        source,
-        start_line,
+        self.locate(&of_unit, &asked, found);
     }
 }

@@ -12,6 +12,7 @@ use gimli::{
 use super::abbreviations::{self, Table};
 use super::functions::CodeRanges;
 use super::sections::{Dwarf, Slice, Unit};
+use super::split::{self, Skeleton};
 use super::work::Work;
 
 /// A unit and what its root entry says.
@@ -22,6 +23,8 @@ pub(super) struct OpenUnit<'data> {
     /// Where its line program is.
     pub(super) lines: Option<DebugLineOffset>,
     pub(super) language: Option<DwLang>,
+    /// Where the unit itself is, of which this is the skeleton.
+    pub(super) skeleton: Option<Skeleton>,
     /// The bytes that its abbreviations take.
     pub(super) bytes: usize,
 }
@@ -90,8 +93,9 @@ pub(super) fn open<'data>(
         code: CodeRanges::default(),
         lines: None,
         language: None,
+        skeleton: None,
     };
-    let (mut name, mut directory) = (None, None);
+    let (mut name, mut directory, mut object) = (None, None, None);
     let abbreviations = opened.unit.abbreviations.clone();
     let mut entries = opened.unit.header.entries_raw(&abbreviations, None).ok()?;
     let abbreviation = entries.read_abbreviation().ok()??;
@@ -102,6 +106,7 @@ pub(super) fn open<'data>(
         let unit = &mut opened.unit;
         match (attribute.name(), &value) {
             (dw::DW_AT_name, _) => name = Some(value),
+            (dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name, _) => object = Some(value),
             (dw::DW_AT_comp_dir, _) => directory = Some(value),
             (dw::DW_AT_stmt_list, AttributeValue::DebugLineRef(at)) => opened.lines = Some(*at),
             (dw::DW_AT_language, AttributeValue::Language(language)) => {
@@ -130,6 +135,11 @@ pub(super) fn open<'data>(
     }
     opened.unit.name = name.and_then(|name| text(dwarf, &opened.unit, name, work));
     opened.unit.comp_dir = directory.and_then(|path| text(dwarf, &opened.unit, path, work));
+    if let (Some(id), Some(object)) = (opened.unit.dwo_id, object) {
+        let name = text(dwarf, &opened.unit, object, work);
+        let path = name.and_then(|name| split::path(opened.unit.comp_dir, name));
+        opened.skeleton = path.map(|path| Skeleton { id, path });
+    }
     opened.unit.low_pc = opened.code.low(dwarf, &opened.unit).unwrap_or(0);
     Some(opened)
 }

@@ -112,6 +112,14 @@ impl UnitIndex {
         }
     }
 
+    /// The index of one unit, whose code is known otherwise.
+    pub(super) fn of_one(offset: DebugInfoOffset) -> Self {
+        Self {
+            ranges: Box::default(),
+            offsets: Box::new([offset.0]),
+        }
+    }
+
     /// The units that may have the code at `address`, as indices.
     pub(super) fn at(&self, address: u64) -> impl Iterator<Item = u32> + '_ {
         let behind = self.ranges.partition_point(|range| range.start <= address);

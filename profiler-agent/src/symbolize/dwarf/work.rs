@@ -29,6 +29,14 @@ impl<'files, 'budget, 'time> Work<'files, 'budget, 'time> {
         }
     }
 
+    /// A walk over other files, of the same budget.
+    pub(super) const fn over<'others>(
+        &mut self,
+        files: &'others [&'others [u8]],
+    ) -> Work<'others, '_, 'time> {
+        Work::new(files, self.budget)
+    }
+
     /// Takes steps. May the walk go on?
     pub(super) fn step(&mut self, count: usize) -> bool {
         self.walked = self.walked.saturating_add(count as u64);

@@ -8,6 +8,7 @@ pub(crate) mod mapped;
 mod mini_debug;
 mod plt;
 mod reading;
+mod split;
 mod symbols;
 mod symtab;
 

@@ -13,6 +13,7 @@ use super::debug_sections::debug_sections;
 use super::image::ElfImage;
 use super::known_file::{DebugInfo, KnownFile};
 use super::mapped::MappedFile;
+use super::split::{self, Split};
 use super::symtab::{self, Sizeless};
 use super::{debug_file, mini_debug, plt};
 use crate::profile::{Executable, FrameName, FrameType, LossCause, Losses, ResolvedFrames};
@@ -208,7 +209,9 @@ fn debug_info(
     };
     // What the budget ended is not all there is.
     let whole = !budget.is_cut();
-    let found = index.resolve(&sections, &code, addresses, names, budget);
+    let package = split::package_of(executable);
+    let split = Split::new(executable, package.as_deref(), limits.debug_info);
+    let found = index.resolve(&sections, &code, addresses, names, &split, budget);
     known.index = whole.then_some(index);
     Some(found)
 }

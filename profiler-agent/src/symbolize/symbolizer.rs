@@ -88,6 +88,12 @@ impl Symbolizer {
         }
     }
 
+    /// Gives windows another time.
+    #[cfg(test)]
+    pub(super) const fn set_window_time(&mut self, time: std::time::Duration) {
+        self.config.window_time = time;
+    }
+
     /// Does what cannot wait for the window's end: opens the perf maps of processes that may be
     /// gone by then. The files of other locations are open already.
     pub fn prefetch(&mut self, frames: &[LocatedFrame]) {

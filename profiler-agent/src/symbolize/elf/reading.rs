@@ -40,6 +40,8 @@ pub(super) struct Limits {
     pub(super) steps: u64,
     /// When debug information is left at what it says by then.
     pub(super) deadline: Instant,
+    /// Is that all the time that a file has, or what others left of the window's?
+    pub(super) is_whole: bool,
     /// Set: the agent is stopping.
     pub(super) hurry: Arc<AtomicBool>,
 }
@@ -91,6 +93,7 @@ impl Reading {
         let deadline = self.limits.deadline;
         let expired = move || hurry.load(Ordering::Relaxed) || Instant::now() >= deadline;
         let mut budget = Budget::new(self.limits.steps, MAX_BYTES, &expired);
+        let is_new = self.known.is_none();
         let known = self.known.get_or_insert_with(|| {
             KnownFile::new(
                 &self.executable,
@@ -100,6 +103,8 @@ impl Reading {
                 &mut budget,
             )
         });
+        // What was not found in time is not known to be absent.
+        let is_unsure = is_new && budget.is_cut();
         let go = known
             .go
             .resolve(data, &self.addresses, &mut self.names, &mut self.losses);
@@ -116,6 +121,10 @@ impl Reading {
             self.compiled(&image, &others, &mut budget)?
         }
         .into_iter();
+        if is_unsure {
+            self.known = None;
+            self.partial = true;
+        }
         Some(
             go.into_iter()
                 .map(|location| match location {
@@ -160,7 +169,7 @@ impl Reading {
             let partial = u64::from(partial);
             self.losses.add(LossCause::DebugInfoBudget, partial);
             if budget.is_cut() {
-                known.overruns += 1;
+                known.overruns += u8::from(self.limits.is_whole);
                 self.partial = known.overruns < MAX_OVERRUNS;
             }
             if found.is_none() || known.overruns >= MAX_OVERRUNS {

@@ -119,6 +119,7 @@ impl ElfSymbols {
                 steps: self.config.file_steps,
                 wants_debug_info: self.config.debug_info,
                 deadline: deadline.min(now + self.config.file_time),
+                is_whole: now + self.config.file_time <= deadline,
                 hurry: Arc::clone(hurry),
             },
             partial: false,

@@ -41,8 +41,8 @@ impl Default for SymbolizeConfig {
             debug_info: true,
             perf_map_bytes: 64 << 20,
             file_steps: 40_000_000,
-            file_time: Duration::from_secs(2),
-            window_time: Duration::from_secs(8),
+            file_time: Duration::from_millis(500),
+            window_time: Duration::from_secs(4),
             prefetch_queue: 256,
         }
     }

@@ -27,7 +27,7 @@ use crate::symbolize::placeholder;
 /// Bytes of one file's indices, and of what a batch collects.
 const MAX_BYTES: usize = 16 << 20;
 /// Batches that the budget ended, after which the file's debug information is not read any more.
-const MAX_OVERRUNS: u8 = 3;
+const MAX_OVERRUNS: u8 = 2;
 
 /// What a batch may cost.
 #[derive(Clone, Debug)]

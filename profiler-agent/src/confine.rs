@@ -8,6 +8,13 @@
 //!   file: the open of a device can have effects, that of a FIFO can block;
 //! - opens with `O_NONBLOCK | O_CLOEXEC | O_NOCTTY`, for reading only, and refuses files longer than
 //!   [`MAX_FILE_BYTES`].
+//!
+//! A file system may not answer: one in user space is as hostile as its owner, one in the network may be gone. Who
+//! waits for it waits for ever, and no signal ends that. So what opens or reads such a file runs on a thread that can be
+//! left behind ([`Attempts`]).
+
+mod attempt;
+mod file_system;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,8 +22,13 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxFlags, fstat, openat,
+    openat2, statx,
+};
 
+pub use self::attempt::{Attempts, Straggler, Unfinished};
+pub use self::file_system::{attributes, is_local, is_local_device};
 use crate::profile::VirtualAddress;
 
 /// The longest file that is opened.
@@ -83,6 +95,20 @@ pub fn open_mapped(pid: u32, range: &Range<VirtualAddress>) -> io::Result<Opened
         range.start.0, range.end.0
     );
     open_handle(openat(CWD, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+}
+
+/// Attributes of the file that process `pid` has mapped at exactly `range`, as they are known: its file system is not
+/// asked.
+///
+/// # Errors
+/// As [`open_mapped`].
+pub fn mapped_attributes(pid: u32, range: &Range<VirtualAddress>) -> io::Result<Statx> {
+    let link = format!(
+        "/proc/{pid}/map_files/{:x}-{:x}",
+        range.start.0, range.end.0
+    );
+    let flags = AtFlags::STATX_DONT_SYNC;
+    Ok(statx(CWD, link, flags, StatxFlags::BASIC_STATS)?)
 }
 
 /// A handle on the root directory of process `pid`.

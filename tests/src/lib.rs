@@ -4,7 +4,8 @@
 //! runs the agent as a daemon, [`receiver`] keeps what it sends, [`authority`] signs certificates, [`peer`] are the
 //! programs of others that it works with; [`measure`] tells
 //! what either costs, [`quota`] is a share of a CPU. [`manifest`] is what is deployed. [`go`] builds programs with every version of Go
-//! and has them say what their runtime knows. [`kernels`] boots other kernels.
+//! and has them say what their runtime knows. [`kernels`] boots other kernels. [`lies`] and [`fuse`] are
+//! programs and file systems that mean no good.
 //!
 //! The suites profile the machine they run on: they need root and a kernel with BPF, and fail with
 //! the fix where they have not.
@@ -16,8 +17,10 @@ pub mod bulk;
 pub mod claim;
 pub mod daemon;
 pub mod debug_info;
+pub mod fuse;
 pub mod go;
 pub mod kernels;
+pub mod lies;
 pub mod manifest;
 pub mod measure;
 pub mod peer;

@@ -18,6 +18,7 @@ mod go_profile;
 mod go_runtime_profile;
 mod go_stacks;
 mod go_symbols;
+mod hostile;
 mod inlined;
 mod jit;
 mod large;

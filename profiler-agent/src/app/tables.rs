@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::runtimes::FileFacts;
 use super::wake::Wake;
@@ -12,6 +13,9 @@ use crate::go::{self, LineTable};
 use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
 use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, TableCache, TableKey, build, build_go};
+
+/// How long the thread is waited for when it is to end.
+const STOPPING: Duration = Duration::from_secs(1);
 
 /// A table, or why there is none.
 pub struct BuiltTable {
@@ -103,8 +107,11 @@ impl Drop for TableBuilder {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported when it happened.
-            let _ = thread.join();
+            // It reads files of others, whose file system may hang. A panic was reported when it happened.
+            let waited = Instant::now();
+            while !thread.is_finished() && waited.elapsed() < STOPPING {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }

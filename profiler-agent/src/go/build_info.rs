@@ -9,6 +9,7 @@
 //! | 32 | with flag 2: the version's length as a varint, and its text |
 
 use super::elf::{Access, Image, u64_at};
+use super::find::MAX_SEARCHED;
 use super::version::Version;
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -61,7 +62,8 @@ fn find<'data>(image: &Image<'data>) -> Option<(u64, &'data [u8])> {
         .segments()
         .filter(|(access, _)| *access == Access::Write);
     segments.find_map(|(_, segment)| {
-        let blocks = segment.bytes.chunks(ALIGNMENT);
+        let searched = &segment.bytes[..segment.bytes.len().min(MAX_SEARCHED)];
+        let blocks = searched.chunks(ALIGNMENT);
         let skipped = ALIGNMENT
             * blocks
                 .enumerate()

@@ -11,6 +11,13 @@ use object::pod;
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
 const LE: LittleEndian = LittleEndian;
+/// Segments and sections of a file. Linked programs have some tens.
+const MAX_SEGMENTS: usize = 1_170;
+const MAX_SECTIONS: usize = 1 << 14;
+/// Bytes of notes of a segment.
+const MAX_NOTES: usize = 64 << 10;
+/// Symbols and relocations that are looked at.
+const MAX_ENTRIES: usize = 4 << 20;
 /// The largest page that segments are aligned to.
 const LARGEST_PAGE: u64 = 2 << 20;
 
@@ -46,7 +53,7 @@ impl<'data> Image<'data> {
         Some(Self {
             data,
             header,
-            segments,
+            segments: &segments[..segments.len().min(MAX_SEGMENTS)],
         })
     }
 
@@ -155,6 +162,7 @@ impl<'data> Image<'data> {
         let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
         let found = symbols
             .iter()
+            .take(MAX_ENTRIES)
             .find(|symbol| is_text(strings, symbol.st_name(LE), name))?;
         Some(found.st_value(LE))
     }
@@ -172,6 +180,7 @@ impl<'data> Image<'data> {
             );
             // A header: name size, description size, kind; each note padded to 4 bytes.
             let mut rest = part.map_or(&[][..], |part| part.bytes);
+            rest = &rest[..rest.len().min(MAX_NOTES)];
             while let (Some(name), Some(description)) = (u32_at(rest, 0), u32_at(rest, 4)) {
                 if name == 4 && rest.get(12..16) == Some(&owner[..]) {
                     return true;
@@ -216,7 +225,7 @@ impl<'data> Image<'data> {
             elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE.0,
             _ => elf::R_X86_64_RELATIVE.0,
         };
-        let relocations = self.relocations().iter();
+        let relocations = self.relocations().iter().take(MAX_ENTRIES);
         relocations
             .filter(move |relocation| relocation.r_info.get(LE) == u64::from(kind))
             .map(|relocation| {
@@ -254,7 +263,9 @@ impl<'data> Image<'data> {
     }
 
     fn sections(&self) -> Option<SectionTable<'data, FileHeader64<LittleEndian>>> {
-        self.header.sections(LE, self.data).ok()
+        let headers = self.header.section_headers(LE, self.data).ok()?;
+        let sections = self.header.sections(LE, self.data).ok()?;
+        (headers.len() <= MAX_SECTIONS).then_some(sections)
     }
 
     fn bytes_of(&self, section: &SectionHeader64<LittleEndian>) -> Option<&'data [u8]> {

@@ -7,6 +7,8 @@ use super::header::Header;
 
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 const ALIGNMENT: usize = 8;
+/// Bytes of a segment that are searched where nothing says where the table is.
+pub(super) const MAX_SEARCHED: usize = 256 << 20;
 
 /// Does the file in `data` have Go code? A cheap test that looks at its headers; where they were
 /// removed, for the build information.
@@ -42,7 +44,8 @@ pub(super) fn candidates<'i, 'data>(
 }
 
 fn scan(segment: Part<'_>) -> impl Iterator<Item = Part<'_>> {
-    let words = segment.bytes.chunks_exact(ALIGNMENT).enumerate();
+    let searched = &segment.bytes[..segment.bytes.len().min(MAX_SEARCHED)];
+    let words = searched.chunks_exact(ALIGNMENT).enumerate();
     let places = words.filter_map(|(index, word)| match word {
         [0xf0 | 0xf1 | 0xfa, 0xff, 0xff, 0xff, 0, 0, 1 | 2 | 4, 8] => Some(index * ALIGNMENT),
         _ => None,

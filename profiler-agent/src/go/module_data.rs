@@ -13,6 +13,7 @@
 //! first, then every other. What it points to must read as inline trees.
 
 use super::elf::{Access, Image, Part, u64_at};
+use super::find::MAX_SEARCHED;
 use super::function::Function;
 use super::header::{Format, Header};
 use super::inline::Call;
@@ -111,7 +112,8 @@ fn stored<'a>(image: &'a Image<'_>, pointer: u64) -> impl Iterator<Item = u64> +
         .segments()
         .filter(|(access, _)| *access == Access::Write);
     let places = writable.flat_map(move |(_, segment)| {
-        let words = segment.bytes.chunks_exact(8).enumerate();
+        let searched = &segment.bytes[..segment.bytes.len().min(MAX_SEARCHED)];
+        let words = searched.chunks_exact(8).enumerate();
         words
             .filter(move |(_, word)| u64_at(word, 0) == Some(pointer))
             .map(move |(index, _)| segment.address.wrapping_add(8 * index as u64))

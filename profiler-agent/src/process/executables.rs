@@ -11,7 +11,8 @@
 //!   a btrfs): each mapping is opened then, and what `fstat` says is the identity. When it cannot be opened, it has
 //!   no name, never that of another file.
 //! - Two files are one executable by their build id only where they are the same file: whoever links a program may give it
-//!   any build id.
+//!   any build id, and whoever has a mount namespace any path. The mapping itself says which file it is of; where it is
+//!   gone with its process, a build id and a path stand for a file of root's only.
 //! - Opened through the mapping itself (`map_files`: also deleted files and memfds), else by path
 //!   in the process's root, else in the agent's own; by path only with proof that it is what was
 //!   mapped. `confine` has the rules.
@@ -19,18 +20,21 @@
 //!   that nobody used for [`UNUSED`]. What is in use stays open whatever the cache does, up to
 //!   [`Limits::open`] files; whatever is mapped beyond is one executable without a name.
 
+mod copy;
 mod identity;
+mod known;
 mod limits;
 mod open;
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use rustix::fs::fstat;
 
-use self::identity::{Key, is_memory, version_of};
+use self::copy::Copies;
+use self::identity::{Key, Version, is_memory};
+use self::known::{Known, generation_of};
 pub use self::limits::Limits;
 use self::open::{Found, OpenMapped, Opener};
 use super::elf;
@@ -64,21 +68,6 @@ pub struct MappedFile<'a> {
 }
 
 #[derive(Debug)]
-struct Known {
-    executable: Weak<Executable>,
-    /// Length and time of change when it was opened.
-    version: (i64, i64, u64),
-    /// Inode generation; 0 where unknown.
-    generation: u64,
-    /// When the file was last tried to be opened.
-    tried: BootTime,
-    /// Device and inode of the open file; `None` where there is none.
-    file: Option<Key>,
-    /// Does the name belong to this file alone?
-    exact: bool,
-}
-
-#[derive(Debug)]
 struct Pin {
     executable: Arc<Executable>,
     used: BootTime,
@@ -89,6 +78,7 @@ struct Pin {
 pub struct Executables<O = Opener> {
     known: HashMap<Key, Known>,
     pins: HashMap<ExecutableId, Pin>,
+    copies: Copies,
     next: u32,
     vdso: Option<Arc<Executable>>,
     /// Stands for every file that there is no room for.
@@ -114,6 +104,7 @@ impl<O: OpenMapped> Executables<O> {
         let mut executables = Self {
             known: HashMap::new(),
             pins: HashMap::new(),
+            copies: Copies::default(),
             next: 1,
             vdso: None,
             overflow,
@@ -152,7 +143,7 @@ impl<O: OpenMapped> Executables<O> {
         let Some(key) = Key::of(mapped) else {
             return MappingKind::Anonymous;
         };
-        let executable = self.get(key, mapped);
+        let executable = self.get(&key, mapped);
         // Memory that only happens to have an inode holds generated code, unless it is an ELF file.
         if executable.segments.is_empty() && is_memory(mapped.path) {
             return MappingKind::Anonymous;
@@ -202,10 +193,12 @@ impl<O: OpenMapped> Executables<O> {
         same.then(|| Arc::clone(ours))
     }
 
-    fn get(&mut self, key: Key, mapped: &MappedFile<'_>) -> Arc<Executable> {
+    fn get(&mut self, recorded: &Key, mapped: &MappedFile<'_>) -> Arc<Executable> {
+        let shown = self.opener.shown(mapped);
+        let key = shown.as_ref().map_or(recorded, |shown| &shown.file).clone();
         if let Some(known) = self.known.get(&key)
             && let Some(executable) = known.executable.upgrade()
-            && known.serves(&executable, mapped)
+            && known.serves(&executable, mapped, shown.as_ref())
         {
             if let Some(pin) = self.pins.get_mut(&executable.id) {
                 pin.used = pin.used.max(mapped.time);
@@ -216,12 +209,14 @@ impl<O: OpenMapped> Executables<O> {
             self.losses.add(LossCause::ExecutableUnopened, 1);
             return Arc::clone(&self.overflow);
         }
-        let mut version = (0, 0, 0);
+        let mut version = Version::default();
         let mut file = None;
-        let mut exact = true;
-        let executable = match self.opener.open(mapped, &mut self.losses) {
+        let (mut exact, mut of_root) = (true, false);
+        let room = self.copies.room();
+        let executable = match self.opener.open(mapped, room, &mut self.losses) {
             Ok(found) => {
-                version = version_of(&found.stat);
+                version = Version::of(&found.stat);
+                of_root = found.stat.st_uid == 0;
                 let by_file = Key::of_file(&found.stat);
                 exact = matches!(key, Key::BuildId(..)) || key == by_file;
                 file = Some(by_file);
@@ -229,6 +224,13 @@ impl<O: OpenMapped> Executables<O> {
             }
             Err(cause) => {
                 self.losses.add(cause, 1);
+                // A file that has the name, but cannot be told to be this one, keeps it.
+                if shown.is_none()
+                    && matches!(mapped.identity, FileIdentity::BuildId(_))
+                    && self.is_open(&key)
+                {
+                    return Arc::clone(&self.overflow);
+                }
                 let build_id = match mapped.identity {
                     FileIdentity::BuildId(build_id) => Some(build_id),
                     FileIdentity::Inode { .. } => None,
@@ -242,14 +244,25 @@ impl<O: OpenMapped> Executables<O> {
             Known {
                 executable: Arc::downgrade(&executable),
                 version,
+                recorded: mapped.identity,
                 generation: generation_of(mapped),
                 tried: mapped.time,
                 file,
                 exact,
+                of_root,
             },
         );
         self.pin(&executable, mapped.time);
         executable
+    }
+
+    /// Is the file that is known by this name open?
+    fn is_open(&self, key: &Key) -> bool {
+        let known = self
+            .known
+            .get(key)
+            .and_then(|known| known.executable.upgrade());
+        known.is_some_and(|executable| executable.file.is_some())
     }
 
     /// The executable of an opened file: one that is known already, or a new one.
@@ -264,18 +277,19 @@ impl<O: OpenMapped> Executables<O> {
             if let Some(known) = self.known.get(key)
                 && let Some(executable) = known.executable.upgrade()
                 && known.file.as_ref() == Some(&by_file)
-                && known.version == version_of(&found.stat)
+                && known.version == Version::of(&found.stat)
                 && known.is_of(generation_of(mapped))
             {
                 return executable;
             }
         }
-        let version = version_of(&found.stat);
+        let version = Version::of(&found.stat);
+        let of_root = found.stat.st_uid == 0;
         let length = found.length();
         let executable = Arc::new(Executable {
             id: self.new_id(),
             path: lossy(path),
-            htl_hash: OnceLock::from(elf::htl_hash(&found.file, length)),
+            htl_hash: OnceLock::from(found.htl_hash),
             file: Some(found.file),
             image: None,
             length,
@@ -283,20 +297,24 @@ impl<O: OpenMapped> Executables<O> {
             segments: found.summary.segments,
             root: found.root,
         });
+        if found.copied {
+            self.copies.add(Arc::downgrade(&executable), length);
+        }
         let name = || Known {
             executable: Arc::downgrade(&executable),
             version,
+            recorded: mapped.identity,
             generation: generation_of(mapped),
             tried: mapped.time,
             file: Some(by_file.clone()),
             exact: true,
+            of_root,
         };
-        // Another file that is in use keeps the name that it has.
+        // Another file that is in use keeps the name that it has, but for one of root's.
         if let Some(key) = by_build_id
-            && self
-                .known
-                .get(&key)
-                .is_none_or(|known| known.executable.strong_count() == 0)
+            && self.known.get(&key).is_none_or(|known| {
+                known.executable.strong_count() == 0 || (of_root && !known.of_root)
+            })
         {
             self.known.insert(key, name());
         }
@@ -354,36 +372,6 @@ fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Exec
         htl_hash: OnceLock::from(None),
         segments: Box::default(),
         root: None,
-    }
-}
-
-const fn generation_of(mapped: &MappedFile<'_>) -> u64 {
-    match mapped.identity {
-        FileIdentity::Inode { generation, .. } => generation,
-        FileIdentity::BuildId(_) => 0,
-    }
-}
-
-impl Known {
-    /// Is `executable` still what `mapped` is a mapping of?
-    fn serves(&self, executable: &Executable, mapped: &MappedFile<'_>) -> bool {
-        let Some(file) = &executable.file else {
-            return mapped.time.since(self.tried) < RETRY
-                && *executable.path == *lossy(without_deleted(mapped.path));
-        };
-        match mapped.identity {
-            FileIdentity::BuildId(_) => true,
-            FileIdentity::Inode { generation, .. } => {
-                self.exact
-                    && self.is_of(generation)
-                    && fstat(file).is_ok_and(|stat| version_of(&stat) == self.version)
-            }
-        }
-    }
-
-    /// Is it of this generation of its inode? 0 stands for any.
-    const fn is_of(&self, generation: u64) -> bool {
-        generation == 0 || self.generation == 0 || generation == self.generation
     }
 }
 

@@ -7,22 +7,25 @@ use std::sync::OnceLock;
 
 use super::{ElfAddress, FileOffset, VirtualAddress};
 
-/// A GNU build id (note `NT_GNU_BUILD_ID`): up to 20 bytes kept.
+/// Bytes of a build id that are kept. Linkers make 8, 16, 20 or 32; a user may state any number.
+const MAX_BUILD_ID: usize = 64;
+
+/// A GNU build id (note `NT_GNU_BUILD_ID`): up to 64 bytes kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BuildId {
     length: u8,
-    bytes: [u8; 20],
+    bytes: [u8; MAX_BUILD_ID],
 }
 
 impl BuildId {
-    /// The build id with these bytes (1 to 20, a longer one is cut); `None` when empty or all zero.
+    /// The build id with these bytes (1 to 64, a longer one is cut); `None` when empty or all zero.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         if bytes.iter().all(|byte| *byte == 0) {
             return None;
         }
-        let length = bytes.len().min(20);
-        let mut kept = [0; 20];
+        let length = bytes.len().min(MAX_BUILD_ID);
+        let mut kept = [0; MAX_BUILD_ID];
         kept[..length].copy_from_slice(&bytes[..length]);
         Some(Self {
             length: length as u8,

@@ -54,6 +54,8 @@ pub enum LossCause {
     UnwindTableBudget,
     /// Executables whose debug information was left out because of the memory budget.
     DebugInfoBudget,
+    /// Files of processes that were not read because their file system did not answer in time.
+    FileUnanswered,
     /// Executables whose symbols could not be read.
     SymbolsMalformed,
     /// Go executables whose line table is malformed or of a version that is not read, and locations
@@ -110,7 +112,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -134,6 +136,7 @@ impl LossCause {
         Self::UnwindInfoMalformed,
         Self::UnwindTableBudget,
         Self::DebugInfoBudget,
+        Self::FileUnanswered,
         Self::SymbolsMalformed,
         Self::GoLineTableMalformed,
         Self::GoInlineTreeMalformed,
@@ -193,6 +196,7 @@ impl LossCause {
             Self::UnwindInfoMalformed => "unwind_info_malformed",
             Self::UnwindTableBudget => "unwind_table_budget",
             Self::DebugInfoBudget => "debug_info_budget",
+            Self::FileUnanswered => "file_unanswered",
             Self::SymbolsMalformed => "symbols_malformed",
             Self::GoLineTableMalformed => "go_line_table_malformed",
             Self::GoInlineTreeMalformed => "go_inline_tree_malformed",

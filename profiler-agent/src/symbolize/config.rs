@@ -1,5 +1,7 @@
 //! What a user of the symbolizer chooses.
 
+use std::time::Duration;
+
 /// Budgets of the symbolizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolizeConfig {
@@ -18,6 +20,13 @@ pub struct SymbolizeConfig {
     pub debug_info: bool,
     /// Bytes of a perf map that are read.
     pub perf_map_bytes: u64,
+    /// Items of one file (entries, attributes, instructions, ranges) that are looked at for one window.
+    pub file_steps: u64,
+    /// How long the debug information of one file may be read for one window: then the file gets names from its
+    /// symbol table.
+    pub file_time: Duration,
+    /// How long files may be read for one window: half of it with debug information, the other half without.
+    pub window_time: Duration,
     /// Batches of new locations that may wait to be named early.
     pub prefetch_queue: usize,
 }
@@ -31,6 +40,9 @@ impl Default for SymbolizeConfig {
             decompressed_bytes: 24 << 20,
             debug_info: true,
             perf_map_bytes: 64 << 20,
+            file_steps: 40_000_000,
+            file_time: Duration::from_millis(500),
+            window_time: Duration::from_secs(4),
             prefetch_queue: 256,
         }
     }

@@ -21,6 +21,7 @@
 //!   follow the compiler's map.
 //! - Nothing is opened by a path but below a process's root (`crate::confine`).
 
+mod budget;
 mod cache;
 mod config;
 mod demangle;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::cache::Cache;
 use super::config::SymbolizeConfig;
-use super::elf::ElfSymbols;
+use super::elf::{ElfSymbols, Outcome};
 use super::jit::{self, PerfMaps};
 use super::kernel::KernelSymbols;
 use super::names::Names;
@@ -23,7 +24,12 @@ use crate::profile::{
 #[derive(Debug)]
 pub struct Symbolizer {
     cache: Cache,
+    /// Names of this window that another one may find more of.
+    partial: HashMap<LocationKey, ResolvedFrames>,
+    config: SymbolizeConfig,
     names: Names,
+    /// Were the strings lost that cached names share?
+    names_gone: bool,
     kernel: KernelSymbols,
     elf: ElfSymbols,
     perf_maps: PerfMaps,
@@ -68,7 +74,10 @@ impl Symbolizer {
     pub(super) fn with_hurry(config: &SymbolizeConfig, hurry: Arc<AtomicBool>) -> Self {
         Self {
             cache: Cache::new(config.cache_bytes),
+            partial: HashMap::new(),
+            config: config.clone(),
             names: Names::default(),
+            names_gone: false,
             kernel: KernelSymbols::default(),
             elf: ElfSymbols::new(config),
             perf_maps: PerfMaps::new(config.perf_map_bytes),
@@ -77,6 +86,12 @@ impl Symbolizer {
             hits: 0,
             misses: 0,
         }
+    }
+
+    /// Gives windows another time.
+    #[cfg(test)]
+    pub(super) const fn set_window_time(&mut self, time: std::time::Duration) {
+        self.config.window_time = time;
     }
 
     /// Does what cannot wait for the window's end: opens the perf maps of processes that may be
@@ -117,8 +132,11 @@ impl Symbolizer {
             }
         }
         self.kernel(&misses.kernel);
-        for (id, offsets) in misses.files {
-            self.file(window.executables.get(&id), id, offsets);
+        let began = Instant::now();
+        let mut files: Vec<(ExecutableId, Vec<FileOffset>)> = misses.files.into_iter().collect();
+        files.sort_unstable_by_key(|(id, _)| (self.elf.rank(*id), *id));
+        for (id, offsets) in files {
+            self.file(window.executables.get(&id), id, offsets, began);
         }
         for (slot, key) in frames.iter_mut().zip(&window.locations) {
             if slot.is_none() {
@@ -151,6 +169,10 @@ impl Symbolizer {
     }
 
     fn end_window(&mut self) {
+        self.partial = HashMap::new();
+        if std::mem::take(&mut self.names_gone) {
+            self.cache = Cache::new(self.config.cache_bytes);
+        }
         self.names.end_window();
         self.cache.end_window(&mut self.names.strings);
         self.kernel.end_window();
@@ -160,7 +182,7 @@ impl Symbolizer {
 
     /// What the batches put into the cache; else a name made of what the key states.
     fn named_or_placeholder(&mut self, key: &LocationKey) -> ResolvedFrames {
-        if let Some(found) = self.cache.get(key) {
+        if let Some(found) = self.cache.get(key).or_else(|| self.partial.remove(key)) {
             return found;
         }
         match key {
@@ -195,6 +217,7 @@ impl Symbolizer {
         executable: Option<&Arc<Executable>>,
         id: ExecutableId,
         mut offsets: Vec<FileOffset>,
+        began: Instant,
     ) {
         let Some(executable) = executable else {
             return;
@@ -207,13 +230,27 @@ impl Symbolizer {
         places.sort_unstable();
         places.dedup_by_key(|(address, _)| *address);
         let addresses: Vec<u64> = places.iter().map(|(address, _)| *address).collect();
-        let resolved = if self.hurry.load(Ordering::Relaxed) {
-            let count = offsets.len() as u64;
-            self.losses.add(LossCause::SymbolizerBehind, count);
-            Vec::new()
-        } else {
-            self.elf
-                .resolve(executable, &addresses, &mut self.names, &mut self.losses)
+        let outcome =
+            if self.hurry.load(Ordering::Relaxed) || began.elapsed() >= self.config.window_time {
+                let count = offsets.len() as u64;
+                self.losses.add(LossCause::SymbolizerBehind, count);
+                Outcome::Unread
+            } else {
+                self.elf.resolve(
+                    executable,
+                    addresses,
+                    began + self.config.window_time / 2,
+                    &self.hurry,
+                    (&mut self.names, &mut self.losses),
+                )
+            };
+        let (resolved, kept) = match outcome {
+            Outcome::Read { found, partial } => (found, !partial),
+            Outcome::Unread => (Vec::new(), false),
+            Outcome::NamesGone => {
+                self.names_gone = true;
+                (Vec::new(), false)
+            }
         };
         let mut named: HashMap<FileOffset, ResolvedFrames> = places
             .into_iter()
@@ -225,7 +262,12 @@ impl Symbolizer {
                 let name = placeholder::file(executable, offset);
                 self.names.unnamed(&name, FrameType::Native)
             });
-            self.cache.insert(LocationKey::File(id, offset), frames);
+            let key = LocationKey::File(id, offset);
+            if kept {
+                self.cache.insert(key, frames);
+            } else {
+                self.partial.insert(key, frames);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! A version that is not known gets the newest known offsets: the kernel side checks at every sample that
 //! what it finds does not contradict itself, and finds nothing rather than something wrong.
 
+mod abbreviations;
 mod offsets;
 mod slot;
 

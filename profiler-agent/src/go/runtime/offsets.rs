@@ -1,22 +1,26 @@
 //! Offsets in `runtime.g`, `runtime.m` and `runtime.gobuf` (`runtime/runtime2.go`).
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io::Read as _;
 
 use flate2::read::ZlibDecoder;
-use gimli::{AttributeValue, DwarfSections, EndianSlice, LittleEndian};
+use gimli::{AttributeValue, DwarfSections, EndianSlice, LittleEndian, Reader as _};
 use object::LittleEndian as LE;
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _};
 use profiler_common::layout::GoRuntime;
 
-use super::NEWEST;
+use super::{NEWEST, abbreviations};
 use crate::go::Version;
 
 /// Most bytes of a section that are looked at: the runtime's package comes among the first.
 const MAX_SECTION: u64 = 32 << 20;
 /// Most entries of debug information that are looked at.
 const MAX_ENTRIES: usize = 2_000_000;
+
+/// Attributes of an entry that cost as much as an entry.
+const ATTRIBUTES: usize = 16;
 
 /// Where offsets are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +170,12 @@ fn read_unit(
     found: &mut Found,
     entries: &mut usize,
 ) -> Option<Infallible> {
+    let mut table = *gimli::Section::reader(&dwarf.debug_abbrev);
+    table.skip(header.debug_abbrev_offset().0).ok()?;
+    *entries += 1 + abbreviations::cost(table, MAX_ENTRIES).unwrap_or(MAX_ENTRIES);
+    if *entries >= MAX_ENTRIES {
+        return None;
+    }
     let abbreviations = header.abbreviations(&dwarf.debug_abbrev).ok()?;
     let mut cursor = header.entries(&abbreviations);
     let mut current: Option<(Structure, isize)> = None;
@@ -176,7 +186,7 @@ fn read_unit(
         }
         let entry = next.ok()??;
         let depth = entry.depth();
-        *entries += 1;
+        *entries += 1 + entry.attrs().len() / ATTRIBUTES;
         if *entries >= MAX_ENTRIES {
             return None;
         }
@@ -282,13 +292,13 @@ fn name<'a>(dwarf: &gimli::Dwarf<Bytes<'a>>, entry: &Entry<'a>) -> Option<&'a [u
 }
 
 /// The bytes of a section, up to [`MAX_SECTION`] of them, decompressed.
-fn section(file: &ElfFile64<'_, LE>, name: &str) -> Option<Vec<u8>> {
+fn section<'data>(file: &ElfFile64<'data, LE>, name: &str) -> Option<Cow<'data, [u8]>> {
     let section = file.section_by_name(name)?;
     let bytes = section.compressed_data().ok()?;
     match bytes.format {
         object::CompressionFormat::None => {
             let kept = bytes.data.len().min(MAX_SECTION as usize);
-            Some(bytes.data[..kept].to_vec())
+            Some(Cow::Borrowed(&bytes.data[..kept]))
         }
         object::CompressionFormat::Zlib => {
             let mut decompressed = Vec::new();
@@ -296,7 +306,7 @@ fn section(file: &ElfFile64<'_, LE>, name: &str) -> Option<Vec<u8>> {
                 .take(MAX_SECTION.min(bytes.uncompressed_size))
                 .read_to_end(&mut decompressed)
                 .ok()?;
-            Some(decompressed)
+            Some(Cow::Owned(decompressed))
         }
         _ => None,
     }

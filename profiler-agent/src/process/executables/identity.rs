@@ -1,6 +1,6 @@
 //! What tells mapped files apart.
 
-use rustix::fs::{Stat, major, minor};
+use rustix::fs::{Stat, Statx, major, minor};
 
 use super::MappedFile;
 use crate::process::text::without_deleted;
@@ -41,8 +41,45 @@ impl Key {
 }
 
 /// Length and time of change: they tell that a file was written in place.
-pub(super) fn version_of(stat: &Stat) -> (i64, i64, u64) {
-    (stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    length: u64,
+    seconds: i64,
+    nanoseconds: u64,
+}
+
+impl Version {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self {
+            length: u64::try_from(stat.st_size).unwrap_or(0),
+            seconds: stat.st_mtime,
+            nanoseconds: stat.st_mtime_nsec,
+        }
+    }
+
+    pub(super) fn known(stat: &Statx) -> Self {
+        Self {
+            length: stat.stx_size,
+            seconds: stat.stx_mtime.tv_sec,
+            nanoseconds: u64::from(stat.stx_mtime.tv_nsec),
+        }
+    }
+}
+
+/// The file that a process has mapped, as the mapping itself shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub(super) file: Key,
+    pub(super) version: Version,
+}
+
+impl Shown {
+    pub(super) fn of(stat: &Statx) -> Self {
+        Self {
+            file: Key::Inode(stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino),
+            version: Version::known(stat),
+        }
+    }
 }
 
 /// Is this a mapping of memory that the kernel gives an inode and a made-up path?

@@ -4,42 +4,140 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use hashbrown::HashMap;
 use rustix::fs::{Stat, fstat, major, minor};
 
-use super::MappedFile;
-use super::identity::is_memory;
-use crate::confine::{self, Opened};
+use super::identity::{Key, Shown, is_memory};
+use super::{MappedFile, copy};
+use crate::confine::{self, Attempts, Opened, Straggler, Unfinished};
 use crate::process::elf::{self, ElfError, ElfSummary};
 use crate::process::scan;
 use crate::process::text::without_deleted;
-use crate::profile::{FileIdentity, LossCause, Losses};
+use crate::profile::{FileIdentity, HtlHash, LossCause, Losses};
 
 /// Opens mapped files.
 pub trait OpenMapped: std::fmt::Debug {
-    /// Opens what `mapped` is a mapping of; counts in `losses` what is malformed.
+    /// Opens what `mapped` is a mapping of, as a copy where its file system may stop answering and it has no more
+    /// than `room` bytes; counts in `losses` what is malformed.
     ///
     /// # Errors
     /// Why it cannot be opened.
-    fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause>;
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        room: u64,
+        losses: &mut Losses,
+    ) -> Result<Found, LossCause>;
+
+    /// The file of the mapping, without opening it; `None` where the mapping is gone.
+    fn shown(&self, mapped: &MappedFile<'_>) -> Option<Shown>;
+}
+
+/// How long the collector waits for a file system to open a file and give its first bytes. What takes longer is tried
+/// again later, when it may be in the page cache.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Files whose opening hangs at a time.
+const MAX_HANGING: usize = 16;
+
+/// Opens mapped files, each on a thread that is left behind when the file system does not answer.
+#[derive(Debug)]
+pub struct Opener {
+    ways: Arc<Ways>,
+    attempts: Attempts,
+    hanging: HashMap<Key, Straggler>,
 }
 
 /// Opens mapped files through the mapping, in the process's root, in the agent's own, which is kept open
 /// with its device and inode.
 #[derive(Debug)]
-pub struct Opener(Option<(OwnedFd, (u64, u64))>);
+struct Ways(Option<(OwnedFd, (u64, u64))>);
 
 impl Opener {
     /// Opens the agent's own root.
     pub(super) fn new() -> Self {
-        Self(confine::own_root().ok().and_then(|root| {
+        let ways = Ways(confine::own_root().ok().and_then(|root| {
             let stat = fstat(&root).ok()?;
             Some((root, (stat.st_dev, stat.st_ino)))
-        }))
+        }));
+        Self {
+            ways: Arc::new(ways),
+            attempts: Attempts::new("file-opener", MAX_HANGING),
+            hanging: HashMap::new(),
+        }
     }
 }
 
 impl OpenMapped for Opener {
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        room: u64,
+        losses: &mut Losses,
+    ) -> Result<Found, LossCause> {
+        self.hanging.retain(|_, straggler| !straggler.is_over());
+        let key = Key::of(mapped).ok_or(LossCause::ExecutableUnopened)?;
+        if self.hanging.contains_key(&key) {
+            return Err(LossCause::FileUnanswered);
+        }
+        if self.attempts.is_full() {
+            // So much hangs that no more may: what the kernel itself answers for is still opened.
+            return match is_local(mapped) {
+                true => self.ways.open(mapped, losses),
+                false => Err(LossCause::FileUnanswered),
+            };
+        }
+        let ways = Arc::clone(&self.ways);
+        let path: Box<[u8]> = mapped.path.into();
+        let (pid, range, offset) = (mapped.pid, mapped.range.clone(), mapped.offset);
+        let (identity, time) = (mapped.identity, mapped.time);
+        let opened = self.attempts.run(PATIENCE, move || {
+            let mut losses = Losses::default();
+            let mapped = MappedFile {
+                pid,
+                range,
+                offset,
+                identity,
+                path: &path,
+                time,
+            };
+            let found = ways.open(&mapped, &mut losses);
+            (found.and_then(|found| found.copied(pid, room)), losses)
+        });
+        match opened {
+            Ok((found, counted)) => {
+                losses.merge(&counted);
+                found
+            }
+            Err(Unfinished::Late(straggler)) => {
+                self.hanging.insert(key, straggler);
+                Err(LossCause::FileUnanswered)
+            }
+            Err(Unfinished::Full) => Err(LossCause::FileUnanswered),
+            Err(Unfinished::Panicked) => Err(LossCause::ElfMalformed),
+        }
+    }
+
+    fn shown(&self, mapped: &MappedFile<'_>) -> Option<Shown> {
+        let stat = confine::mapped_attributes(mapped.pid, &mapped.range).ok()?;
+        Some(Shown::of(&stat))
+    }
+}
+
+/// Does the kernel itself answer for the file system of the mapped file?
+fn is_local(mapped: &MappedFile<'_>) -> bool {
+    match mapped.identity {
+        FileIdentity::Inode { major, minor, .. } => {
+            confine::is_local_device(Some(mapped.pid), major, minor)
+        }
+        FileIdentity::BuildId(_) => scan::listed(mapped.pid, mapped.range.start)
+            .is_some_and(|line| confine::is_local_device(Some(mapped.pid), line.major, line.minor)),
+    }
+}
+
+impl Ways {
     fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause> {
         let root = confine::process_root(mapped.pid).ok();
         let root_id = root
@@ -82,10 +180,13 @@ impl OpenMapped for Opener {
             cause = LossCause::ExecutableReplaced;
         }
         let (file, stat, summary) = found.ok_or(cause)?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(Found {
+            htl_hash: elf::htl_hash(&file, length),
             file,
             stat,
             summary,
+            copied: false,
             path: scan::path_in_root(mapped.pid, mapped.path, foreign),
             root: root.filter(|_| foreign).map(File::from),
         })
@@ -104,11 +205,25 @@ pub struct Found {
     pub(super) file: File,
     pub(super) stat: Stat,
     pub(super) summary: ElfSummary,
+    pub(super) htl_hash: Option<HtlHash>,
+    /// Is `file` a copy in memory?
+    pub(super) copied: bool,
     pub(super) path: Box<[u8]>,
     pub(super) root: Option<File>,
 }
 
 impl Found {
+    /// It itself, or a copy of it where its file system may stop answering.
+    fn copied(mut self, pid: u32, room: u64) -> Result<Self, LossCause> {
+        let (major, minor) = (major(self.stat.st_dev), minor(self.stat.st_dev));
+        let length = self.length();
+        if length <= room && !confine::is_local_device(Some(pid), major, minor) {
+            self.file = copy::of(&self.file, length).map_err(|_| LossCause::ExecutableUnopened)?;
+            self.copied = true;
+        }
+        Ok(self)
+    }
+
     /// Its length in bytes.
     pub(super) fn length(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)

@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor};
+use rustix::fs::{fstat, major, minor};
 
+use super::identity::Shown;
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -99,7 +100,16 @@ struct Subvolumes {
 }
 
 impl OpenMapped for Subvolumes {
-    fn open(&self, mapped: &MappedFile<'_>, _: &mut Losses) -> Result<Found, LossCause> {
+    fn shown(&self, _: &MappedFile<'_>) -> Option<Shown> {
+        None
+    }
+
+    fn open(
+        &mut self,
+        mapped: &MappedFile<'_>,
+        _: u64,
+        _: &mut Losses,
+    ) -> Result<Found, LossCause> {
         let path = Path::new(std::ffi::OsStr::from_bytes(mapped.path));
         if self.gone.borrow().iter().any(|gone| gone == path) {
             return Err(LossCause::ExecutableUnopened);
@@ -111,6 +121,8 @@ impl OpenMapped for Subvolumes {
         stat.st_ino = 257;
         Ok(Found {
             summary: elf::read(&file).unwrap(),
+            htl_hash: None,
+            copied: false,
             file,
             stat,
             path: mapped.path.into(),
@@ -190,6 +202,71 @@ fn another_file_with_a_build_id_and_a_path_is_another() {
     assert!(!Arc::ptr_eq(&honest, &forged));
     // The first keeps the name.
     assert!(Arc::ptr_eq(&honest, &files.get(&path, by_build_id(), 1)));
+}
+
+/// The file as this process has it mapped, and the mapping's addresses.
+fn map(path: &Path) -> (memmap2::Mmap, std::ops::Range<VirtualAddress>) {
+    // SAFETY: nobody writes to the file while it is mapped.
+    let mapped = unsafe { memmap2::Mmap::map(&File::open(path).unwrap()) }.unwrap();
+    let start = mapped.as_ptr() as u64;
+    let end = (start + mapped.len() as u64).next_multiple_of(4096);
+    (mapped, VirtualAddress(start)..VirtualAddress(end))
+}
+
+/// Whoever has a mount namespace gives a file any path, beside any build id and any length.
+#[test]
+fn the_mapping_says_which_file_with_a_build_id_and_a_path_it_is_of() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    let aside = files.directory.path().join("aside");
+    let (_forged, forged_range) = map(&path);
+    fs::rename(&path, &aside).unwrap();
+    files.program("a");
+    let (_honest, honest_range) = map(&path);
+    let mut get = |range: &std::ops::Range<VirtualAddress>, identity| {
+        let kind = files.executables.content(&MappedFile {
+            pid: std::process::id(),
+            range: range.clone(),
+            offset: FileOffset(0),
+            identity,
+            path: path.as_os_str().as_bytes(),
+            time: BootTime(SECOND),
+        });
+        let MappingKind::File { executable, .. } = kind else {
+            panic!("{kind:?}");
+        };
+        executable
+    };
+    let forged = get(&forged_range, by_build_id());
+    let honest = get(&honest_range, by_build_id());
+    assert!(!Arc::ptr_eq(&forged, &honest));
+    for (executable, path) in [(&forged, &aside), (&honest, &path)] {
+        let opened = executable.file.as_ref().unwrap().metadata().unwrap();
+        assert_eq!(opened.ino(), fs::metadata(path).unwrap().ino());
+    }
+    // By either identity each is the same again.
+    assert!(Arc::ptr_eq(&forged, &get(&forged_range, by_build_id())));
+    assert!(Arc::ptr_eq(&honest, &get(&honest_range, by_build_id())));
+    assert!(Arc::ptr_eq(&forged, &get(&forged_range, by_inode(&aside))));
+    assert!(Arc::ptr_eq(&honest, &get(&honest_range, by_inode(&path))));
+}
+
+/// Of a process that is gone only its record is left.
+#[test]
+fn a_build_id_and_a_path_alone_stand_for_a_file_of_root_s_only() {
+    let mut files = Files::new(Limits::default());
+    let path = files.program("a");
+    std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+    let user_s = files.opened(&path, 1);
+    fs::remove_file(&path).unwrap();
+    let gone = files.get(&path, by_build_id(), 2);
+    assert!(gone.file.is_none() && gone.path.is_empty());
+    // A file of root's takes the name.
+    files.program("a");
+    let root_s = files.opened(&path, 3);
+    assert!(!Arc::ptr_eq(&user_s, &root_s));
+    fs::remove_file(&path).unwrap();
+    assert!(Arc::ptr_eq(&root_s, &files.opened(&path, 4)));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use gimli::constants as dw;
 use gimli::{AttributeValue, DebugInfoOffset, UnitOffset};
 
 use super::sections::{Dwarf, Slice, Unit};
+use super::unit::text;
+use super::work::Work;
 
 /// References that are followed from an entry to the one with the name.
 const MAX_HOPS: usize = 16;
@@ -52,18 +54,25 @@ impl<'data> FunctionFacts<'data> {
         dwarf: &Dwarf<'data>,
         unit: &Unit<'data>,
         offset: UnitOffset,
+        work: &mut Work<'_, '_, '_>,
     ) -> Option<EntryReference> {
         let mut entries = unit.entries_raw(Some(offset)).ok()?;
         let abbreviation = entries.read_abbreviation().ok()??;
         let mut next = None;
+        let mut before = entries.next_offset().0;
         for specification in abbreviation.attributes() {
             let attribute = entries.read_attribute(*specification).ok()?;
-            let text = || dwarf.attr_string(unit, attribute.value()).ok();
+            let here = entries.next_offset().0;
+            if !work.step(1) || !work.bytes(here - before) {
+                return None;
+            }
+            before = here;
+            let mut text = || text(dwarf, unit, attribute.value(), work);
             match attribute.name() {
                 dw::DW_AT_linkage_name | dw::DW_AT_MIPS_linkage_name => {
                     self.linkage_name = self.linkage_name.or_else(text);
                 }
-                dw::DW_AT_name => self.name = self.name.or_else(text),
+                dw::DW_AT_name => self.name = self.name.or_else(&mut text),
                 dw::DW_AT_decl_line if self.start_line == 0 => {
                     let line = attribute
                         .udata_value()
@@ -86,14 +95,19 @@ impl<'data> FunctionFacts<'data> {
         dwarf: &Dwarf<'data>,
         mut supplementary: bool,
         (mut unit, mut offset): (Rc<Unit<'data>>, UnitOffset),
-        mut unit_of: impl FnMut(bool, DebugInfoOffset) -> Option<(Rc<Unit<'data>>, UnitOffset)>,
+        work: &mut Work<'_, '_, '_>,
+        mut unit_of: impl FnMut(
+            bool,
+            DebugInfoOffset,
+            &mut Work<'_, '_, '_>,
+        ) -> Option<(Rc<Unit<'data>>, UnitOffset)>,
     ) -> Self {
         let mut facts = Self::default();
         for _ in 0..MAX_HOPS {
             let Some(file) = of_file(dwarf, supplementary) else {
                 break;
             };
-            let place = match facts.add(file, &unit, offset) {
+            let place = match facts.add(file, &unit, offset, work) {
                 Some(EntryReference::Unit(next)) => {
                     offset = next;
                     continue;
@@ -105,7 +119,7 @@ impl<'data> FunctionFacts<'data> {
                 }
                 None => break,
             };
-            match unit_of(supplementary, place) {
+            match unit_of(supplementary, place, work) {
                 Some(other) => (unit, offset) = other,
                 None => break,
             }

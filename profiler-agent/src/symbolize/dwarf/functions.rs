@@ -9,8 +9,8 @@ use gimli::{AttributeValue, UnitOffset};
 use super::sections::{Dwarf, Unit};
 use super::work::Work;
 
-/// Functions of a unit that are indexed.
-const MAX_FUNCTIONS: usize = 1 << 21;
+/// Bytes that a range takes while the index grows.
+const RANGE_BYTES: usize = 2 * size_of::<FunctionRange>() + size_of::<u64>();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct FunctionRange {
@@ -29,7 +29,7 @@ pub(super) struct FunctionIndex {
 
 impl FunctionIndex {
     /// Walks the unit. What comes behind a malformed entry is left out.
-    pub(super) fn build(dwarf: &Dwarf<'_>, unit: &Unit<'_>, work: &mut Work<'_>) -> Self {
+    pub(super) fn build(dwarf: &Dwarf<'_>, unit: &Unit<'_>, work: &mut Work<'_, '_, '_>) -> Self {
         let mut ranges = Vec::new();
         // A malformed entry ends the walk: its size, and with it the next entry's place, is unknown.
         walk(dwarf, unit, work, &mut ranges).ok();
@@ -70,15 +70,24 @@ impl FunctionIndex {
 fn walk(
     dwarf: &Dwarf<'_>,
     unit: &Unit<'_>,
-    work: &mut Work<'_>,
+    work: &mut Work<'_, '_, '_>,
     ranges: &mut Vec<FunctionRange>,
 ) -> gimli::Result<()> {
     let mut entries = unit.entries_raw(None)?;
-    while !entries.is_empty() && work.entry() {
+    let mut before = entries.next_offset().0;
+    while !entries.is_empty() && work.step(1) {
         let offset = entries.next_offset();
+        // Whatever the entry before announced, it has been read up to here.
+        if !work.bytes(offset.0 - before) {
+            break;
+        }
+        before = offset.0;
         let Some(abbreviation) = entries.read_abbreviation()? else {
             continue;
         };
+        if !work.step(abbreviation.attributes().len()) {
+            break;
+        }
         if abbreviation.tag() != dw::DW_TAG_subprogram {
             entries.skip_attributes(abbreviation.attributes())?;
             continue;
@@ -91,10 +100,10 @@ fn walk(
         let Ok(entry) = u32::try_from(offset.0) else {
             return Ok(());
         };
-        code.each(dwarf, unit, |start, end| {
+        code.each(dwarf, unit, work, |start, end, work| {
             if let Ok(length) = u32::try_from(end.saturating_sub(start))
                 && length > 0
-                && ranges.len() < MAX_FUNCTIONS
+                && work.keep(RANGE_BYTES)
             {
                 ranges.push(FunctionRange {
                     start,
@@ -130,19 +139,33 @@ impl<'data> CodeRanges<'data> {
         }
     }
 
-    /// Calls `each` with start and end of every range.
-    pub(super) fn each(
-        self,
+    /// The address that an entry starts at, as far as it is stated.
+    pub(super) fn low(&self, dwarf: &Dwarf<'data>, unit: &Unit<'data>) -> Option<u64> {
+        dwarf.attr_address(unit, self.low?).ok().flatten()
+    }
+
+    /// Calls `each` with start and end of every range, while the budget lasts.
+    pub(super) fn each<'files, 'budget, 'time>(
+        &self,
         dwarf: &Dwarf<'data>,
         unit: &Unit<'data>,
-        mut each: impl FnMut(u64, u64),
+        work: &mut Work<'files, 'budget, 'time>,
+        mut each: impl FnMut(u64, u64, &mut Work<'files, 'budget, 'time>),
     ) {
         if let Some(ranges) = self.ranges {
             let Ok(Some(mut ranges)) = dwarf.attr_ranges(unit, ranges) else {
                 return;
             };
-            while let Ok(Some(range)) = ranges.next() {
-                each(range.begin, range.end);
+            // Item by item: a list may have any number of items that are no ranges.
+            while let Ok(Some(item)) = ranges.next_raw() {
+                if !work.step(1) {
+                    return;
+                }
+                match ranges.convert_raw(item) {
+                    Ok(Some(range)) => each(range.begin, range.end, work),
+                    Ok(None) => {}
+                    Err(_) => return,
+                }
             }
             return;
         }
@@ -156,7 +179,7 @@ impl<'data> CodeRanges<'data> {
             None => address(high),
         };
         if let Some(end) = end.filter(|end| *end > low) {
-            each(low, end);
+            each(low, end, work);
         }
     }
 }

@@ -23,41 +23,46 @@
 //!    once a batch, not kept;
 //! 4. names ([`facts`]), which the symbolizer's own cache keeps.
 //!
-//! Everything comes from strangers: walks are counted ([`work`]) and end at a limit, malformed parts
-//! are left out, references are followed a bounded number of times.
+//! A unit may lie elsewhere, with a skeleton of it in the file ([`split`]).
+//!
+//! Everything comes from strangers: every walk over items draws from one budget a batch ([`work`]), malformed
+//! parts are left out, references are followed a bounded number of times.
 
+mod abbreviations;
 mod facts;
 mod functions;
+mod held;
 mod inlines;
 mod lines;
+mod locate;
 mod sections;
+mod split;
+mod unit;
 mod units;
 mod work;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use gimli::{DebugInfoOffset, DwLang, UnitOffset, constants as dw};
+use gimli::{DwLang, RunTimeEndian};
 use hashbrown::HashMap;
 
-use self::facts::{EntryReference, FunctionFacts, of_file};
 use self::functions::FunctionIndex;
-use self::inlines::InlinedCalls;
+use self::held::{HeldUnit, Units};
+use self::lines::Lines;
+use self::locate::{Asked, OfUnit};
+use self::sections::Dwarf;
 pub(super) use self::sections::{DebugSections, NEEDED, SectionBytes, Sections};
-use self::sections::{Dwarf, Unit};
+pub(super) use self::split::{Package, SplitFiles};
 use self::units::UnitIndex;
-use self::work::{Walked, Work};
+use self::work::Work;
+use super::budget::Budget;
 use super::names::Names;
 use crate::profile::SourceLine;
 
-/// Entries and rows that one batch may walk: about a second of one core.
-const WORK_LIMIT: u64 = 40_000_000;
 /// Units that may claim one address.
 const MAX_CLAIMS: usize = 4;
-/// Parsed units that are held during a batch.
-const MAX_UNITS_HELD: usize = 16;
 
 /// What is kept of a file's debug information.
 #[derive(Debug)]
@@ -92,18 +97,30 @@ pub(super) struct DwarfLocation {
 
 impl DwarfIndex {
     /// Reads the index of a file whose executable segments are `code`.
-    pub(super) fn build(sections: &DebugSections<'_>, code: &[Range<u64>]) -> Self {
+    pub(super) fn build(
+        sections: &DebugSections<'_>,
+        code: &[Range<u64>],
+        budget: &mut Budget<'_>,
+    ) -> Self {
         let dwarf = sections.dwarf();
-        let mut walked = Walked::new(&sections.files);
+        let mut work = Work::new(&sections.files, budget);
         let supplementary = dwarf
             .sup()
-            .map(|dwarf| UnitIndex::build(dwarf, &[], &mut walked));
-        let units = UnitIndex::build(&dwarf, code, &mut walked);
-        walked.let_go();
+            .map(|dwarf| UnitIndex::build(dwarf, &[], &mut work));
+        let units = UnitIndex::build(&dwarf, code, &mut work);
+        work.let_go();
         Self {
             units,
             supplementary: supplementary.unwrap_or_default(),
             functions: HashMap::new(),
+        }
+    }
+
+    fn numbers(&self, supplementary: bool) -> &UnitIndex {
+        if supplementary {
+            &self.supplementary
+        } else {
+            &self.units
         }
     }
 
@@ -118,49 +135,53 @@ impl DwarfIndex {
                 .sum::<usize>()
     }
 
-    /// What the file's debug information says of `addresses` (sorted, each once), parallel to them; and
-    /// whether everything was looked at.
+    /// What the file's debug information says of `addresses` (sorted, each once), parallel to them, as far
+    /// as the budget reaches.
     pub(super) fn resolve(
         &mut self,
         sections: &DebugSections<'_>,
         code: &[Range<u64>],
         addresses: &[u64],
         names: &mut Names,
-    ) -> (Vec<Option<DwarfLocation>>, bool) {
+        split: &dyn SplitFiles,
+        budget: &mut Budget<'_>,
+    ) -> Vec<Option<DwarfLocation>> {
         let dwarf = sections.dwarf();
         let mut batch = Batch {
             dwarf: &dwarf,
+            split: Some((split, sections.endian)),
             code,
             index: self,
             names,
-            units: HashMap::new(),
+            units: Units::default(),
             functions: HashMap::new(),
             paths: HashMap::new(),
-            work: Work::new(WORK_LIMIT, &sections.files),
+            work: Work::new(&sections.files, budget),
         };
         let found = batch.resolve(addresses);
         batch.work.let_go();
-        (found, !batch.work.exhausted())
+        found
     }
 }
 
 /// Name, whether it is mangled, and first line of a function.
 type Named = (Option<Arc<str>>, bool, u32);
 
-struct Batch<'batch, 'data> {
+struct Batch<'batch, 'budget, 'time, 'data> {
     dwarf: &'batch Dwarf<'data>,
+    /// Where units are of which the file has a skeleton.
+    split: Option<(&'batch dyn SplitFiles, RunTimeEndian)>,
     code: &'batch [Range<u64>],
     index: &'batch mut DwarfIndex,
     names: &'batch mut Names,
-    /// By whether it is of the supplementary file, and by number.
-    units: HashMap<(bool, u32), Rc<Unit<'data>>>,
+    units: Units<'data>,
     /// By whether the entry is in the supplementary file, and by its place.
     functions: HashMap<(bool, usize), Named>,
     paths: HashMap<(u32, u64), Option<Arc<str>>>,
-    work: Work<'batch>,
+    work: Work<'batch, 'budget, 'time>,
 }
 
-impl<'data> Batch<'_, 'data> {
+impl<'data> Batch<'_, '_, '_, 'data> {
     fn resolve(&mut self, addresses: &[u64]) -> Vec<Option<DwarfLocation>> {
         let mut found: Vec<Option<DwarfLocation>> = vec![None; addresses.len()];
         let claims: Vec<Vec<u32>> = addresses
@@ -185,26 +206,14 @@ impl<'data> Batch<'_, 'data> {
         found
     }
 
-    fn unit(&mut self, supplementary: bool, number: u32) -> Option<Rc<Unit<'data>>> {
-        if let Some(unit) = self.units.get(&(supplementary, number)) {
-            return Some(Rc::clone(unit));
-        }
-        let dwarf = of_file(self.dwarf, supplementary)?;
-        let header = dwarf.unit_header(self.numbers(supplementary).offset(number)?);
-        let unit = Rc::new(dwarf.unit(header.ok()?).ok()?);
-        if self.units.len() >= MAX_UNITS_HELD {
-            self.units.clear();
-        }
-        self.units.insert((supplementary, number), Rc::clone(&unit));
-        Some(unit)
-    }
-
-    fn numbers(&self, supplementary: bool) -> &UnitIndex {
-        if supplementary {
-            &self.index.supplementary
-        } else {
-            &self.index.units
-        }
+    fn unit(&mut self, supplementary: bool, number: u32) -> Option<HeldUnit<'data>> {
+        self.units.get(
+            self.dwarf,
+            self.index,
+            supplementary,
+            number,
+            &mut self.work,
+        )
     }
 
     /// Resolves the addresses at `places`, which the unit claims.
@@ -215,158 +224,41 @@ impl<'data> Batch<'_, 'data> {
         places: &[usize],
         found: &mut [Option<DwarfLocation>],
     ) {
-        if self.work.exhausted() {
+        if self.work.is_cut() {
             return;
         }
-        let Some(unit) = self.unit(false, number) else {
+        let Some(HeldUnit {
+            unit,
+            lines,
+            language,
+            skeleton,
+        }) = self.unit(false, number)
+        else {
             return;
         };
-        let language = language(&unit);
         let wanted: Vec<u64> = places.iter().map(|place| addresses[*place]).collect();
-        let rows = lines::rows(&unit, &wanted, self.code, &mut self.work);
-        let index = self
-            .index
-            .functions
-            .entry(number)
-            .or_insert_with(|| FunctionIndex::build(self.dwarf, &unit, &mut self.work));
-        let functions: Vec<Option<UnitOffset>> =
-            wanted.iter().map(|address| index.at(*address)).collect();
-        let mut calls: Option<(UnitOffset, InlinedCalls<'data>)> = None;
-        for (((place, address), row), function) in
-            places.iter().zip(&wanted).zip(rows).zip(functions)
+        let lines = lines.and_then(|at| Lines::open(self.dwarf, &unit, at, &mut self.work));
+        let rows = lines.as_ref().map_or_else(
+            || vec![None; wanted.len()],
+            |lines| lines.rows(&wanted, self.code, &mut self.work),
+        );
+        let lines = lines.as_ref().map(|lines| (self.dwarf, &*unit, lines));
+        let asked = Asked {
+            wanted: &wanted,
+            rows: &rows,
+            places,
+        };
+        if let Some(skeleton) = skeleton
+            && self.split_locations((number, &unit), &skeleton, lines, &asked, found)
         {
-            let source =
-                row.and_then(|row| self.source(number, &unit, row.file, row.line, row.column));
-            let Some(function) = function else {
-                // Code of the unit outside of every function: its line is known all the same.
-                if found[*place].is_none() && source.is_some() {
-                    let frame = DwarfFrame {
-                        raw: None,
-                        mangled: false,
-                        source,
-                        start_line: 0,
-                    };
-                    found[*place] = Some(DwarfLocation {
-                        frames: vec![frame],
-                        language,
-                    });
-                }
-                continue;
-            };
-            if calls.as_ref().is_none_or(|(of, _)| *of != function) {
-                calls = Some((
-                    function,
-                    InlinedCalls::read(self.dwarf, &unit, function, &mut self.work),
-                ));
-            }
-            let chain = match &calls {
-                Some((_, calls)) => calls.at(*address, &mut self.work),
-                None => Vec::new(),
-            };
-            // Outermost first: each function's line is that of the call to the next one.
-            let mut frames = Vec::with_capacity(chain.len() + 1);
-            let mut named = self.function(number, &unit, EntryReference::Unit(function));
-            for call in chain {
-                let at = self.source(
-                    number,
-                    &unit,
-                    call.call_file,
-                    call.call_line,
-                    call.call_column,
-                );
-                frames.push(frame(named, at));
-                named = match call.origin.as_ref().and_then(EntryReference::of) {
-                    Some(origin) => self.function(number, &unit, origin),
-                    None => (None, false, 0),
-                };
-            }
-            frames.push(frame(named, source));
-            frames.reverse();
-            found[*place] = Some(DwarfLocation { frames, language });
+            return;
         }
-    }
-
-    fn source(
-        &mut self,
-        number: u32,
-        unit: &Unit<'data>,
-        file: u64,
-        line: u32,
-        column: u32,
-    ) -> Option<SourceLine> {
-        let (dwarf, names) = (self.dwarf, &mut *self.names);
-        let path = self.paths.entry((number, file)).or_insert_with(|| {
-            let path = lines::path(dwarf, unit, file)?;
-            Some(names.text(&path))
-        });
-        path.clone().map(|file| SourceLine { file, line, column })
-    }
-
-    fn function(&mut self, number: u32, unit: &Rc<Unit<'data>>, entry: EntryReference) -> Named {
-        let (supplementary, place) = match entry {
-            EntryReference::Unit(offset) => {
-                let Some(start) = self.index.units.offset(number) else {
-                    return (None, false, 0);
-                };
-                (false, DebugInfoOffset(start.0.saturating_add(offset.0)))
-            }
-            EntryReference::Info(offset) => (false, offset),
-            EntryReference::Supplementary(offset) => (true, offset),
+        let of_unit = OfUnit {
+            number,
+            unit: &unit,
+            language,
+            lines,
         };
-        if let Some(known) = self.functions.get(&(supplementary, place.0)) {
-            return known.clone();
-        }
-        let start = match entry {
-            EntryReference::Unit(offset) => Some((Rc::clone(unit), offset)),
-            _ => self.entry(supplementary, place),
-        };
-        let named = start.map_or((None, false, 0), |start| {
-            let facts =
-                FunctionFacts::read(self.dwarf, supplementary, start, |supplementary, at| {
-                    self.entry(supplementary, at)
-                });
-            let raw = facts.linkage_name.or(facts.name);
-            let raw = raw.map(|raw| self.names.raw(raw.slice()));
-            (raw, facts.linkage_name.is_some(), facts.start_line)
-        });
-        self.functions
-            .insert((supplementary, place.0), named.clone());
-        named
+        self.locate(&of_unit, &asked, found);
     }
-
-    /// The unit that holds an entry, and the entry's place in it.
-    fn entry(
-        &mut self,
-        supplementary: bool,
-        offset: DebugInfoOffset,
-    ) -> Option<(Rc<Unit<'data>>, UnitOffset)> {
-        let number = self.numbers(supplementary).holding(offset)?;
-        let unit = self.unit(supplementary, number)?;
-        let within = offset.to_unit_offset(&unit.header)?;
-        Some((unit, within))
-    }
-}
-
-fn frame((raw, mangled, start_line): Named, source: Option<SourceLine>) -> DwarfFrame {
-    DwarfFrame {
-        raw,
-        mangled,
-        source,
-        start_line,
-    }
-}
-
-fn language(unit: &Unit<'_>) -> Option<DwLang> {
-    let mut entries = unit.entries_raw(None).ok()?;
-    let abbreviation = entries.read_abbreviation().ok()??;
-    for specification in abbreviation.attributes() {
-        let attribute = entries.read_attribute(*specification).ok()?;
-        if attribute.name() == dw::DW_AT_language {
-            return match attribute.value() {
-                gimli::AttributeValue::Language(language) => Some(language),
-                _ => None,
-            };
-        }
-    }
-    None
 }

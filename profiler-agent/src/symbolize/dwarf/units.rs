@@ -11,17 +11,22 @@ use gimli::{DebugInfoOffset, UnitType};
 use hashbrown::HashSet;
 
 use super::sections::Dwarf;
-use super::work::Walked;
+use super::unit::{self, LastTable};
+use super::work::Work;
 
 /// Units of a file that are indexed.
 const MAX_UNITS: usize = 1 << 20;
-/// Ranges of a file that are indexed.
-const MAX_RANGES: usize = 1 << 21;
+/// Ranges after which those that belong together are joined, while they are collected.
+const JOIN_EVERY: usize = 1 << 17;
 /// Ranges of one unit with no more than this between them become one.
 const JOINED_GAP: u64 = 256;
 
-/// A unit's worth in [`Walked::pass`]: one access to each of its sections makes up to 64 KiB of each resident.
-const UNIT_STEPS: u64 = 1 << 10;
+/// Steps that make as much resident as opening a unit: one access to each of its sections brings up to 64 KiB of each.
+const UNIT_PAGES: u64 = 1 << 10;
+/// Steps that opening a unit costs.
+const UNIT_STEPS: usize = 16;
+/// Bytes that a unit takes in a set of those that are listed.
+const LISTED_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct UnitRange {
@@ -42,19 +47,27 @@ pub(super) struct UnitIndex {
 
 impl UnitIndex {
     /// Reads the index of a file whose executable segments are `code`. What is malformed is left out.
-    pub(super) fn build(dwarf: &Dwarf<'_>, code: &[Range<u64>], walked: &mut Walked<'_>) -> Self {
+    pub(super) fn build(
+        dwarf: &Dwarf<'_>,
+        code: &[Range<u64>],
+        work: &mut Work<'_, '_, '_>,
+    ) -> Self {
         let mut offsets = Vec::new();
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::default();
         let mut listed = HashSet::new();
-        read_aranges(dwarf, code, &mut ranges, &mut listed, walked);
+        read_aranges(dwarf, code, &mut ranges, &mut listed, work);
 
+        let mut last = LastTable::default();
         let mut headers = dwarf.units();
         while let Ok(Some(header)) = headers.next() {
-            walked.pass(UNIT_STEPS);
+            work.touch(UNIT_PAGES);
+            if !work.step(UNIT_STEPS) {
+                break;
+            }
             let Some(DebugInfoOffset(offset)) = header.debug_info_offset() else {
                 continue;
             };
-            if offsets.len() >= MAX_UNITS {
+            if offsets.len() >= MAX_UNITS || !work.keep(size_of::<usize>()) {
                 break;
             }
             offsets.push(offset);
@@ -62,49 +75,48 @@ impl UnitIndex {
                 header.type_(),
                 UnitType::Compilation | UnitType::Skeleton(_) | UnitType::SplitCompilation(_)
             );
-            if !code_unit || listed.contains(&offset) {
+            if !code_unit || code.is_empty() || listed.contains(&offset) {
                 continue;
             }
-            let Ok(unit) = dwarf.unit(header) else {
+            let Some(opened) = unit::open(dwarf, header, &mut last, work) else {
                 continue;
             };
-            let Ok(mut unit_ranges) = dwarf.unit_ranges(&unit) else {
-                continue;
-            };
-            while let Ok(Some(range)) = unit_ranges.next() {
-                push(&mut ranges, code, range.begin..range.end, offset);
-            }
+            opened
+                .code
+                .each(dwarf, &opened.unit, work, |start, end, work| {
+                    ranges.push(code, start..end, offset, work);
+                });
         }
-        Self::sorted(ranges, offsets)
+        work.release(listed.len() * LISTED_BYTES);
+        Self::sorted(ranges, offsets, work)
     }
 
-    fn sorted(mut ranges: Vec<(u64, u64, usize)>, offsets: Vec<usize>) -> Self {
-        ranges.sort_unstable();
-        let mut kept: Vec<UnitRange> = Vec::new();
-        for (start, end, offset) in ranges {
+    fn sorted(mut ranges: Ranges, offsets: Vec<usize>, work: &mut Work<'_, '_, '_>) -> Self {
+        ranges.join(work);
+        let mut kept: Vec<UnitRange> = Vec::with_capacity(ranges.joined);
+        for (start, end, offset) in ranges.all {
             let Ok(unit) = offsets.binary_search(&offset) else {
                 continue;
             };
-            let unit = unit as u32;
-            match kept.last_mut() {
-                Some(last) if last.unit == unit && start <= last.end.saturating_add(JOINED_GAP) => {
-                    last.end = last.end.max(end);
-                    last.reach = last.reach.max(end);
-                }
-                last => {
-                    let reach = last.map_or(end, |last| last.reach.max(end));
-                    kept.push(UnitRange {
-                        start,
-                        end,
-                        reach,
-                        unit,
-                    });
-                }
-            }
+            let reach = kept.last().map_or(end, |last| last.reach.max(end));
+            kept.push(UnitRange {
+                start,
+                end,
+                reach,
+                unit: unit as u32,
+            });
         }
         Self {
             ranges: kept.into(),
             offsets: offsets.into(),
+        }
+    }
+
+    /// The index of one unit, whose code is known otherwise.
+    pub(super) fn of_one(offset: DebugInfoOffset) -> Self {
+        Self {
+            ranges: Box::default(),
+            offsets: Box::new([offset.0]),
         }
     }
 
@@ -142,30 +154,72 @@ impl UnitIndex {
 fn read_aranges(
     dwarf: &Dwarf<'_>,
     code: &[Range<u64>],
-    ranges: &mut Vec<(u64, u64, usize)>,
+    ranges: &mut Ranges,
     listed: &mut HashSet<usize>,
-    walked: &mut Walked<'_>,
+    work: &mut Work<'_, '_, '_>,
 ) {
     let mut headers = dwarf.debug_aranges.headers();
     while let Ok(Some(header)) = headers.next() {
+        if !work.step(1) {
+            return;
+        }
         let DebugInfoOffset(offset) = header.debug_info_offset();
         let mut entries = header.entries();
         let mut any = false;
-        while let Ok(Some(entry)) = entries.next() {
-            let range = entry.range();
-            any = true;
-            walked.pass(1);
-            push(ranges, code, range.begin..range.end, offset);
+        while let Ok(Some(entry)) = entries.next_raw() {
+            if !work.step(1) {
+                return;
+            }
+            if let Ok(Some(entry)) = entries.convert_raw(entry) {
+                any = true;
+                let range = entry.range();
+                ranges.push(code, range.begin..range.end, offset, work);
+            }
         }
-        if any {
+        if any && work.keep(LISTED_BYTES) {
             listed.insert(offset);
         }
     }
 }
 
-fn push(ranges: &mut Vec<(u64, u64, usize)>, code: &[Range<u64>], range: Range<u64>, unit: usize) {
-    let inside = code.iter().any(|code| code.contains(&range.start));
-    if inside && range.start < range.end && ranges.len() < MAX_RANGES {
-        ranges.push((range.start, range.end, unit));
+/// Ranges that are being collected.
+#[derive(Default)]
+struct Ranges {
+    /// Start, end and unit.
+    all: Vec<(u64, u64, usize)>,
+    /// Number of them after the last join.
+    joined: usize,
+}
+
+impl Ranges {
+    fn push(
+        &mut self,
+        code: &[Range<u64>],
+        range: Range<u64>,
+        unit: usize,
+        work: &mut Work<'_, '_, '_>,
+    ) {
+        let inside = code.iter().any(|code| code.contains(&range.start));
+        if inside && range.start < range.end && work.keep(2 * size_of::<UnitRange>()) {
+            self.all.push((range.start, range.end, unit));
+            if self.all.len() >= self.joined + JOIN_EVERY {
+                self.join(work);
+            }
+        }
+    }
+
+    /// Sorts them and makes one of what belongs together.
+    fn join(&mut self, work: &mut Work<'_, '_, '_>) {
+        let before = self.all.len();
+        self.all.sort_unstable();
+        self.all.dedup_by(|next, last| {
+            let joined = last.2 == next.2 && next.0 <= last.1.saturating_add(JOINED_GAP);
+            if joined {
+                last.1 = last.1.max(next.1);
+            }
+            joined
+        });
+        self.joined = self.all.len();
+        work.release((before - self.joined) * 2 * size_of::<UnitRange>());
     }
 }

@@ -1,77 +1,86 @@
-//! How much of a stranger's debug information one batch may walk, and how much of it is resident
-//! meanwhile.
+//! A walk over debug information: what it may cost, and how much of the files is resident meanwhile.
 
+use crate::symbolize::budget::Budget;
 use crate::symbolize::elf::mapped::let_go;
 
-/// Entries and rows after which what was walked leaves the resident set: a megabyte or two of them.
+/// Steps after which what was walked leaves the resident set: a megabyte or two of entries.
 const LET_GO_EVERY: u64 = 1 << 15;
+/// Bytes of one item that cost a step.
+const BYTES_A_STEP: usize = 64;
 
-/// Files that are walked over. Their pages would count as the agent's own until the walk is over: of a file
-/// with hundreds of megabytes of debug information, all of them.
-#[derive(Debug)]
-pub(super) struct Walked<'files> {
+/// A walk over files. Their pages would count as the agent's own until the walk is over: of a file with
+/// hundreds of megabytes of debug information, all of them.
+pub(super) struct Work<'files, 'budget, 'time> {
     files: &'files [&'files [u8]],
-    steps: u64,
+    walked: u64,
+    budget: &'budget mut Budget<'time>,
 }
 
-impl<'files> Walked<'files> {
+impl<'files, 'budget, 'time> Work<'files, 'budget, 'time> {
     /// A walk over these files.
-    pub(super) const fn new(files: &'files [&'files [u8]]) -> Self {
-        Self { files, steps: 0 }
+    pub(super) const fn new(
+        files: &'files [&'files [u8]],
+        budget: &'budget mut Budget<'time>,
+    ) -> Self {
+        Self {
+            files,
+            walked: 0,
+            budget,
+        }
     }
 
-    /// Counts entries and rows that were walked over.
-    pub(super) fn pass(&mut self, steps: u64) {
-        self.steps = self.steps.saturating_add(steps);
-        if self.steps >= LET_GO_EVERY {
+    /// A walk over other files, of the same budget.
+    pub(super) const fn over<'others>(
+        &mut self,
+        files: &'others [&'others [u8]],
+    ) -> Work<'others, '_, 'time> {
+        Work::new(files, self.budget)
+    }
+
+    /// Takes steps. May the walk go on?
+    pub(super) fn step(&mut self, count: usize) -> bool {
+        self.walked = self.walked.saturating_add(count as u64);
+        if self.walked >= LET_GO_EVERY {
             self.let_go();
         }
+        self.budget.step(count as u64)
+    }
+
+    /// Notes that pages became resident which so many steps do not count.
+    pub(super) fn touch(&mut self, steps: u64) {
+        self.walked = self.walked.saturating_add(steps);
+    }
+
+    /// Takes what reading so many bytes in one go costs: a string, an attribute.
+    pub(super) fn bytes(&mut self, count: usize) -> bool {
+        self.step(count / BYTES_A_STEP)
+    }
+
+    /// Takes bytes that stay in memory. May they be kept?
+    pub(super) const fn keep(&mut self, bytes: usize) -> bool {
+        self.budget.keep(bytes)
+    }
+
+    /// Gives back bytes that are not kept any more.
+    pub(super) const fn release(&mut self, bytes: usize) {
+        self.budget.release(bytes);
+    }
+
+    /// Notes that one item is larger than any is, and is left out; others are still read.
+    pub(super) const fn leave_out(&mut self) {
+        self.budget.leave_out();
+    }
+
+    /// Is the budget empty?
+    pub(super) const fn is_cut(&self) -> bool {
+        self.budget.is_cut()
     }
 
     /// Lets everything go that is resident.
     pub(super) fn let_go(&mut self) {
-        self.steps = 0;
+        self.walked = 0;
         for file in self.files {
             let_go(file.as_ptr(), file.len());
         }
-    }
-}
-
-/// Counts down entries and rows. A function of millions of entries costs time, whoever wrote it.
-#[derive(Debug)]
-pub(super) struct Work<'files> {
-    left: u64,
-    walked: Walked<'files>,
-}
-
-impl<'files> Work<'files> {
-    /// This many entries and rows of these files may be walked.
-    pub(super) const fn new(limit: u64, files: &'files [&'files [u8]]) -> Self {
-        Self {
-            left: limit,
-            walked: Walked::new(files),
-        }
-    }
-
-    /// May one more be walked?
-    pub(super) fn entry(&mut self) -> bool {
-        self.walked.pass(1);
-        self.left = self.left.saturating_sub(1);
-        self.left > 0
-    }
-
-    /// Takes `count` of what may be walked.
-    pub(super) const fn spend(&mut self, count: usize) {
-        self.left = self.left.saturating_sub(count as u64);
-    }
-
-    /// Was the limit reached?
-    pub(super) const fn exhausted(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Lets everything go that is resident.
-    pub(super) fn let_go(&mut self) {
-        self.walked.let_go();
     }
 }

@@ -12,9 +12,10 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::image::ElfImage;
-use super::mapped::MappedFile;
+use super::mapped::{MappedFile, let_go};
 use crate::confine;
 use crate::profile::{BuildId, Executable};
+use crate::symbolize::budget::Budget;
 
 /// Where distributions put debug information.
 const DEBUG_DIRECTORY: &str = "usr/lib/debug";
@@ -22,6 +23,17 @@ const DEBUG_DIRECTORY: &str = "usr/lib/debug";
 const MAX_LINK: usize = 255;
 /// Bytes of a file whose CRC is computed.
 const MAX_CRC: usize = 1 << 30;
+
+/// Bytes whose CRC is computed between two looks at the budget, and what they cost.
+const CRC_CHUNK: usize = 1 << 20;
+const CRC_STEPS: u64 = 1 << 13;
+
+/// What is looked for.
+struct Wanted<'budget, 'time> {
+    /// The program's own device and inode.
+    executable: Option<(u64, u64)>,
+    budget: &'budget mut Budget<'time>,
+}
 
 /// What a file must be.
 #[derive(Clone, Copy)]
@@ -31,7 +43,15 @@ enum Proof {
 }
 
 /// The file with the executable's debug information, if there is one.
-pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File> {
+pub(super) fn find(
+    executable: &Executable,
+    image: &ElfImage<'_>,
+    budget: &mut Budget<'_>,
+) -> Option<File> {
+    let mut wanted = Wanted {
+        executable: executable.file.as_ref().and_then(identity_of),
+        budget,
+    };
     let own_root = confine::own_root().ok()?;
     let root = executable
         .root
@@ -42,9 +62,9 @@ pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File
     if let Some(id) = build_id {
         let path = build_id_path(id);
         let proof = Proof::BuildId(id);
-        let found = open(root, &path, proof).or_else(|| {
+        let found = wanted.open(root, &path, proof).or_else(|| {
             executable.root.as_ref()?;
-            open(own_root.as_fd(), &path, proof)
+            wanted.open(own_root.as_fd(), &path, proof)
         });
         if found.is_some() {
             return found;
@@ -54,7 +74,7 @@ pub(super) fn find(executable: &Executable, image: &ElfImage<'_>) -> Option<File
     let proof = build_id.map_or(Proof::Crc(crc), Proof::BuildId);
     link_paths(&executable.path, name)
         .iter()
-        .find_map(|path| open(root, path, proof))
+        .find_map(|path| wanted.open(root, path, proof))
 }
 
 /// The supplementary file that debug information refers to, by its build id, as `dwz` and the
@@ -79,7 +99,7 @@ pub(super) fn find_supplementary(executable: &Executable, debug: &ElfImage<'_>) 
     }
     paths
         .iter()
-        .find_map(|path| open(root, path, Proof::BuildId(id)))
+        .find_map(|path| open(root, path, |_, image| image.build_id() == Some(id)))
 }
 
 /// `usr/lib/debug/.build-id/ab/cdef.debug`.
@@ -112,21 +132,51 @@ fn link_paths(executable: &str, name: &[u8]) -> Vec<PathBuf> {
     ]
 }
 
-fn open(root: BorrowedFd<'_>, path: &Path, proof: Proof) -> Option<File> {
+fn open(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    is_right: impl FnOnce(&File, &ElfImage<'_>) -> bool,
+) -> Option<File> {
     let file = confine::open_in_root(root, path).ok()?.file;
     let mapped = MappedFile::new(&file).ok()?;
     let image = ElfImage::parse(&mapped)?;
-    let right = match proof {
-        Proof::BuildId(id) => image.build_id() == Some(id),
-        Proof::Crc(crc) => mapped.len() <= MAX_CRC && crc32(&mapped) == crc,
-    };
-    right.then_some(file)
+    is_right(&file, &image).then_some(file)
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+impl Wanted<'_, '_> {
+    /// The file at `path`, if it is what is looked for. A link may state the program's own name, and a copy of the
+    /// stripped program has its build id: what says no more than the program does is not it.
+    fn open(&mut self, root: BorrowedFd<'_>, path: &Path, proof: Proof) -> Option<File> {
+        open(root, path, |file, image| {
+            identity_of(file) != self.executable
+                && (image.has_debug_info() || image.has_symbols())
+                && match proof {
+                    Proof::BuildId(id) => image.build_id() == Some(id),
+                    Proof::Crc(crc) => {
+                        image.data.len() <= MAX_CRC && crc32(image.data, self.budget) == Some(crc)
+                    }
+                }
+        })
+    }
+}
+
+/// Device and inode.
+fn identity_of(file: &File) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+/// The CRC-32 of a mapped file; `None` when the budget is empty.
+fn crc32(bytes: &[u8], budget: &mut Budget<'_>) -> Option<u32> {
     let mut crc = flate2::Crc::new();
-    bytes.chunks(1 << 20).for_each(|chunk| crc.update(chunk));
-    crc.sum()
+    for chunk in bytes.chunks(CRC_CHUNK) {
+        crc.update(chunk);
+        let_go(chunk.as_ptr(), chunk.len());
+        if !budget.step(CRC_STEPS) {
+            return None;
+        }
+    }
+    Some(crc.sum())
 }
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ use ruzstd::decoding::StreamingDecoder;
 use crate::profile::BuildId;
 use crate::symbolize::kernel::notes;
 
+/// Sections of a file. Linked programs have some tens.
+const MAX_SECTIONS: usize = 1 << 14;
+/// Bytes of a path in a link to another file.
+const MAX_LINK: usize = 4096;
+/// Bytes of notes that are looked at.
+const MAX_NOTES: usize = 64 << 10;
 /// Most bytes of a zstd window; no decoder has to support more (RFC 8878, section 3.1.1.1.2).
 const MAX_WINDOW_BYTES: u64 = 8 << 20;
 /// Most zstd frames of a section: lld makes one of each MiB.
@@ -24,6 +30,16 @@ pub(super) struct ElfImage<'data> {
     pub(super) endian: Endianness,
     pub(super) machine: elf::Machine,
     pub(super) sections: SectionTable<'data, FileHeader64<Endianness>>,
+    /// The sections' names.
+    names: &'data [u8],
+}
+
+/// How a section's bytes are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    Zlib,
+    Zstd,
+    Unknown,
 }
 
 /// A section's bytes, and the size that they have without compression.
@@ -31,7 +47,7 @@ pub(super) struct ElfImage<'data> {
 pub(super) struct SectionBytes<'data> {
     /// As they are in the file.
     pub(super) stored: &'data [u8],
-    compression: Option<elf::CompressionType>,
+    compression: Option<Compression>,
     /// Bytes when decompressed.
     pub(super) size: u64,
 }
@@ -41,23 +57,62 @@ impl<'data> ElfImage<'data> {
     pub(super) fn parse(data: &'data [u8]) -> Option<Self> {
         let header = FileHeader64::<Endianness>::parse(data).ok()?;
         let endian = header.endian().ok()?;
+        let headers = header.section_headers(endian, data).ok()?;
+        if headers.len() > MAX_SECTIONS {
+            return None;
+        }
         let sections = header.sections(endian, data).ok()?;
+        let names = header.shstrndx(endian, data).ok()? as usize;
+        let names = headers
+            .get(names)
+            .and_then(|names| names.data(endian, data).ok());
         Some(Self {
             data,
             endian,
             machine: header.e_machine(endian),
             sections,
+            names: names.unwrap_or_default(),
         })
     }
 
-    /// The section with this name, if it has bytes in the file.
+    /// Does the name of this section begin so? No name is searched for its end: it may have none.
+    pub(super) fn is_named(
+        &self,
+        section: &elf::SectionHeader64<Endianness>,
+        beginning: &[u8],
+    ) -> bool {
+        let name = self.names.get(section.sh_name(self.endian) as usize..);
+        name.is_some_and(|name| name.starts_with(beginning))
+    }
+
+    fn header(&self, name: &[u8]) -> Option<&'data elf::SectionHeader64<Endianness>> {
+        let sections = self.sections.iter();
+        let named = [name, &[0]].concat();
+        let header = sections
+            .into_iter()
+            .find(|section| self.is_named(section, &named))?;
+        (header.sh_type(self.endian) != elf::SHT_NOBITS).then_some(header)
+    }
+
+    /// The section with this name, if it has bytes in the file. Debug information that an older linker compressed has
+    /// another name: `.zdebug_info`.
     pub(super) fn section(&self, name: &str) -> Option<SectionBytes<'data>> {
-        let (_, header) = self
-            .sections
-            .section_by_name(self.endian, name.as_bytes())?;
-        if header.sh_type(self.endian) == elf::SHT_NOBITS {
-            return None;
-        }
+        let Some(header) = self.header(name.as_bytes()) else {
+            let old = format!(
+                ".z{}",
+                name.strip_prefix('.')
+                    .filter(|name| name.starts_with("debug_"))?
+            );
+            let header = self.header(old.as_bytes())?;
+            // `ZLIB` and the size as big-endian u64, then the stream (binutils, `--compress-debug-sections=zlib-gnu`).
+            let bytes = header.data(self.endian, self.data).ok()?;
+            let (size, stored) = bytes.strip_prefix(b"ZLIB")?.split_first_chunk()?;
+            return Some(SectionBytes {
+                stored,
+                compression: Some(Compression::Zlib),
+                size: u64::from_be_bytes(*size),
+            });
+        };
         let bytes = header.data(self.endian, self.data).ok()?;
         if elf::SHF_COMPRESSED.0 & header.sh_flags(self.endian).0 == 0 {
             return Some(SectionBytes {
@@ -70,21 +125,32 @@ impl<'data> ElfImage<'data> {
             pod::from_bytes::<elf::CompressionHeader64<Endianness>>(bytes).ok()?;
         Some(SectionBytes {
             stored,
-            compression: Some(compression.ch_type(self.endian)),
+            compression: Some(match compression.ch_type(self.endian) {
+                elf::ELFCOMPRESS_ZLIB => Compression::Zlib,
+                elf::ELFCOMPRESS_ZSTD => Compression::Zstd,
+                _ => Compression::Unknown,
+            }),
             size: compression.ch_size(self.endian),
         })
     }
 
+    /// Does it have a symbol table of its own, not only the one for the dynamic linker?
+    pub(super) fn has_symbols(&self) -> bool {
+        let mut sections = self.sections.iter();
+        sections.any(|section| section.sh_type(self.endian) == elf::SHT_SYMTAB)
+    }
+
     /// The file's GNU build id.
     pub(super) fn build_id(&self) -> Option<BuildId> {
-        notes::build_id(self.section(".note.gnu.build-id")?.stored)
+        let notes = self.section(".note.gnu.build-id")?.stored;
+        notes::build_id(&notes[..notes.len().min(MAX_NOTES)])
     }
 
     /// The name and the CRC-32 of the file with its debug information (`.gnu_debuglink`: a name that ends
     /// with a zero, padded to 4 bytes, and the sum).
     pub(super) fn debug_link(&self) -> Option<(&'data [u8], u32)> {
         let bytes = self.section(".gnu_debuglink")?.stored;
-        let length = bytes.iter().position(|byte| *byte == 0)?;
+        let length = bytes.iter().take(MAX_LINK).position(|byte| *byte == 0)?;
         let crc = bytes
             .get((length + 1).next_multiple_of(4)..)?
             .first_chunk()?;
@@ -99,7 +165,7 @@ impl<'data> ElfImage<'data> {
     /// (`.gnu_debugaltlink`: a name that ends with a zero, and the id).
     pub(super) fn supplementary_link(&self) -> Option<(&'data [u8], BuildId)> {
         let bytes = self.section(".gnu_debugaltlink")?.stored;
-        let length = bytes.iter().position(|byte| *byte == 0)?;
+        let length = bytes.iter().take(MAX_LINK).position(|byte| *byte == 0)?;
         Some((&bytes[..length], BuildId::new(&bytes[length + 1..])?))
     }
 
@@ -114,7 +180,8 @@ impl<'data> SectionBytes<'data> {
     /// Its bytes without compression; `None` when they are not what the header says, would be more than
     /// `limit`, or are compressed in a way that is not known.
     pub(super) fn decompress(&self, limit: u64) -> Option<Vec<u8>> {
-        if self.size > limit {
+        // What is stored may be any number of blocks that hold nothing.
+        if self.size > limit || self.stored.len() as u64 > limit {
             return None;
         }
         let mut bytes = Vec::new();
@@ -122,13 +189,13 @@ impl<'data> SectionBytes<'data> {
             .try_reserve_exact(usize::try_from(self.size).ok()?)
             .ok()?;
         match self.compression? {
-            elf::ELFCOMPRESS_ZLIB => {
+            Compression::Zlib => {
                 flate2::read::ZlibDecoder::new(self.stored)
                     .take(self.size)
                     .read_to_end(&mut bytes)
                     .ok()?;
             }
-            elf::ELFCOMPRESS_ZSTD => {
+            Compression::Zstd => {
                 let mut stored = self.stored;
                 for _ in 0..MAX_FRAMES {
                     let left = self.size - bytes.len() as u64;
@@ -142,7 +209,7 @@ impl<'data> SectionBytes<'data> {
                         .ok()?;
                 }
             }
-            _ => return None,
+            Compression::Unknown => return None,
         }
         (bytes.len() as u64 == self.size).then_some(bytes)
     }
@@ -176,7 +243,7 @@ mod tests {
     fn decompress(stored: &[u8], size: u64) -> Option<Vec<u8>> {
         let section = SectionBytes {
             stored,
-            compression: Some(elf::ELFCOMPRESS_ZSTD),
+            compression: Some(Compression::Zstd),
             size,
         };
         section.decompress(LIMIT)

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::debug_file;
 use super::image::ElfImage;
 use crate::profile::{Executable, Losses};
+use crate::symbolize::budget::Budget;
 use crate::symbolize::dwarf::DwarfIndex;
 use crate::symbolize::go::GoCode;
 
@@ -25,6 +26,8 @@ pub(super) struct KnownFile {
     pub(super) mini: Option<Option<Box<[u8]>>>,
     /// Sections that are compressed in the file.
     pub(super) decompressed: HashMap<(bool, SectionId), Arc<[u8]>>,
+    /// Batches that the budget ended.
+    pub(super) overruns: u8,
     /// Window that asked for it last.
     pub(super) window: u64,
 }
@@ -49,13 +52,15 @@ impl KnownFile {
         image: &ElfImage<'_>,
         debug_info: bool,
         losses: &mut Losses,
+        budget: &mut Budget<'_>,
     ) -> Self {
         let debug_info = if !debug_info {
             DebugInfo::Absent
         } else if image.has_debug_info() {
             DebugInfo::Own
         } else {
-            debug_file::find(executable, image).map_or(DebugInfo::Absent, DebugInfo::Separate)
+            debug_file::find(executable, image, budget)
+                .map_or(DebugInfo::Absent, DebugInfo::Separate)
         };
         Self {
             debug_info,
@@ -64,8 +69,16 @@ impl KnownFile {
             go: GoCode::find(image.data, losses),
             mini: None,
             decompressed: HashMap::new(),
+            overruns: 0,
             window: 0,
         }
+    }
+
+    /// Leaves the debug information alone from now on.
+    pub(super) fn refuse(&mut self) {
+        self.debug_info = DebugInfo::Refused;
+        self.decompressed = HashMap::new();
+        self.index = None;
     }
 
     /// Bytes held.

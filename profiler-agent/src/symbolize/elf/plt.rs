@@ -48,11 +48,7 @@ fn slot(image: &ElfImage<'_>, address: u64) -> Option<u64> {
     let endian = image.endian;
     let section = image.sections.iter().find(|section| {
         let start = section.sh_addr(endian);
-        let name = image
-            .sections
-            .section_name(endian, section)
-            .unwrap_or_default();
-        name.starts_with(b".plt")
+        image.is_named(section, b".plt")
             && (start..start.saturating_add(section.sh_size(endian))).contains(&address)
     })?;
     let bytes = section.data(endian, image.data).ok()?;
@@ -60,10 +56,11 @@ fn slot(image: &ElfImage<'_>, address: u64) -> Option<u64> {
         size @ (8 | 16) => size,
         _ => STUB,
     };
-    let header = match (image.machine, image.sections.section_name(endian, section)) {
-        // The first entry of an aarch64 .plt is twice as long.
-        (elf::EM_AARCH64, Ok(b".plt")) => 2 * STUB,
-        _ => 0,
+    // The first entry of an aarch64 .plt is twice as long.
+    let header = if image.machine == elf::EM_AARCH64 && image.is_named(section, b".plt\0") {
+        2 * STUB
+    } else {
+        0
     };
     let within = address - section.sh_addr(endian);
     let size = if image.machine == elf::EM_AARCH64 {

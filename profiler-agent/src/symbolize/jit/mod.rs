@@ -12,11 +12,14 @@ pub mod perf_map;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 pub(super) use name::parse as parse_name;
 
+use crate::confine::{self, Attempts, Straggler};
 use crate::profile::{LossCause, Losses, ProcessKey, VirtualAddress};
 use perf_map::{PerfMapNames, PerfMapScan};
 
@@ -27,9 +30,17 @@ const IDLE_WINDOWS: u64 = 6;
 /// Bytes read at a time.
 const CHUNK: usize = 128 << 10;
 
+/// How long the collector's windows wait for a file system to open a map, and to read it.
+const OPENING: Duration = Duration::from_millis(500);
+const READING: Duration = Duration::from_secs(3);
+/// Maps whose reading hangs at a time.
+const MAX_HANGING: usize = 8;
+
 #[derive(Debug)]
 struct Map {
-    file: Option<File>,
+    file: Option<Arc<File>>,
+    /// Work on it that hangs.
+    hanging: Option<Straggler>,
     /// Its length when it was read last.
     read: u64,
     /// Window in which it was looked for last.
@@ -42,6 +53,7 @@ pub(super) struct PerfMaps {
     maps: HashMap<ProcessKey, Map>,
     max_bytes: u64,
     window: u64,
+    readers: Attempts,
 }
 
 impl PerfMaps {
@@ -51,6 +63,7 @@ impl PerfMaps {
             maps: HashMap::new(),
             max_bytes,
             window: 0,
+            readers: Attempts::new("perf-map-reader", MAX_HANGING),
         }
     }
 
@@ -60,17 +73,25 @@ impl PerfMaps {
         if let Some(map) = self.maps.get_mut(&process) {
             let tried = map.window == window;
             map.window = window;
-            if map.file.is_some() || tried {
+            if map.file.is_some() || tried || map.hangs() {
                 return;
             }
         } else if self.maps.len() >= MAX_OPEN {
             self.close_oldest();
         }
-        let file = match open::perf_map(process) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => {
+        let mut hanging = None;
+        let opened = self
+            .readers
+            .run(OPENING, move || open::perf_map(process).map(Arc::new));
+        let file = match opened {
+            Ok(Ok(file)) => Some(file),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Ok(Err(_)) => {
                 losses.add(LossCause::PerfMapMalformed, 1);
+                None
+            }
+            Err(unfinished) => {
+                hanging = unfinished.count(losses);
                 None
             }
         };
@@ -78,6 +99,7 @@ impl PerfMaps {
             process,
             Map {
                 file,
+                hanging,
                 read: 0,
                 window,
             },
@@ -90,8 +112,8 @@ impl PerfMaps {
             let length = map
                 .file
                 .as_ref()
-                .and_then(|file| file.metadata().ok())
-                .map(|m| m.len());
+                .and_then(|file| confine::attributes(file).ok())
+                .map(|file| file.stx_size);
             length.is_some_and(|length| length != map.read)
         })
     }
@@ -105,33 +127,25 @@ impl PerfMaps {
     ) -> Option<PerfMapNames> {
         let max_bytes = self.max_bytes;
         let map = self.maps.get_mut(&process)?;
-        let file = map.file.as_ref()?;
-        let length = file.metadata().ok()?.len();
-        let mut scan = PerfMapScan::new(addresses.iter().copied());
-        let mut chunk = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
-        let mut position = 0;
-        let end = length.min(max_bytes);
-        while position < end {
-            let wanted = (end - position).min(chunk.len() as u64) as usize;
-            match file.read_at(&mut chunk[..wanted], position) {
-                Ok(0) => break,
-                Ok(count) => {
-                    scan.feed(&chunk[..count]);
-                    position += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    losses.add(LossCause::PerfMapMalformed, 1);
-                    break;
-                }
-            }
+        if map.hangs() {
+            return None;
         }
+        let file = Arc::clone(map.file.as_ref()?);
+        let length = confine::attributes(&file).ok()?.stx_size;
+        let scan = PerfMapScan::new(addresses.iter().copied());
+        let read = self.readers.run(READING, move || {
+            scan_file(&file, scan, length.min(max_bytes))
+        });
+        let (names, whole) = match read {
+            Ok(read) => read,
+            Err(unfinished) => {
+                map.hanging = unfinished.count(losses);
+                return None;
+            }
+        };
         map.read = length;
-        let names = scan.finish();
-        losses.add(
-            LossCause::PerfMapMalformed,
-            u64::from(names.malformed > 0 || length > max_bytes),
-        );
+        let malformed = !whole || names.malformed > 0 || length > max_bytes;
+        losses.add(LossCause::PerfMapMalformed, u64::from(malformed));
         Some(names)
     }
 
@@ -152,4 +166,35 @@ impl PerfMaps {
             self.maps.remove(&oldest);
         }
     }
+}
+
+impl Map {
+    /// Does work on it still hang?
+    fn hangs(&mut self) -> bool {
+        self.hanging.take_if(|hanging| hanging.is_over());
+        self.hanging.is_some()
+    }
+}
+
+/// The names in the first `end` bytes of the file, and whether all of them could be read.
+fn scan_file(file: &File, mut scan: PerfMapScan, end: u64) -> (PerfMapNames, bool) {
+    let mut chunk = vec![0; CHUNK.min(usize::try_from(end).unwrap_or(CHUNK))];
+    let mut position = 0;
+    let mut whole = true;
+    while position < end {
+        let wanted = (end - position).min(chunk.len() as u64) as usize;
+        match file.read_at(&mut chunk[..wanted], position) {
+            Ok(0) => break,
+            Ok(count) => {
+                scan.feed(&chunk[..count]);
+                position += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                whole = false;
+                break;
+            }
+        }
+    }
+    (scan.finish(), whole)
 }

@@ -18,6 +18,9 @@ pub const MAX_LINE: usize = 4096;
 /// some of the asked addresses, in a hostile one every line covers all.
 const MAX_COVERED: usize = 4 << 20;
 
+/// Bytes of a name that cost as much as a pair.
+const NAME_BYTES: usize = 64;
+
 /// A scan in progress, for a set of addresses.
 #[derive(Debug)]
 pub struct PerfMapScan {
@@ -99,7 +102,7 @@ impl PerfMapScan {
             if *address >= end {
                 break;
             }
-            self.covered += 1;
+            self.covered += 1 + name.len() / NAME_BYTES;
             if self.covered > MAX_COVERED {
                 self.malformed += 1;
                 return;

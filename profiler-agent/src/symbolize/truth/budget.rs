@@ -1,5 +1,7 @@
 //! What is kept stays within its budget, whatever passes.
 
+use std::time::Duration;
+
 use super::*;
 use crate::profile::LossCause;
 use crate::symbolize::SymbolizerThread;
@@ -98,6 +100,48 @@ fn eviction_changes_nothing_but_the_cost() {
         assert_eq!(expected.locations, found.locations);
         assert_eq!(evicting.usage().index_bytes, 0);
         assert_eq!(evicting.usage().locations, 0);
+    }
+}
+
+/// Names of a window in which there was no time are not kept: the next one finds them.
+#[test]
+fn without_time_there_are_symbols_and_a_later_window_finds_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "static inline int f(int x) { volatile int y = x; return y * 3; }\nint main(int c, char **v) { return f(c) + f(c + 1); }";
+    let whole = compile(directory.path(), "p.c", source, &["gcc", "-O1", "-g"]);
+    let file = executable(1, &whole, "/p", None);
+    let offsets = text_offsets(&whole, 200);
+    let expected = resolve(&mut symbolizer(), &file, &offsets);
+    let mut hurried = Symbolizer::new(&SymbolizeConfig {
+        window_time: Duration::from_nanos(2),
+        ..SymbolizeConfig::default()
+    });
+    let nothing = resolve(&mut hurried, &file, &offsets);
+    assert_eq!(
+        nothing.losses.of(LossCause::SymbolizerBehind),
+        offsets.len() as u64
+    );
+    hurried.set_window_time(SymbolizeConfig::default().window_time);
+    let found = resolve(&mut hurried, &file, &offsets);
+    assert_eq!(found.functions, expected.functions);
+    assert_eq!(found.locations, expected.locations);
+
+    // A file that takes too long has its symbols, and after some attempts its debug information is left alone.
+    let mut slow = Symbolizer::new(&SymbolizeConfig {
+        file_steps: 100,
+        ..SymbolizeConfig::default()
+    });
+    for left_out in [1, 1, 0] {
+        let found = resolve(&mut slow, &file, &offsets);
+        let main = |name: &crate::profile::Function| &*name.name == "main";
+        assert!(found.functions.iter().any(main));
+        assert!(
+            found
+                .functions
+                .iter()
+                .all(|function| &*function.name != "f")
+        );
+        assert_eq!(found.losses.of(LossCause::DebugInfoBudget), left_out);
     }
 }
 

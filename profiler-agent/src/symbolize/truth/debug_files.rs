@@ -87,6 +87,180 @@ fn check_whole(profile: &Profile) {
     assert!(profile.losses.is_empty(), "{:?}", profile.losses);
 }
 
+/// The stripped program at `bin/p` below a root of its own, with its debug information at `debug`, which its link states by
+/// its last name: `p`, as the program's own is.
+fn linked_by_its_own_name(debug: &str, build_id: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let (whole, _) = stripped(root.path(), &["gcc", "-O2", "-g", build_id]);
+    let debug = root.path().join(debug);
+    let program = root.path().join("bin/p");
+    for file in [&debug, &program] {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (whole_path, debug) = (text(&whole), text(&debug));
+    let link = format!("--add-gnu-debuglink={debug}");
+    let arguments = ["--only-keep-debug", &whole_path, &debug];
+    run("objcopy", &arguments, root.path());
+    run(
+        "strip",
+        &["-s", "-o", &text(&program), &whole_path],
+        root.path(),
+    );
+    run("objcopy", &[&link, &text(&program)], root.path());
+    let file = executable(1, &program, "/bin/p", Some(root.path()));
+    let offsets = offsets_of(&whole, "hidden_work");
+    check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+}
+
+#[test]
+fn a_debug_link_that_states_the_program_s_own_name() {
+    for build_id in ["-Wl,--build-id=sha1", "-Wl,--build-id=none"] {
+        linked_by_its_own_name("bin/.debug/p", build_id);
+        linked_by_its_own_name("usr/lib/debug/bin/p", build_id);
+    }
+}
+
+#[test]
+fn a_build_id_longer_than_a_hash_leads_to_its_file() {
+    let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    linked_by_its_own_name(
+        &format!("usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..]),
+        &format!("-Wl,--build-id=0x{id}"),
+    );
+}
+
+/// The program whose compiler left its debug information in an object file, and that file.
+fn split(directory: &Path, version: &str) -> (PathBuf, PathBuf) {
+    let flags = ["gcc", "-O2", "-g", "-gsplit-dwarf", version, "-c"];
+    let object = compile(directory, "p.c", C, &flags);
+    let program = directory.join("program");
+    let arguments = [object.to_str().unwrap(), "-o", program.to_str().unwrap()];
+    run("gcc", &arguments, directory);
+    let find = |extension: &str| {
+        let files = std::fs::read_dir(directory).unwrap();
+        let mut files = files.map(|file| file.unwrap().path());
+        files.find(|file| file.extension().is_some_and(|found| found == extension))
+    };
+    (program, find("dwo").expect("the compiler wrote it"))
+}
+
+#[test]
+fn debug_information_that_the_linker_left_in_object_files() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (program, object) = split(directory.path(), version);
+        let path = program.to_str().unwrap();
+        let file = executable(1, &program, path, None);
+        let offsets = offsets_of(&program, "hidden_work");
+        check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+        // A second window finds the functions that it knows.
+        let mut known = symbolizer();
+        check_whole(&resolve(&mut known, &file, &offsets[1..]));
+        check_whole(&resolve(&mut known, &file, &offsets));
+
+        // Where the object files are gone, symbols and lines are left.
+        std::fs::remove_file(object).unwrap();
+        let profile = resolve(&mut symbolizer(), &file, &offsets);
+        for names in names(&profile) {
+            assert_eq!(names, ["hidden_work"]);
+        }
+        assert!(profile.functions.iter().all(|f| f.file.ends_with("/p.c")));
+    }
+}
+
+#[test]
+fn debug_information_of_object_files_in_one_package() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (program, object) = split(directory.path(), version);
+        let package = directory.path().join("program.dwp");
+        package_of(&object, &package, version);
+        std::fs::remove_file(object).unwrap();
+        let file = executable(1, &program, program.to_str().unwrap(), None);
+        let offsets = offsets_of(&program, "hidden_work");
+        check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+    }
+}
+
+/// Makes a package of one object file: its sections, and an index that says where in them its unit is (DWARF 5,
+/// section 7.3.5; before, GCC's "DebugFissionDWP").
+fn package_of(object: &Path, package: &Path, version: &str) {
+    let data = std::fs::read(object).unwrap();
+    let parsed = ElfFile64::<object::Endianness>::parse(&*data).unwrap();
+    let section = |name: &str| {
+        let section = parsed.section_by_name(name).unwrap();
+        section.data().unwrap().to_vec()
+    };
+    let info = section(".debug_info.dwo");
+    let modern = version == "-gdwarf-5";
+    // The id: in the header of the unit, or its root's attribute, which readelf finds.
+    let id = if modern {
+        u64::from_le_bytes(info[12..20].try_into().unwrap())
+    } else {
+        let text = run(
+            "readelf",
+            &["--debug-dump=info", object.to_str().unwrap()],
+            Path::new("/"),
+        );
+        let line = text.lines().find(|line| line.contains("dwo_id")).unwrap();
+        let number = line.rsplit("0x").next().unwrap().trim();
+        u64::from_str_radix(number, 16).unwrap()
+    };
+    // Kinds of sections, by their numbers in an index.
+    let mut columns = vec![(1, info.len()), (3, section(".debug_abbrev.dwo").len())];
+    columns.push((6, section(".debug_str_offsets.dwo").len()));
+    let mut index = Vec::new();
+    let version = if modern { 5_u32 } else { 2 };
+    for word in [version, columns.len() as u32, 1, 2] {
+        index.extend(word.to_le_bytes());
+    }
+    let slot = (id & 1) as usize;
+    let mut slots = [0_u64; 2];
+    slots[slot] = id;
+    let mut rows = [0_u32; 2];
+    rows[slot] = 1;
+    slots.iter().for_each(|id| index.extend(id.to_le_bytes()));
+    rows.iter().for_each(|row| index.extend(row.to_le_bytes()));
+    columns
+        .iter()
+        .for_each(|(kind, _)| index.extend(u32::to_le_bytes(*kind)));
+    columns
+        .iter()
+        .for_each(|_| index.extend(0_u32.to_le_bytes()));
+    columns
+        .iter()
+        .for_each(|(_, length)| index.extend((*length as u32).to_le_bytes()));
+    let file = package.with_extension("index");
+    std::fs::write(&file, index).unwrap();
+    let add = format!("--add-section=.debug_cu_index={}", file.display());
+    let arguments = [&add, object.to_str().unwrap(), package.to_str().unwrap()];
+    run("objcopy", &arguments, Path::new("/"));
+}
+
+#[test]
+fn sections_that_an_older_linker_compressed() {
+    let directory = tempfile::tempdir().unwrap();
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let whole = compile(directory.path(), "p.c", C, &["gcc", "-O2", "-g", version]);
+        let arguments = [
+            "--compress-debug-sections=zlib-gnu",
+            whole.to_str().unwrap(),
+            "z",
+        ];
+        run("objcopy", &arguments, directory.path());
+        let compressed = directory.path().join("z");
+        let sections = run("readelf", &["-SW", "z"], directory.path());
+        assert!(
+            sections.contains(".zdebug_info") && sections.contains(".zdebug_str"),
+            "{sections}"
+        );
+        let file = executable(1, &compressed, "/z", None);
+        let offsets = offsets_of(&whole, "hidden_work");
+        check_whole(&resolve(&mut symbolizer(), &file, &offsets));
+    }
+}
+
 #[test]
 fn a_debug_link_within_the_process_s_root() {
     let root = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ mod debug_files;
 mod hostile;
 mod inlines;
 mod live;
+mod lying;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

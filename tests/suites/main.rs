@@ -11,6 +11,7 @@ mod deployment;
 mod doctor;
 mod durability;
 mod exports;
+mod first_seconds;
 mod go_labels;
 mod go_profile;
 mod go_runtime_profile;

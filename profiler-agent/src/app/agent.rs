@@ -33,6 +33,8 @@ use crate::telemetry::otlp::{OwnSignals, SignalError};
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
+/// How long samples may hold up the end of a window while they wait for unwind tables: less than [`NAMING`].
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
@@ -358,6 +360,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
             directory: directory.clone(),
             max_bytes: config.tables.cache_max_size.0,
         }),
+        patience: PATIENCE,
         way: None,
         correlation: config.labels.correlation(),
     }

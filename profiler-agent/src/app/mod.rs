@@ -22,6 +22,7 @@ pub mod destinations;
 mod launch;
 mod own_signals;
 pub mod pipeline;
+mod queue;
 mod reading;
 pub mod record;
 mod reload;

@@ -83,6 +83,8 @@ impl From<SymbolizerGone> for RecordError {
 
 /// Windows of a recording: a long one is named while it goes on.
 const WINDOW: Duration = Duration::from_secs(10);
+/// How long the end of a window waits for unwind tables that its samples lack.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Windows that may wait to be named.
 const WINDOW_QUEUE: usize = 16;
 /// Profiles that are merged at a time.
@@ -143,6 +145,7 @@ async fn run(
         table_budget: TABLE_BUDGET,
         records: MappingRecords::BuildId,
         table_cache: None,
+        patience: PATIENCE,
         way: recording.way,
         // A file of one's own costs nobody a series.
         correlation: correlate::Config {

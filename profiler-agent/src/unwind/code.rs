@@ -55,6 +55,23 @@ impl Code {
         })
     }
 
+    /// Pages of the table.
+    pub(super) const fn pages(&self) -> u32 {
+        self.span.div_ceil(1 << PAGE_BITS)
+    }
+
+    /// Bytes of code in this range of positions.
+    pub(super) fn bytes_in(&self, range: &Range<u64>) -> u64 {
+        let (start, end) = (self.start + range.start, self.start + range.end);
+        let segments = self.segments.iter();
+        segments
+            .map(|segment| {
+                end.min(segment.end)
+                    .saturating_sub(start.max(segment.start))
+            })
+            .sum()
+    }
+
     /// Position of `address` from the start of the table, where it is code.
     pub(super) fn offset(&self, address: u64) -> Option<u32> {
         let inside = self.segments.iter().any(|range| range.contains(&address));

@@ -204,14 +204,14 @@ impl<S: Source + ?Sized> Window<'_, S> {
 }
 
 /// The ranges of a table (offsets from its start) without a rule.
-struct Gaps<'t> {
+pub(super) struct Gaps<'t> {
     table: &'t UnwindTable,
     bucket: u32,
     row: usize,
 }
 
 impl<'t> Gaps<'t> {
-    const fn new(table: &'t UnwindTable) -> Self {
+    pub(super) const fn new(table: &'t UnwindTable) -> Self {
         Self {
             table,
             bucket: 0,

@@ -65,6 +65,8 @@ pub struct Scratch {
     pub position: u64,
     /// How the frame that is being unwound was found: flags of `RawFrame`.
     pub found_by: u64,
+    /// 1: the frame is a guess, by the frame pointer of code that need not keep one.
+    pub guessed: u64,
     /// What the thread of a Go program works for.
     pub goroutine: Goroutine,
     /// The walk over the goroutine's labels.

@@ -32,4 +32,5 @@ mod shared_objects;
 mod short_lived;
 mod signals;
 mod thread_context;
+mod unusual;
 mod window;

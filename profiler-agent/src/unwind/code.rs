@@ -12,7 +12,7 @@ const MAX_SEGMENTS: usize = 64;
 /// Address space per byte of the file: code of files is dense, give or take alignment.
 const SPAN_PER_BYTE: u64 = 16;
 /// Address space that every file may span.
-const SPAN_AT_LEAST: u64 = 64 << 20;
+const SPAN_AT_LEAST: u64 = 1 << 30;
 
 /// The addresses of a file's code.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::profile::UnwindTable;
 const HEAD: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 /// Bytes before the rows.
 const HEAD_BYTES: usize = 12;
-/// Functions are aligned to this: no longer runs between them are padding.
+/// Functions are aligned to this: what is shorter before one that begins so is padding.
 const PADDING: u64 = 16;
 /// Bytes of a page without rules that are looked into alone.
 const FEW: u64 = 4 << 10;
@@ -72,7 +72,7 @@ pub(super) fn without_rules(table: &UnwindTable, code: &Code, page: u32) -> With
     let mut bytes = 0;
     for gap in Gaps::new(table) {
         let length = code.bytes_in(&(base + gap.start..base + gap.end));
-        if length < PADDING {
+        if length < PADDING && gap.end % PADDING == 0 {
             continue;
         }
         let is_cut = |edge: u64, outside: u64| {

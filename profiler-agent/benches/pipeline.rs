@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use profiler_agent::aggregate::{Aggregator, Config, Limits};
-use profiler_agent::collect::decode::decode;
+use profiler_agent::collect::decode::{Record, decode};
 use profiler_agent::process::cgroup::Cgroup;
 use profiler_agent::process::{FoundProcess, MappedFile, ProcessTable, Reader};
 use profiler_agent::profile::{
@@ -333,7 +333,9 @@ fn measure(
         }
         let began = processor_time();
         for record in &records[..count as usize] {
-            let sample = decode(black_box(record)).expect("the records are well formed");
+            let Ok(Record::Sample(sample)) = decode(black_box(record)) else {
+                panic!("the records are well-formed samples");
+            };
             let located = table.locate(&sample).expect("every process is known");
             aggregator.add(&located);
         }

@@ -123,6 +123,7 @@ fn locate(table: &mut ProcessTable<ProcFs>) -> Result<()> {
         kernel: Vec::new(),
         user: Vec::new(),
         context: None,
+        snapshot: None,
     };
     for frames in [30, 100] {
         // As in real stacks: runs of frames in one file, then another file.

@@ -126,6 +126,7 @@ fn sample(pid: u32, time: u64, pc: u64) -> RawSample {
         kernel: Vec::new(),
         user: vec![RawFrame(pc | RawFrame::INTERRUPTED)],
         context: None,
+        snapshot: None,
     }
 }
 

@@ -37,6 +37,7 @@ fn check(machine: &str) {
         "SELECTED",
         "COUNTS",
         "SCRATCH",
+        "SNAPSHOT",
     ] {
         assert!(object.maps.contains_key(map), "{machine}: {map}");
     }

@@ -134,6 +134,14 @@ impl Machine {
             let wanted: i32 = at.trim_start_matches('+').parse().unwrap();
             return kind == SavedKind::AtCfa as u8 && offset == wanted;
         }
+        if let Some(number) = text
+            .strip_prefix('r')
+            .and_then(|number| number.parse().ok())
+        {
+            let number: i32 = number;
+            return kind == SavedKind::Undefined as u8
+                || kind == SavedKind::InRegister as u8 && offset == number;
+        }
         match text {
             // readelf prints `u` for undefined and for never mentioned.
             "u" => kind == SavedKind::Same as u8 || kind == SavedKind::Undefined as u8,
@@ -149,7 +157,7 @@ impl Machine {
 
     fn agrees(&self, printed: &Printed, rule: &Rule) -> bool {
         let return_address = printed.column("ra");
-        let recoverable = return_address.starts_with('c') || return_address == "exp";
+        let recoverable = return_address.starts_with(['c', 'r']) || return_address == "exp";
         if *rule == Rule::END_OF_STACK {
             return return_address == "u";
         }

@@ -34,6 +34,7 @@ fn profile(records: MappingRecords, program: &Path, script: &str) -> Profile {
         selected: vec![waiting.id()],
         window: Duration::from_secs(60),
         table_budget: 32 << 20,
+        patience: Duration::from_secs(1),
         way: None,
         records,
         table_cache: None,

@@ -21,6 +21,7 @@ mod repeat;
 mod rules;
 mod runtime;
 mod sample;
+mod snapshot;
 mod task;
 mod unwind;
 

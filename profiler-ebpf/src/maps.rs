@@ -6,7 +6,7 @@ use aya_ebpf::macros::btf_map;
 use profiler_common::layout::counter::COUNTERS;
 use profiler_common::layout::process::{MAX_CHUNKS, MAX_PROCESSES, MAX_SEGMENTS};
 use profiler_common::layout::runtime::MAX_RUNTIMES;
-use profiler_common::layout::{MappingChunk, ProcessEntry, RuntimeEntry};
+use profiler_common::layout::{MappingChunk, ProcessEntry, RuntimeEntry, Snapshot};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::TableBlock;
 
@@ -73,6 +73,9 @@ pub static USER_REGISTERS: Array<u64, 1> = Array::new();
 /// `Counter`s.
 #[btf_map]
 pub static COUNTS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
+/// Where the top of a stack is copied to.
+#[btf_map]
+pub static SNAPSHOT: PerCpuArray<Snapshot, 1> = PerCpuArray::new();
 /// Where a sample is put together.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

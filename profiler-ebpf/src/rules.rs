@@ -5,7 +5,9 @@ use core::ptr::NonNull;
 use profiler_common::layout::process::NO_TABLE;
 use profiler_common::layout::{MappingEntry, ProcessEntry, TablePlace};
 use profiler_common::unwind::Outcome;
-use profiler_common::unwind::table::{BLOCK_WORDS, BUCKET_BITS, TableBlock, Words, rule_index};
+use profiler_common::unwind::table::{
+    BLOCK_WORDS, PAGE_BITS, PAGE_BUCKETS, PAGE_EMPTY, PAGE_MISSING, TableBlock, Words, rule_index,
+};
 
 use crate::inner_map::InnerMap;
 use crate::launder::Cell;
@@ -62,36 +64,52 @@ pub fn find_rule(
         mapping.end = found.end;
         mapping.bias = found.bias;
         mapping.table = found.table;
-        mapping.buckets = found.buckets;
+        mapping.pages = found.pages;
     }
     if mapping.table == NO_TABLE {
         return (None, Outcome::TablePending);
     }
     let offset = pc.wrapping_add(mapping.bias);
-    if offset >> BUCKET_BITS >= u64::from(mapping.buckets) {
+    if offset >> PAGE_BITS >= u64::from(mapping.pages) {
         // The file has no information for this part of it, or none at all.
         return (Some(NO_INFORMATION), Outcome::NoRule);
     }
-    let place = TablePlace(mapping.table);
-    let Some(segment) = SEGMENTS.get(place.segment()) else {
+    let page = KernelTable::at(mapping.table, cell)
+        .and_then(|directory| directory.word((offset >> PAGE_BITS) as u32))
+        .unwrap_or(PAGE_MISSING);
+    if page == PAGE_EMPTY {
+        return (Some(NO_INFORMATION), Outcome::NoRule);
+    }
+    if page == PAGE_MISSING {
+        return (None, Outcome::TablePending);
+    }
+    let Some(table) = KernelTable::at(page, cell) else {
         return (None, Outcome::TablePending);
     };
-    let table = KernelTable {
-        segment,
-        first: place.block(),
-        cell,
-    };
+    let offset = offset & ((1 << PAGE_BITS) - 1);
     (
-        rule_index(&table, mapping.buckets, offset),
+        rule_index(&table, PAGE_BUCKETS, offset),
         Outcome::TableCorrupt,
     )
 }
 
-/// A table in its segment.
+/// A table of a page, or a directory, in its segment.
 struct KernelTable {
     segment: InnerMap,
     first: u32,
     cell: *mut Cell,
+}
+
+impl KernelTable {
+    #[inline(always)]
+    fn at(place: u32, cell: *mut Cell) -> Option<Self> {
+        let place = TablePlace(place);
+        Some(Self {
+            segment: SEGMENTS.get(place.segment())?,
+            first: place.block(),
+            cell,
+        })
+    }
 }
 
 impl Words for KernelTable {

@@ -1,5 +1,7 @@
 //! One sample: who, kernel stack, user stack, out.
 
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
@@ -25,12 +27,12 @@ use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
 use crate::registers::{self, REGISTERS, UserRegisters};
 use crate::repeat::Repeat;
 use crate::task::CurrentTask;
-use crate::{context, runtime, unwind};
+use crate::{context, runtime, snapshot, unwind};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
-const AVAILABLE_DATA: u64 = 0;
+pub const AVAILABLE_DATA: u64 = 0;
 
 /// `PF_KTHREAD` and `PF_EXITING` of `include/linux/sched.h`. A task that is ending does not return to user
 /// space, and its memory may be gone.
@@ -63,6 +65,8 @@ pub struct Scratch {
     pub position: u64,
     /// How the frame that is being unwound was found: flags of `RawFrame`.
     pub found_by: u64,
+    /// 1: the frame is a guess, by the frame pointer of code that need not keep one.
+    pub guessed: u64,
     /// What the thread of a Go program works for.
     pub goroutine: Goroutine,
     /// The walk over the goroutine's labels.
@@ -199,23 +203,24 @@ fn submit(scratch: &mut Scratch, frames: u64) {
     let Some(ring) = RINGS.get(scratch.header.cpu) else {
         return count(Counter::RingMissing);
     };
-    let ring = core::ptr::from_ref(ring).cast_mut().cast();
+    let ring: *mut c_void = core::ptr::from_ref(ring).cast_mut().cast();
     let bytes =
         size_of::<SampleHeader>() as u64 + 8 * frames + u64::from(scratch.header.context_bytes);
     if bytes > MAX_RECORD_BYTES as u64 {
         return count(Counter::ScratchMissing);
     }
-    // SAFETY: `ring` is a ring buffer map; header, frames and entries are one run of memory of at least
-    // MAX_RECORD_BYTES.
-    let result = unsafe {
-        let filled = bpf_ringbuf_query(ring, AVAILABLE_DATA);
-        let wake = if filled > RING_WAKE_BYTES.load() {
-            FORCE_WAKEUP
-        } else {
-            NO_WAKEUP
-        };
-        bpf_ringbuf_output(ring, (&raw mut *scratch).cast(), bytes, wake)
+    if scratch.header.flags & SampleFlags::TABLE_PENDING != 0 {
+        snapshot::submit(scratch, ring);
+    }
+    // SAFETY: `ring` is a ring buffer map.
+    let filled = unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) };
+    let wake = if filled > RING_WAKE_BYTES.load() {
+        FORCE_WAKEUP
+    } else {
+        NO_WAKEUP
     };
+    // SAFETY: header, frames and entries are one run of memory of at least MAX_RECORD_BYTES.
+    let result = unsafe { bpf_ringbuf_output(ring, (&raw mut *scratch).cast(), bytes, wake) };
     count(if result == 0 {
         Counter::Delivered
     } else {

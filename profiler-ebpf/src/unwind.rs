@@ -35,6 +35,7 @@ pub fn walk<R: Repeat>(
     }
     scratch.position = position;
     scratch.found_by = RawFrame::INTERRUPTED;
+    scratch.guessed = 0;
     scratch.stacks = Stacks::of(scratch.goroutine);
     scratch.mapping = MappingEntry::default();
     R::unwind();
@@ -69,6 +70,7 @@ pub fn frame(scratch: &mut Scratch) -> Next {
             };
             if rule.cfa == CfaKind::None as u8 {
                 scratch.found_by = RawFrame::BY_FRAME_POINTER;
+                scratch.guessed = 1;
                 frame_pointer_step::<Machine, _>(
                     &mut scratch.registers,
                     Outcome::NoRule,
@@ -76,6 +78,7 @@ pub fn frame(scratch: &mut Scratch) -> Next {
                 )
             } else {
                 scratch.found_by = 0;
+                scratch.guessed = 0;
                 let runtime = if rule.switch == StackSwitch::None as u16 {
                     None
                 } else {
@@ -89,6 +92,12 @@ pub fn frame(scratch: &mut Scratch) -> Next {
             }
         }
         None => {
+            if missing == Outcome::UnknownCode && scratch.guessed != 0 {
+                scratch.position = position as u64;
+                scratch.header.outcome = Outcome::NoRule as u8;
+                return Next::Stop;
+            }
+            scratch.guessed = 0;
             if missing == Outcome::TablePending {
                 scratch.header.flags |= SampleFlags::TABLE_PENDING;
             }

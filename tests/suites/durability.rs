@@ -6,13 +6,14 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use profiler_tests::agent::until;
+use profiler_tests::agent::{cpu_seconds, until};
 use profiler_tests::build::c;
 use profiler_tests::claim::arrived_whole;
 use profiler_tests::daemon::{Daemon, free_address};
 use profiler_tests::pprof::Profile;
 use profiler_tests::receiver::Receiver;
 use profiler_tests::workload::Workload;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Times that the agent is killed.
 const KILLS: usize = 3;
@@ -133,5 +134,41 @@ fn files_hold_what_was_sampled() {
         );
     }
     drop(workload);
+    daemon.stop();
+}
+
+/// A sample belongs to the window of its own time, also when it was read much later.
+#[test]
+fn an_agent_that_was_stopped_fills_the_windows_of_the_samples_times() {
+    /// Windows of a second each that pass while the agent is stopped.
+    const WINDOWS: usize = 5;
+    const HERTZ: u64 = 99;
+
+    let workload = Workload::start(&mut Command::new(c("split")));
+    let daemon = Daemon::with("sampling: {frequency: 99, window: 1s}\n");
+    until("two windows are stored", || daemon.windows().len() >= 2);
+    let agent = Pid::from_raw(daemon.pid().cast_signed()).expect("a process id");
+    kill_process(agent, Signal::STOP).expect("the agent runs");
+    let before = cpu_seconds(workload.pid());
+    until("the workload goes on", || {
+        cpu_seconds(workload.pid()) > before + WINDOWS as f64
+    });
+    kill_process(agent, Signal::CONT).expect("the agent is stopped");
+    let known = daemon.windows().len();
+    until("the windows of that time are stored", || {
+        daemon.windows().len() > known + WINDOWS
+    });
+    let windows = daemon.windows();
+    let cpus = std::thread::available_parallelism()
+        .expect("the kernel says")
+        .get() as u64;
+    for (start, samples) in &windows {
+        // A window of another length began with the agent; a timer may fire a moment late.
+        assert!(
+            *samples <= cpus * HERTZ * 5 / 4,
+            "{samples} in the window of {start}: {windows:?}"
+        );
+    }
+    workload.stop();
     daemon.stop();
 }

@@ -2,10 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler_agent::collect::decode::decode;
+use profiler_agent::collect::decode::{Record, decode};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(sample) = decode(bytes) {
-        assert!(8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+    match decode(bytes) {
+        Ok(Record::Sample(sample)) => {
+            assert!(8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+        }
+        Ok(Record::Snapshot(snapshot)) => assert!(snapshot.stack.len() <= bytes.len()),
+        Err(_) => {}
     }
 });

@@ -40,6 +40,8 @@ pub use error::AgentError;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
+/// How long samples may hold up the end of a window while they wait for unwind tables: less than [`NAMING`].
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
@@ -399,6 +401,7 @@ fn collector_config(config: &AgentConfig) -> CollectorConfig {
             directory: directory.clone(),
             max_bytes: config.tables.cache_max_size.0,
         }),
+        patience: PATIENCE,
         way: None,
         correlation: config.labels.correlation(),
     }

@@ -34,6 +34,8 @@ pub struct CollectorConfig {
     pub window: Duration,
     /// Bytes of unwind tables in the kernel.
     pub table_budget: u64,
+    /// How long samples may hold up the end of a window while they wait for unwind tables.
+    pub patience: Duration,
     /// How stacks are walked; `None`: the first way that the kernel takes.
     pub way: Option<Way>,
     /// What records of mappings are asked to say: no more than the kernel has.

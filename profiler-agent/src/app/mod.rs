@@ -29,6 +29,7 @@ mod own_signals;
 mod page_token;
 pub mod pipeline;
 mod plan;
+mod queue;
 mod reading;
 pub mod record;
 mod reload;

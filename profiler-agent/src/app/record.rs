@@ -100,6 +100,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// How long a command that is asked to end may take, and how often it is looked at.
 const COMMAND_END: Duration = Duration::from_secs(2);
 const COMMAND_INTERVAL: Duration = Duration::from_millis(20);
+/// How long the end of a window waits for unwind tables that its samples lack.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Windows that may wait to be named.
 const WINDOW_QUEUE: usize = 16;
 /// Profiles that are merged at a time.
@@ -160,6 +162,7 @@ async fn run(
         table_budget: TABLE_BUDGET,
         records: MappingRecords::BuildId,
         table_cache: None,
+        patience: PATIENCE,
         way: recording.way,
         // A file of one's own costs nobody a series.
         correlation: correlate::Config {

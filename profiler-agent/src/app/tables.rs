@@ -1,4 +1,10 @@
-//! The thread that builds unwind tables: off the way of samples.
+//! The threads that build unwind tables: off the way of samples.
+//!
+//! One says where files' code is and builds the tables of single pages, which takes a moment each. What takes a
+//! whole file (Go, code without call frame information) is built by another one, which nobody else waits for.
+
+mod requests;
+mod whole;
 
 use std::io;
 use std::path::PathBuf;
@@ -7,24 +13,65 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use profiler_common::unwind::table::PAGE_BITS;
+
+use self::requests::Requests;
+use self::whole::Whole;
+use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
 use crate::go::{self, LineTable};
-use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
+use crate::profile::{ElfAddress, ExecutableId, LossCause, UnwindTable};
 use crate::symbolize::MappedFile;
-use crate::unwind::{Absent, TableCache, TableKey, build, build_go};
+use crate::unwind::{self, Layout};
 
-/// How long the thread is waited for when it is to end.
+/// How long the threads are waited for when they are to end.
 const STOPPING: Duration = Duration::from_secs(1);
 
-/// A table, or why there is none.
-pub struct BuiltTable {
+/// A page of a file's addresses, counted from address 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressPage(pub u64);
+
+impl AddressPage {
+    /// The page that an address lies in.
+    #[must_use]
+    pub const fn of(address: ElfAddress) -> Self {
+        Self(address.0 >> PAGE_BITS)
+    }
+
+    /// Its number in a table that begins so and has so many pages.
+    #[must_use]
+    pub fn within(self, layout: Layout) -> Option<u32> {
+        let page = self.0.checked_sub(layout.start.0 >> PAGE_BITS)?;
+        u32::try_from(page).ok().filter(|page| *page < layout.pages)
+    }
+}
+
+/// Something about a file.
+pub struct Piece {
     /// Whose.
     pub executable: ExecutableId,
-    /// The table.
-    pub table: Result<UnwindTable, Option<LossCause>>,
-    /// What else the file says.
-    pub facts: FileFacts,
+    /// What.
+    pub what: What,
+}
+
+/// What was asked for.
+pub enum What {
+    /// Where its code is, or why nothing is known of any of it.
+    Layout(Result<Layout, Option<LossCause>>),
+    /// What else it says.
+    Facts(Box<FileFacts>),
+    /// The table of a page.
+    Page {
+        /// The page that was asked for.
+        at: AddressPage,
+        /// Its number in the table; nothing where there is none.
+        page: Option<u32>,
+        /// The table; nothing where nothing is known of any code in it.
+        table: Option<UnwindTable>,
+        /// Why, if that is a loss.
+        loss: Option<LossCause>,
+    },
 }
 
 /// Where tables are kept between runs.
@@ -38,77 +85,75 @@ pub struct CachePlace {
 
 /// Asks for tables and takes them.
 pub struct TableBuilder {
-    requests: Option<Sender<Arc<Executable>>>,
-    results: Receiver<BuiltTable>,
-    thread: Option<JoinHandle<()>>,
-    outstanding: usize,
+    requests: Arc<Requests>,
+    whole: Arc<Requests>,
+    results: Receiver<Piece>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Where pieces go.
+#[derive(Clone)]
+struct Outgoing {
+    pieces: Sender<Piece>,
+    wake: Wake,
+}
+
+impl Outgoing {
+    fn send(&self, executable: ExecutableId, what: What) {
+        // Nobody takes them at the end only.
+        let _ = self.pieces.send(Piece { executable, what });
+        self.wake.wake();
+    }
 }
 
 impl TableBuilder {
-    /// Starts the thread. `wake` is woken when a table is there.
+    /// Starts the threads. `wake` is woken when something is there.
     pub(super) fn spawn(cache: Option<CachePlace>, wake: Wake) -> io::Result<Self> {
-        let (requests, incoming) = channel::<Arc<Executable>>();
-        let (outgoing, results) = channel();
-        let thread = Builder::new().name("tables".to_owned()).spawn(move || {
-            let mut cache = cache.and_then(|place| {
-                TableCache::open(&place.directory, place.max_bytes)
-                    .inspect_err(
-                        |error| tracing::warn!(%error, "unwind tables are not kept on disk"),
-                    )
-                    .ok()
-            });
-            for executable in incoming {
-                let file = go_file(&executable);
-                let lines = file.as_ref().and_then(|file| LineTable::find(file).ok());
-                let go = file.as_ref().zip(lines.as_ref());
-                let built = BuiltTable {
-                    executable: executable.id,
-                    table: table_of(&executable, go, cache.as_mut()),
-                    facts: FileFacts::read(&executable, go),
-                };
-                if outgoing.send(built).is_err() {
-                    return;
-                }
-                wake.wake();
-            }
-        })?;
-        Ok(Self {
-            requests: Some(requests),
+        let (pieces, results) = channel();
+        let outgoing = Outgoing { pieces, wake };
+        let (requests, whole) = (Arc::<Requests>::default(), Arc::<Requests>::default());
+        let mut builder = Self {
+            requests: Arc::clone(&requests),
+            whole: Arc::clone(&whole),
             results,
-            thread: Some(thread),
-            outstanding: 0,
-        })
+            threads: Vec::new(),
+        };
+        let slow = (Arc::clone(&whole), outgoing.clone());
+        let thread = Builder::new().name("whole-tables".to_owned());
+        builder.threads.push(thread.spawn(move || {
+            let (requests, outgoing) = slow;
+            let mut whole = Whole::new(cache);
+            while let Some(order) = requests.next() {
+                whole.fill(&order, &outgoing);
+            }
+        })?);
+        let thread = Builder::new().name("tables".to_owned());
+        builder.threads.push(thread.spawn(move || {
+            while let Some(order) = requests.next() {
+                fill(order, &outgoing, &whole);
+            }
+        })?);
+        Ok(builder)
     }
 
-    /// Asks for a file's table.
-    pub fn request(&mut self, executable: Arc<Executable>) {
-        if let Some(requests) = &self.requests
-            && requests.send(executable).is_ok()
-        {
-            self.outstanding += 1;
-        }
+    /// Asks for what is new in an order.
+    pub(super) fn request(&self, order: Order) {
+        self.requests.push(order);
     }
 
-    /// A table that is there.
-    pub fn take(&mut self) -> Option<BuiltTable> {
-        let built = self.results.try_recv().ok()?;
-        self.outstanding -= 1;
-        Some(built)
-    }
-
-    /// Tables that were asked for and are not there.
-    #[must_use]
-    pub const fn outstanding(&self) -> usize {
-        self.outstanding
+    /// Something that is there.
+    pub(super) fn take(&self) -> Option<Piece> {
+        self.results.try_recv().ok()
     }
 }
 
 impl Drop for TableBuilder {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            // It reads files of others, whose file system may hang. A panic was reported when it happened.
-            let waited = Instant::now();
+        self.requests.close();
+        self.whole.close();
+        let waited = Instant::now();
+        for thread in self.threads.drain(..) {
+            // They read files of others, whose file system may hang. A panic was reported when it happened.
             while !thread.is_finished() && waited.elapsed() < STOPPING {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -116,68 +161,57 @@ impl Drop for TableBuilder {
     }
 }
 
-fn table_of(
-    executable: &Executable,
-    go: Option<(&MappedFile, &LineTable<'_>)>,
-    cache: Option<&mut TableCache>,
-) -> Result<UnwindTable, Option<LossCause>> {
-    let key = match cache {
-        Some(_) => key_of(executable),
-        None => None,
+/// Does what an order asks for; what takes the whole file is left to `whole`.
+fn fill(mut order: Order, outgoing: &Outgoing, whole: &Requests) {
+    let id = order.executable.id;
+    let executable = Arc::clone(&order.executable);
+    let mapped = executable
+        .file
+        .as_ref()
+        .and_then(|file| MappedFile::new(file).ok());
+    let bytes: &[u8] = match (&executable.image, &mapped) {
+        (Some(image), _) => image,
+        (None, Some(mapped)) => mapped,
+        (None, None) => &[],
     };
-    let (Some(cache), Some(key)) = (cache, key) else {
-        return built(executable, go);
-    };
-    if let Some(table) = cache.get(&key) {
-        return Ok(table);
-    }
-    let table = built(executable, go)?;
-    if let Err(error) = cache.put(&key, &table) {
-        tracing::warn!(%error, path = %executable.path.escape_debug(), "an unwind table is not kept on disk");
-    }
-    Ok(table)
-}
-
-/// The file, where it has Go code.
-fn go_file(executable: &Executable) -> Option<MappedFile> {
-    let file = MappedFile::new(executable.file.as_ref()?).ok()?;
-    go::is_go(&file).then_some(file)
-}
-
-fn built(
-    executable: &Executable,
-    go: Option<(&MappedFile, &LineTable<'_>)>,
-) -> Result<UnwindTable, Option<LossCause>> {
-    let result = match (&executable.image, &executable.file, go) {
-        (Some(image), ..) => build(&**image),
-        (None, Some(file), Some((mapped, lines))) => {
-            let built = build_go(file, lines);
-            if mapped.truncated() {
-                return Err(None);
-            }
-            built
-        }
-        (None, Some(file), None) => build(file),
-        (None, None, _) => return Err(None),
-    };
-    result.map(|built| built.table).map_err(|absent: Absent| {
+    let layout = unwind::layout(bytes).map_err(|absent| {
         tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");
         absent.loss()
-    })
-}
-
-/// Small tables are built faster than they are read.
-const SMALLEST_KEPT: u64 = 256 << 10;
-
-fn key_of(executable: &Executable) -> Option<TableKey> {
-    if executable.length < SMALLEST_KEPT {
-        return None;
-    }
-    if let Some(build_id) = &executable.build_id {
-        return Some(TableKey::build_id(build_id, executable.length));
-    }
-    let hash: &Option<HtlHash> = executable.htl_hash.get_or_init(|| {
-        crate::process::elf::htl_hash(executable.file.as_ref()?, executable.length)
     });
-    hash.as_ref().map(TableKey::htl_hash)
+    if order.first {
+        outgoing.send(id, What::Layout(layout));
+    }
+    let lines = mapped
+        .as_ref()
+        .filter(|file| go::is_go(file))
+        .and_then(|file| LineTable::find(file).ok());
+    order.pages.retain(|at| {
+        let page = layout.ok().and_then(|layout| at.within(layout));
+        let built = match page {
+            Some(_) if lines.is_some() => return true,
+            Some(page) => unwind::build_page(bytes, page),
+            None => Ok(None),
+        };
+        let table = match (page, built) {
+            (Some(_), Ok(None) | Err(_)) => return true,
+            (_, built) => built.ok().flatten(),
+        };
+        let what = What::Page {
+            at: *at,
+            page,
+            table,
+            loss: None,
+        };
+        outgoing.send(id, what);
+        false
+    });
+    if order.first {
+        let go = mapped.as_ref().zip(lines.as_ref());
+        let facts = FileFacts::read(&executable, go);
+        outgoing.send(id, What::Facts(Box::new(facts)));
+    }
+    if !order.pages.is_empty() {
+        order.first = false;
+        whole.push(order);
+    }
 }

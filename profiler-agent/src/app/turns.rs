@@ -7,6 +7,7 @@
 //!
 //! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
 
+mod deferred;
 mod second;
 mod start;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use profiler_common::layout::SampleFlags;
 
+use self::deferred::Deferred;
 use super::clock::{self, boot_now};
 use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink};
 use super::demand::Demand;
@@ -31,7 +33,8 @@ use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
 use crate::process::{ProcFs, ProcessTable};
 use crate::profile::{
-    BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample, Window, WindowUuid,
+    BootTime, LocatedSample, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample, Window,
+    WindowUuid,
 };
 use crate::telemetry::trace;
 
@@ -83,12 +86,23 @@ pub(super) struct Running {
     events: Vec<ProcessEvent>,
     /// Samples whose time the side-band has not been read up to.
     held: Vec<RawSample>,
+    /// Samples whose unwind tables are not there.
+    deferred: Deferred,
+    /// How long they may hold up the end of a window.
+    patience: Duration,
     losses: Losses,
     /// Why the thread cannot wait for all that it should, if it cannot.
     waiting: Option<String>,
     everything: bool,
     /// The random number of this run.
     run: u64,
+}
+
+/// When the window that follows one that ended at `end` is over, and is not over at `first` yet.
+fn end_of_next(end: BootTime, window: Duration, first: BootTime) -> BootTime {
+    let length = window.as_nanos().max(1) as u64;
+    let windows = first.0.saturating_sub(end.0) / length;
+    BootTime(end.0 + (windows + 1) * length)
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
@@ -119,13 +133,16 @@ impl Running {
     /// Loads the tables that were built, and tells of the runtimes that were found with them.
     fn load_tables(&mut self) {
         let now = boot_now();
-        self.demand.load(&mut self.kernel.publisher, now);
+        let loaded = self.demand.load(&mut self.kernel.publisher, now);
         for (executable, facts) in self.demand.take_facts() {
             if self.runtimes.learn(executable, facts) {
                 for pid in self.kernel.publisher.users_of(executable) {
                     self.publish_runtime(pid, now);
                 }
             }
+        }
+        if loaded && !self.deferred.is_empty() {
+            self.resume();
         }
     }
 
@@ -205,7 +222,7 @@ impl Running {
             self.processes
                 .set_resource(new.pid, new.image, new.attributes);
         }
-        self.locate(self.known_until);
+        self.locate(self.known_until.min(self.window_end));
         for pid in self.runtimes.due(now) {
             self.publish_runtime(pid, now);
         }
@@ -214,10 +231,7 @@ impl Running {
             self.next_second = now.plus(SECOND);
             self.every_second(now, stood_still);
         }
-        if now >= self.window_end {
-            self.close(self.window_end);
-            self.window_end = self.window_end.plus(self.window).max(now);
-        }
+        self.close_windows(now);
         let missing = self.demand.outstanding() > 0;
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
@@ -255,36 +269,62 @@ impl Running {
             if sample.flags.has(SampleFlags::UNKNOWN_PROCESS) {
                 unknown.push(sample.pid);
             }
-            if sample.flags.has(SampleFlags::TABLE_PENDING) {
-                self.demand
-                    .want(self.processes.mappings(sample.pid), &self.kernel.publisher);
-            }
             match self.processes.locate(&sample) {
                 Ok(mut located) => {
                     if let Some(raw) = sample.context.take() {
                         located.context = self.correlator.context(&located.process, *raw);
                     }
-                    for frame in &located.frames {
-                        if let Some(executable) = &frame.executable {
-                            self.kernel.publisher.used(executable.id, sample.time);
-                        }
-                    }
-                    self.aggregator.add(&located);
-                    self.gauges.samples.fetch_add(1, Ordering::Relaxed);
+                    self.add(sample, located);
                 }
                 Err(cause) => self.losses.add(cause, 1),
             }
         }
-        let new = self.aggregator.take_new_locations();
-        if !new.is_empty() {
-            (self.sink.new_locations)(new);
-        }
+        self.kernel.publisher.rest();
+        self.tell_new_locations();
         unknown.sort_unstable();
         unknown.dedup();
         for pid in unknown {
             if self.kernel.publisher.is_emptied(pid) {
                 self.publish(pid);
             }
+        }
+    }
+
+    /// Adds a sample whose stack is as whole as it gets to the window.
+    fn add_finished(&mut self, located: &LocatedSample) {
+        for frame in &located.frames {
+            if let Some(executable) = &frame.executable {
+                self.kernel.publisher.used(executable.id, located.time);
+            }
+        }
+        self.aggregator.add(located);
+        self.gauges.samples.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn tell_new_locations(&mut self) {
+        let new = self.aggregator.take_new_locations();
+        if !new.is_empty() {
+            (self.sink.new_locations)(new);
+        }
+    }
+
+    /// Closes the windows whose time is over. Samples that wait for tables hold the end of theirs up for a while; those of
+    /// later windows are not located before. An agent that stood still closes each window that has samples.
+    fn close_windows(&mut self, now: BootTime) {
+        while now >= self.window_end {
+            if !self.deferred.is_empty() && now < self.window_end.plus(self.patience) {
+                return;
+            }
+            self.give_up();
+            self.close(self.window_end);
+            let first = self.held.iter().map(|sample| sample.time).min();
+            let next = end_of_next(self.window_end, self.window, first.unwrap_or(now).min(now));
+            if next.since(self.window_end) > self.window {
+                // Nothing was sampled for a while.
+                self.close(BootTime(next.0 - self.window.as_nanos() as u64));
+            }
+            self.window_end = next;
+            self.locate(self.known_until.min(self.window_end));
         }
     }
 
@@ -336,7 +376,16 @@ impl Running {
         let now = boot_now();
         self.read_rings();
         self.read_sideband();
+        self.locate(self.window_end);
+        self.close_windows(now);
         self.locate(BootTime(u64::MAX));
+        while !self.deferred.is_empty() && boot_now().since(now) < self.patience {
+            self.wait(FIRST_TURNS);
+            self.wake.clear();
+            self.load_tables();
+        }
+        self.give_up();
+        self.tell_new_locations();
         self.tell(now);
         self.close(now);
     }

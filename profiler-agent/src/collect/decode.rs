@@ -1,13 +1,18 @@
 //! Ring records to samples: the layout of `profiler_common::layout::sample`. Pure.
 
+use std::mem::offset_of;
+
 use profiler_common::layout::sample::{
     MAX_KERNEL_FRAMES, MAX_USER_FRAMES, RECORD_ON_CPU, SampleHeader,
 };
+use profiler_common::layout::snapshot::{RECORD_SNAPSHOT, SnapshotHeader};
 use profiler_common::layout::{RawFrame, SampleFlags};
-use profiler_common::unwind::Outcome;
+use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::context;
-use crate::profile::{BootTime, KernelAddress, RawSample, ThreadName};
+use crate::profile::{
+    BootTime, KernelAddress, RawSample, StackSnapshot, ThreadName, VirtualAddress,
+};
 
 /// Why a record is not a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +34,66 @@ pub enum Malformed {
     Outcome,
 }
 
-/// Decodes one record. Bytes behind what the header announces are ignored: later kernel sides append.
-pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
+/// A record of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A sample.
+    Sample(RawSample),
+    /// The top of the stack of the sample that follows.
+    Snapshot(Box<StackSnapshot>),
+}
+
+/// Decodes one record of any kind.
+pub fn decode(record: &[u8]) -> Result<Record, Malformed> {
+    if record.get(offset_of!(SnapshotHeader, kind)) == Some(&RECORD_SNAPSHOT) {
+        decode_snapshot(record).map(Box::new).map(Record::Snapshot)
+    } else {
+        decode_sample(record).map(Record::Sample)
+    }
+}
+
+fn decode_snapshot(record: &[u8]) -> Result<StackSnapshot, Malformed> {
+    let (header, stack) = record
+        .split_at_checked(size_of::<SnapshotHeader>())
+        .ok_or(Malformed::Short)?;
+    let mut reader = Reader { bytes: header };
+    let header = read_snapshot_header(&mut reader).ok_or(Malformed::Short)?;
+    let stack = stack.get(..header.bytes as usize).ok_or(Malformed::Short)?;
+    Ok(StackSnapshot {
+        time: BootTime(header.time),
+        tid: header.tid,
+        pc: header.pc,
+        general: header.general,
+        goroutine: header.goroutine,
+        start: VirtualAddress(header.start),
+        stack: stack.into(),
+    })
+}
+
+fn read_snapshot_header(reader: &mut Reader<'_>) -> Option<SnapshotHeader> {
+    let mut header = SnapshotHeader {
+        time: u64::from_ne_bytes(reader.take()?),
+        pc: u64::from_ne_bytes(reader.take()?),
+        start: u64::from_ne_bytes(reader.take()?),
+        goroutine: Goroutine {
+            machine: u64::from_ne_bytes(reader.take()?),
+            user: u64::from_ne_bytes(reader.take()?),
+            inconsistent: u64::from_ne_bytes(reader.take()?),
+        },
+        tid: u32::from_ne_bytes(reader.take()?),
+        bytes: u32::from_ne_bytes(reader.take()?),
+        kind: u8::from_ne_bytes(reader.take()?),
+        reserved: reader.take()?,
+        ..SnapshotHeader::default()
+    };
+    for register in &mut header.general {
+        *register = u64::from_ne_bytes(reader.take()?);
+    }
+    Some(header)
+}
+
+/// Decodes a sample. Bytes behind what the header announces are ignored: later kernel sides append.
+fn decode_sample(record: &[u8]) -> Result<RawSample, Malformed> {
     let (header, rest) = record
         .split_at_checked(size_of::<SampleHeader>())
         .ok_or(Malformed::Short)?;
@@ -68,6 +131,7 @@ pub fn decode(record: &[u8]) -> Result<RawSample, Malformed> {
         kernel: words(kernel).map(KernelAddress).collect(),
         user: words(user).map(RawFrame).collect(),
         context,
+        snapshot: None,
     })
 }
 
@@ -114,6 +178,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use profiler_common::layout::snapshot::GENERAL_REGISTERS;
     use proptest::prelude::*;
 
     fn record(header: SampleHeader, frames: &[u64]) -> Vec<u8> {
@@ -144,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_field_is_where_the_kernel_side_puts_it() {
-        let sample = decode(&record(
+        let sample = decode_sample(&record(
             header(),
             &[0xffff_8000_0000_0001, 0x1000 | 1 << 63, 0x2000],
         ))
@@ -168,18 +233,18 @@ mod tests {
     fn what_is_malformed_has_a_reason() {
         let whole = record(header(), &[1, 2, 3]);
         for length in 0..whole.len() {
-            assert_eq!(decode(&whole[..length]), Err(Malformed::Short));
+            assert_eq!(decode_sample(&whole[..length]), Err(Malformed::Short));
         }
         let many = SampleHeader {
             user_frames: 1025,
             ..header()
         };
         assert_eq!(
-            decode(&record(many, &[0; 1026])),
+            decode_sample(&record(many, &[0; 1026])),
             Err(Malformed::TooManyFrames)
         );
         assert_eq!(
-            decode(&record(
+            decode_sample(&record(
                 SampleHeader {
                     kind: 9,
                     ..header()
@@ -189,7 +254,7 @@ mod tests {
             Err(Malformed::Kind)
         );
         assert_eq!(
-            decode(&record(
+            decode_sample(&record(
                 SampleHeader {
                     outcome: 99,
                     ..header()
@@ -200,11 +265,59 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_snapshot_is_what_the_kernel_side_wrote() {
+        let mut general = [0; GENERAL_REGISTERS];
+        general[7] = 0x7ffc_0000_1000;
+        general[31] = 31;
+        let header = SnapshotHeader {
+            time: 1,
+            pc: 2,
+            start: 0x7ffc_0000_1000,
+            goroutine: Goroutine {
+                machine: 3,
+                user: 4,
+                inconsistent: 0,
+            },
+            tid: 5,
+            bytes: 16,
+            kind: RECORD_SNAPSHOT,
+            reserved: [0; 7],
+            general,
+        };
+        // SAFETY: `SnapshotHeader` is repr(C), without padding, and plain data.
+        let header: [u8; size_of::<SnapshotHeader>()] = unsafe { std::mem::transmute(header) };
+        let record = [&header[..], &[9; 20]].concat();
+        let Ok(Record::Snapshot(snapshot)) = decode(&record) else {
+            panic!("{:?}", decode(&record));
+        };
+        assert_eq!(
+            (snapshot.time, snapshot.pc, snapshot.tid),
+            (BootTime(1), 2, 5)
+        );
+        assert_eq!(snapshot.start, VirtualAddress(0x7ffc_0000_1000));
+        assert_eq!(
+            (snapshot.goroutine.machine, snapshot.goroutine.user),
+            (3, 4)
+        );
+        assert_eq!(snapshot.general, general);
+        assert_eq!(snapshot.stack, [9; 16]);
+        for length in 0..header.len() + 16 {
+            assert_eq!(decode(&record[..length]), Err(Malformed::Short), "{length}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(sample) = decode(&bytes) {
-                prop_assert!(64 + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+        fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            match decode(&bytes) {
+                Ok(Record::Sample(sample)) => {
+                    prop_assert!(64 + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+                }
+                Ok(Record::Snapshot(snapshot)) => {
+                    prop_assert!(size_of::<SnapshotHeader>() + snapshot.stack.len() <= bytes.len());
+                }
+                Err(_) => {}
             }
         }
     }

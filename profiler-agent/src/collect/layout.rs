@@ -32,7 +32,7 @@ mod tests {
             let mut entries = Vec::new();
             for (gap, length) in gaps {
                 let start = at + gap - 1;
-                entries.push(MappingEntry { start, end: start + length, bias: start, table: 0, buckets: 0 });
+                entries.push(MappingEntry { start, end: start + length, bias: start, table: 0, pages: 0 });
                 at = start + length;
             }
             let chunks: Vec<MappingChunk> = chunk_mappings(&entries).collect();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use profiler_common::unwind::AddressMask;
 
 use super::counters::Counters;
 use super::error::Attempt;
@@ -60,6 +61,7 @@ pub struct Kernel {
     programs: Ebpf,
     way: Way,
     finds_user_registers: bool,
+    address_mask: AddressMask,
     selected: HashMap<MapData, u32, u8>,
     /// Reads samples.
     pub rings: Rings,
@@ -135,6 +137,7 @@ impl Kernel {
             ]),
             way,
             finds_user_registers,
+            address_mask: address_mask::learn(),
             programs,
         };
         Ok((kernel, costs))
@@ -167,6 +170,12 @@ impl Kernel {
         self.sampler
             .follow(&online, Instant::now(), false, &mut |cpu| rings.add(cpu));
         self.sampler.require_one()
+    }
+
+    /// Which bits of return addresses are address.
+    #[must_use]
+    pub const fn address_mask(&self) -> AddressMask {
+        self.address_mask
     }
 
     /// How the steps of a walk are repeated.

@@ -27,7 +27,7 @@ use profiler_common::unwind::table::BLOCK_WORDS;
 use self::mapping::PublishedMapping;
 use self::maps::{KernelMaps, Maps, PlainChunk, PlainProcess, PlainRule, PlainRuntime};
 use self::tables::Loaded;
-pub use self::tables::TableLoad;
+pub use self::tables::{RuleNumber, TableLoad};
 use super::CollectError;
 use super::error::{Attempt, Refusal, errno_of};
 use super::layout::chunk_mappings;

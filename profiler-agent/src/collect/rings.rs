@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
-use super::decode;
+use super::decode::{self, Record};
 use super::error::{Attempt, Refusal};
-use crate::profile::RawSample;
+use crate::profile::{RawSample, StackSnapshot};
 
 /// The rings of the CPUs that are online.
 pub struct Rings {
@@ -19,6 +19,8 @@ pub struct Rings {
 
 struct Ring {
     reader: RingBuf<MapData>,
+    /// What the next sample is the other part of.
+    snapshot: Option<Box<StackSnapshot>>,
 }
 
 /// What reading the rings came to.
@@ -58,7 +60,11 @@ impl Rings {
             .map_err(|error| Refusal::of(Attempt::UseMap("RINGS"), &error))?;
         let reader =
             RingBuf::try_from(Map::RingBuf(map)).map_err(|error| Refusal::of(ring, &error))?;
-        self.rings.insert(cpu, Ring { reader });
+        let ring = Ring {
+            reader,
+            snapshot: None,
+        };
+        self.rings.insert(cpu, ring);
         Ok(())
     }
 
@@ -82,8 +88,16 @@ impl Rings {
                     break;
                 };
                 match decode::decode(&record) {
-                    Ok(decoded) => {
+                    Ok(Record::Snapshot(snapshot)) => match &mut ring.snapshot {
+                        Some(begun) if begun.goes_on_in(&snapshot) => begun.append(&snapshot),
+                        begun => *begun = Some(snapshot),
+                    },
+                    Ok(Record::Sample(mut decoded)) => {
                         drained.samples += 1;
+                        decoded.snapshot = ring
+                            .snapshot
+                            .take()
+                            .filter(|snapshot| snapshot.is_of(&decoded));
                         sample(decoded);
                     }
                     Err(_) => drained.malformed += 1,

@@ -1,11 +1,13 @@
 //! The memory of segments: arrays under one outer map, written through a mapping.
 //!
-//! A segment is mapped only while a table is written: its pages would count as the agent's own.
+//! A segment is mapped only while tables are written or read: its pages would count as the agent's own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::maps::MapData;
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
@@ -24,6 +26,8 @@ const FLAGS: u32 = 1 << 10 | 1 << 12;
 pub struct SegmentMemory {
     outer: ArrayOf,
     segments: BTreeMap<u32, (MapData, u32)>,
+    /// Segments that are being read.
+    mapped: RefCell<BTreeMap<u32, Option<Mapped>>>,
 }
 
 impl SegmentMemory {
@@ -31,6 +35,7 @@ impl SegmentMemory {
         Self {
             outer,
             segments: BTreeMap::new(),
+            mapped: RefCell::new(BTreeMap::new()),
         }
     }
 
@@ -46,6 +51,7 @@ impl SegmentMemory {
     pub(super) fn remove(&mut self, index: u32) -> Result<(), CollectError> {
         self.outer.remove(index)?;
         self.segments.remove(&index);
+        self.mapped.get_mut().remove(&index);
         Ok(())
     }
 
@@ -80,6 +86,57 @@ impl SegmentMemory {
     }
 }
 
+impl SegmentMemory {
+    /// The word at `index` of the table at `place`. The segment stays mapped until [`SegmentMemory::unmap`].
+    pub(super) fn word(&self, place: TablePlace, index: u32) -> Option<u32> {
+        self.with_word(place, index, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Writes the word at `index` of the table at `place`, which the kernel side reads: it sees what was written before
+    /// too. The segment stays mapped until [`SegmentMemory::unmap`].
+    pub(super) fn set_word(
+        &self,
+        place: TablePlace,
+        index: u32,
+        value: u32,
+    ) -> Result<(), CollectError> {
+        let written = self.with_word(place, index, |word| word.store(value, Ordering::Release));
+        written.ok_or_else(|| {
+            system(
+                "writing a directory of unwind tables",
+                io::ErrorKind::InvalidInput.into(),
+            )
+        })
+    }
+
+    fn with_word<T>(
+        &self,
+        place: TablePlace,
+        index: u32,
+        access: impl FnOnce(&AtomicU32) -> T,
+    ) -> Option<T> {
+        let mut mapped = self.mapped.borrow_mut();
+        let memory = mapped.entry(place.segment()).or_insert_with(|| {
+            let (map, blocks) = self.segments.get(&place.segment())?;
+            Mapped::new(map.fd().as_fd(), *blocks as usize * BLOCK_WORDS * 4).ok()
+        });
+        let memory = memory.as_ref()?;
+        let at = (place.block() as usize * BLOCK_WORDS).checked_add(index as usize)?;
+        if at >= memory.length / 4 {
+            return None;
+        }
+        // SAFETY: within the mapping, aligned to words, and mapped for as long as it is borrowed.
+        Some(access(unsafe {
+            AtomicU32::from_ptr(memory.start.cast::<u32>().add(at).as_ptr())
+        }))
+    }
+
+    /// Unmaps what was mapped to be read.
+    pub(super) fn unmap(&mut self) {
+        self.mapped.get_mut().clear();
+    }
+}
+
 fn array(blocks: u32) -> Result<MapData, CollectError> {
     let definition = aya_obj::Map::new_from_params(
         BPF_MAP_TYPE_ARRAY as u32,
@@ -95,6 +152,9 @@ struct Mapped {
     start: NonNull<u8>,
     length: usize,
 }
+
+// SAFETY: a mapping belongs to the process, not to a thread, and whoever has this is the only one to use it.
+unsafe impl Send for Mapped {}
 
 impl Mapped {
     fn new(map: BorrowedFd<'_>, length: usize) -> Result<Self, CollectError> {

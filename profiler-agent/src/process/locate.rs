@@ -8,6 +8,7 @@ use profiler_common::layout::SampleFlags;
 
 use super::cgroup::Cgroup;
 use super::history::{CgroupState, History, Image};
+use super::mappings::MappingSet;
 use super::reader::Reader;
 use super::table::{ProcessTable, unknown};
 use crate::profile::{
@@ -60,33 +61,7 @@ impl<R: Reader> ProcessTable<R> {
             // A worker thread takes the name of what it works for.
             image.amend(|process| process.comm = sample.thread_name.to_text().into());
         }
-        let broken = !sample.outcome.complete();
-        let mut frames =
-            Vec::with_capacity(sample.kernel.len() + sample.user.len() + usize::from(broken));
-        let interrupted = sample.flags.has(SampleFlags::IN_KERNEL);
-        frames.extend(sample.kernel.iter().enumerate().map(|(depth, address)| {
-            let called = u64::from(depth > 0 || !interrupted);
-            frame(LocationKey::Kernel(KernelAddress(
-                address.0.saturating_sub(called),
-            )))
-        }));
-        let mut last: Option<&ExecutableMapping> = None;
-        for raw in &sample.user {
-            let pc = VirtualAddress(raw.pc());
-            let address = if raw.interrupted() {
-                Pc::Interrupted(pc)
-            } else {
-                Pc::Return(pc)
-            }
-            .lookup();
-            if !last.is_some_and(|mapping| mapping.range.contains(&address)) {
-                last = image.mappings.at(address, time);
-            }
-            frames.push(in_mapping(address, last, image.process.key));
-        }
-        if broken {
-            frames.push(frame(LocationKey::Broken(sample.outcome)));
-        }
+        let frames = frames_of(sample, &image.mappings, image.process.key);
         Ok(LocatedSample {
             time,
             process: Arc::clone(&image.process),
@@ -98,6 +73,13 @@ impl<R: Reader> ProcessTable<R> {
             frames,
             context: None,
         })
+    }
+
+    /// What the process of a sample that was located mapped.
+    #[must_use]
+    pub fn mappings_at(&mut self, pid: u32, time: BootTime) -> Option<Arc<MappingSet>> {
+        let image = self.processes.get_mut(&pid)?.at(time)?;
+        Some(Arc::clone(&image.mappings))
     }
 
     fn knows(&mut self, pid: u32, time: BootTime) -> bool {
@@ -162,6 +144,40 @@ impl Cgroups {
             });
         }
     }
+}
+
+/// The frames of a sample of the process `key`, which mapped these: kernel frames come first, then user frames, then
+/// `LocationKey::Broken` where the root was not reached.
+#[must_use]
+pub fn frames_of(sample: &RawSample, mappings: &MappingSet, key: ProcessKey) -> Vec<LocatedFrame> {
+    let broken = !sample.outcome.complete();
+    let mut frames =
+        Vec::with_capacity(sample.kernel.len() + sample.user.len() + usize::from(broken));
+    let interrupted = sample.flags.has(SampleFlags::IN_KERNEL);
+    frames.extend(sample.kernel.iter().enumerate().map(|(depth, address)| {
+        let called = u64::from(depth > 0 || !interrupted);
+        frame(LocationKey::Kernel(KernelAddress(
+            address.0.saturating_sub(called),
+        )))
+    }));
+    let mut last: Option<&ExecutableMapping> = None;
+    for raw in &sample.user {
+        let pc = VirtualAddress(raw.pc());
+        let address = if raw.interrupted() {
+            Pc::Interrupted(pc)
+        } else {
+            Pc::Return(pc)
+        }
+        .lookup();
+        if !last.is_some_and(|mapping| mapping.range.contains(&address)) {
+            last = mappings.at(address, sample.time);
+        }
+        frames.push(in_mapping(address, last, key));
+    }
+    if broken {
+        frames.push(frame(LocationKey::Broken(sample.outcome)));
+    }
+    frames
 }
 
 fn in_mapping(

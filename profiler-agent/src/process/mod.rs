@@ -23,6 +23,8 @@ mod text;
 pub mod vdso;
 
 pub use executables::{Executables, Limits, MappedFile};
+pub use locate::frames_of;
+pub use mappings::MappingSet;
 pub use reader::{FoundProcess, Reader};
 pub use scan::ProcFs;
 pub use table::ProcessTable;

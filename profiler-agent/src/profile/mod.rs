@@ -46,7 +46,7 @@ pub use named::{
 };
 pub use payload::{Coding, Delivery, Destination, Payload, PayloadId, WindowUuid};
 pub use process::{AttributeValue, ContainerId, Process, ProcessKey, ResourceAttribute};
-pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, ThreadName};
+pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, StackSnapshot, ThreadName};
 pub use summary::{
     ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,
 };

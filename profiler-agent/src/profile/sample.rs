@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use profiler_common::layout::snapshot::GENERAL_REGISTERS;
 use profiler_common::layout::{RawFrame, SampleFlags};
-use profiler_common::unwind::Outcome;
+use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::{
     BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Process, ProcessKey, RawContext,
@@ -50,6 +51,47 @@ pub struct RawSample {
     pub user: Vec<RawFrame>,
     /// What was read of the request, if anything.
     pub context: Option<Box<RawContext>>,
+    /// The top of the user stack, where an unwind table was missing.
+    pub snapshot: Option<Box<StackSnapshot>>,
+}
+
+/// The top of a user stack and the registers of its thread when a sample was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackSnapshot {
+    /// When that was: the sample's time.
+    pub time: BootTime,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// The pc that was interrupted.
+    pub pc: u64,
+    /// General registers by DWARF number.
+    pub general: [u64; GENERAL_REGISTERS],
+    /// What the thread worked for, as far as the kernel side knew.
+    pub goroutine: Goroutine,
+    /// Address of the first byte of `stack`.
+    pub start: VirtualAddress,
+    /// The stack, up to where it could be read or there was room for it.
+    pub stack: Vec<u8>,
+}
+
+impl StackSnapshot {
+    /// Does it belong to this sample?
+    #[must_use]
+    pub fn is_of(&self, sample: &RawSample) -> bool {
+        (self.time, self.tid) == (sample.time, sample.tid)
+    }
+
+    /// Is `next` what follows in the same stack?
+    #[must_use]
+    pub fn goes_on_in(&self, next: &Self) -> bool {
+        (self.time, self.tid) == (next.time, next.tid)
+            && self.start.0.wrapping_add(self.stack.len() as u64) == next.start.0
+    }
+
+    /// Adds what follows.
+    pub fn append(&mut self, next: &Self) {
+        self.stack.extend_from_slice(&next.stack);
+    }
 }
 
 /// What identifies a location within one run of the agent: the same key has the same name.

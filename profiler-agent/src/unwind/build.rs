@@ -23,12 +23,13 @@ use super::entries::{
 use super::go_function::{self, GoFunctions};
 use super::inferred;
 use super::output::Output;
+use super::search_table;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::supplement::{self, Supplement};
 use super::trampoline;
 use crate::go::LineTable;
-use crate::profile::UnwindTable;
+use crate::profile::{ElfAddress, UnwindTable};
 
 /// A table and what its build saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,13 +265,25 @@ impl Builder<'_> {
 
     /// The table of `list`, and how many of its entries were used.
     fn table(&mut self, list: &[Entry]) -> Result<(UnwindTable, u32), Absent> {
+        self.table_of(list, None)
+    }
+
+    /// The table of `page` alone, or of all code, and how many entries were used.
+    fn table_of(
+        &mut self,
+        list: &[Entry],
+        page: Option<u32>,
+    ) -> Result<(UnwindTable, u32), Absent> {
         let statistics = Statistics {
             malformed_entries: self.statistics.malformed_entries,
             foreign_entries: self.statistics.foreign_entries,
             unsearched_bytes: self.statistics.unsearched_bytes,
             ..Statistics::default()
         };
-        let mut output = Output::new(&self.code, self.converter, statistics)?;
+        let mut output = match page {
+            None => Output::new(&self.code, self.converter, statistics)?,
+            Some(page) => Output::of_page(&self.code, page, self.converter, statistics)?,
+        };
         // Up to where the entries so far say something: a linkage table's own information wins.
         let mut described = 0;
         for (index, entry) in list.iter().enumerate() {
@@ -302,6 +315,77 @@ impl Builder<'_> {
         self.statistics = statistics;
         Ok((table, self.statistics.entries))
     }
+}
+
+/// Where a file's code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// First address of the table, as the file states it: a multiple of 64 KiB.
+    pub start: ElfAddress,
+    /// Pages of the table.
+    pub pages: u32,
+}
+
+/// Where the code of a file is.
+///
+/// # Errors
+/// The reason why it has no table.
+pub fn layout<S: Source + ?Sized>(source: &S) -> Result<Layout, Absent> {
+    let image = Image::parse_for_layout(source)?;
+    let code = Code::of(&image, source.length())?;
+    Ok(Layout {
+        start: ElfAddress(code.start),
+        pages: code.pages(),
+    })
+}
+
+/// The table of one page of an x86_64 file, by the search table of its `.eh_frame_hdr`: the same rules as those of
+/// [`build`]. `None` where that takes the whole file: there is no such table, or much code without call frame
+/// information.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn build_page<S: Source + ?Sized>(
+    source: &S,
+    page: u32,
+) -> Result<Option<UnwindTable>, Absent> {
+    let Some(image) = Image::parse_for_page(source)? else {
+        return Ok(None);
+    };
+    let (Some(frames), Some(header)) = (&image.eh_frame, &image.eh_frame_header) else {
+        return Ok(None);
+    };
+    // What the parser does not know of aarch64's entries is replaced in the whole section.
+    if image.machine != Machine::X86_64 {
+        return Ok(None);
+    }
+    let code = Code::of(&image, source.length())?;
+    let Some(mut list) = search_table::entries(header, frames, &code, page) else {
+        return Ok(None);
+    };
+    let mut builder = Builder {
+        exception: Some(entries::exception_frames(frames, image.machine, image.text)),
+        debug: None,
+        converter: Converter::new(image.machine),
+        go: None,
+        supplements: Vec::new(),
+        statistics: Statistics::default(),
+        code,
+    };
+    builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
+    let (mut table, _) = builder.table_of(&list, Some(page))?;
+    match search_table::without_rules(&table, &builder.code, page) {
+        search_table::Without::Much => return Ok(None),
+        search_table::Without::Padding => {}
+        search_table::Without::Some => {
+            let searched = trampoline::search(source, &image, &table);
+            let inferred = inferred::infer(source, &image, &table);
+            builder.supplement(&mut list, Origin::Trampoline, searched.found);
+            builder.supplement(&mut list, Origin::Linkage, inferred.rules);
+            (table, _) = builder.table_of(&list, Some(page))?;
+        }
+    }
+    Ok(Some(table))
 }
 
 fn collect<'a, S: UnwindSection<Bytes<'a>>>(

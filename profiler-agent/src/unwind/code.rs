@@ -12,7 +12,7 @@ const MAX_SEGMENTS: usize = 64;
 /// Address space per byte of the file: code of files is dense, give or take alignment.
 const SPAN_PER_BYTE: u64 = 16;
 /// Address space that every file may span.
-const SPAN_AT_LEAST: u64 = 64 << 20;
+const SPAN_AT_LEAST: u64 = 1 << 30;
 
 /// The addresses of a file's code.
 #[derive(Debug)]
@@ -53,6 +53,23 @@ impl Code {
             start,
             span,
         })
+    }
+
+    /// Pages of the table.
+    pub(super) const fn pages(&self) -> u32 {
+        self.span.div_ceil(1 << PAGE_BITS)
+    }
+
+    /// Bytes of code in this range of positions.
+    pub(super) fn bytes_in(&self, range: &Range<u64>) -> u64 {
+        let (start, end) = (self.start + range.start, self.start + range.end);
+        let segments = self.segments.iter();
+        segments
+            .map(|segment| {
+                end.min(segment.end)
+                    .saturating_sub(start.max(segment.start))
+            })
+            .sum()
     }
 
     /// Position of `address` from the start of the table, where it is code.

@@ -4,6 +4,7 @@ use gimli::{
     CfaRule, Encoding, FrameDescriptionEntry, Register, RegisterRule, UnwindExpression,
     UnwindSection, UnwindTableRow,
 };
+use profiler_common::layout::snapshot::GENERAL_REGISTERS;
 use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X86_64};
 
 use super::elf::Machine;
@@ -193,6 +194,9 @@ impl Converter {
                 Ok((SavedKind::Same as u8, 0))
             }
             Some(RegisterRule::Offset(offset)) => Ok((SavedKind::AtCfa as u8, number(*offset)?)),
+            Some(RegisterRule::Register(register)) if register.0 < GENERAL_REGISTERS as u16 => {
+                Ok((SavedKind::InRegister as u8, i32::from(register.0)))
+            }
             Some(RegisterRule::Expression(expression)) => self
                 .place(*expression, context)
                 .filter(|(kind, _)| *kind == SavedKind::AtStackPointer as u8)

@@ -86,6 +86,14 @@ pub(super) struct SymbolTable {
     pub(super) names: Range<u64>,
 }
 
+/// What a file is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Whole,
+    Page,
+    Layout,
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Image<'s> {
@@ -93,10 +101,12 @@ pub(super) struct Image<'s> {
     pub(super) loads: Vec<Load>,
     /// `.eh_frame`, by section header.
     pub(super) eh_frame: Option<Section<'s>>,
-    /// The segment `PT_GNU_EH_FRAME`; only where there is no `.eh_frame` by section header.
+    /// The segment `PT_GNU_EH_FRAME`; for a whole file only where there is no `.eh_frame` by section header.
     pub(super) eh_frame_header: Option<Section<'s>>,
     /// `.debug_frame`, or `.zdebug_frame`; decompressed.
     pub(super) debug_frame: Option<Section<'s>>,
+    /// Is there a `.debug_frame`, or `.zdebug_frame`?
+    has_debug_frame: bool,
     /// Procedure linkage tables.
     pub(super) linkage: Vec<Linkage>,
     /// Address of `.text`, for pointers relative to it.
@@ -131,7 +141,26 @@ fn table<S: Source + ?Sized>(
 }
 
 impl<'s> Image<'s> {
+    /// Reads what a table of a whole file is built from.
     pub(super) fn parse<S: Source + ?Sized>(source: &'s S) -> Result<Self, Absent> {
+        Self::parse_for(source, Purpose::Whole)
+    }
+
+    /// Reads where the code is.
+    pub(super) fn parse_for_layout<S: Source + ?Sized>(source: &'s S) -> Result<Self, Absent> {
+        Self::parse_for(source, Purpose::Layout)
+    }
+
+    /// Reads what the table of a page is built from; `None` where that takes the whole file.
+    pub(super) fn parse_for_page<S: Source + ?Sized>(
+        source: &'s S,
+    ) -> Result<Option<Self>, Absent> {
+        let image = Self::parse_for(source, Purpose::Page)?;
+        let complete = image.eh_frame.is_some() && image.eh_frame_header.is_some();
+        Ok(Some(image).filter(|image| complete && !image.has_debug_frame))
+    }
+
+    fn parse_for<S: Source + ?Sized>(source: &'s S, purpose: Purpose) -> Result<Self, Absent> {
         let magic = source.bytes(0..4).ok_or(Absent::NotElf)?;
         if *magic != elf::ELFMAG {
             return Err(Absent::NotElf);
@@ -153,9 +182,13 @@ impl<'s> Image<'s> {
 
         let (loads, eh_frame_segment) = segments(source, &header)?;
         let sections = Sections::read(source, &header);
-        let eh_frame = sections.section(source, b".eh_frame")?;
+        let eh_frame = match purpose {
+            Purpose::Layout => None,
+            Purpose::Whole | Purpose::Page => sections.section(source, b".eh_frame")?,
+        };
         let eh_frame_header = match (&eh_frame, eh_frame_segment) {
-            (None, Some(load)) => {
+            (Some(_), Some(_)) if purpose == Purpose::Whole => None,
+            (_, Some(load)) if purpose != Purpose::Layout => {
                 let length = load.length.min(MAX_SECTION_BYTES);
                 source
                     .bytes(load.offset..load.offset.saturating_add(length))
@@ -171,10 +204,15 @@ impl<'s> Image<'s> {
             loads,
             eh_frame,
             eh_frame_header,
-            debug_frame: match sections.section(source, b".debug_frame")? {
-                None => sections.section(source, ZDEBUG_FRAME)?,
-                found => found,
+            debug_frame: match purpose {
+                Purpose::Page | Purpose::Layout => None,
+                Purpose::Whole => match sections.section(source, b".debug_frame")? {
+                    None => sections.section(source, ZDEBUG_FRAME)?,
+                    found => found,
+                },
             },
+            has_debug_frame: sections.find(b".debug_frame").is_some()
+                || sections.find(ZDEBUG_FRAME).is_some(),
             linkage: [
                 (b".plt".as_slice(), true),
                 (b".plt.sec", false),

@@ -14,7 +14,7 @@
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
 //! - `inferred`: functions that have none, by their instructions.
-//! - [`walk`](mod@walk): whole stacks, for tests and tools.
+//! - [`walk`](mod@walk): whole stacks; [`snapshot`]: those whose tables came later than their samples.
 //!
 //! A file without usable information is an [`Absent`] with its reason. A part of a file that
 //! cannot be represented costs that part only and is counted in [`Statistics`].
@@ -34,7 +34,10 @@ mod go_function;
 mod inferred;
 mod interner;
 mod output;
+mod page;
 mod reindex;
+mod search_table;
+pub mod snapshot;
 pub mod source;
 mod statistics;
 mod supplement;
@@ -43,9 +46,10 @@ pub mod walk;
 mod writer;
 
 pub use absent::{Absent, Malformed, TooLarge};
-pub use build::{Built, build, build_go};
+pub use build::{Built, Layout, build, build_go, build_page, layout};
 pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
 pub use interner::RuleInterner;
+pub use page::page_of;
 pub use reindex::{Reindexed, reindex};
 pub use source::Source;
 pub use statistics::Statistics;

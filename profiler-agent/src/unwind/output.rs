@@ -2,6 +2,7 @@
 
 use gimli::{FrameDescriptionEntry, UnwindContext, UnwindSection};
 use profiler_common::unwind::Rule;
+use profiler_common::unwind::table::PAGE_BITS;
 
 use super::absent::{Absent, TooLarge};
 use super::code::Code;
@@ -24,6 +25,8 @@ pub(super) struct Output {
     /// The last rule and its number: neighbours often are equal.
     last: (Rule, u16),
     start: u64,
+    /// What the table begins at, from `start` on.
+    base: u64,
     converter: Converter,
     context: UnwindContext<usize, Store>,
     statistics: Statistics,
@@ -41,17 +44,38 @@ impl Output {
             rules: RuleInterner::new(),
             last: (Rule::NONE, RuleInterner::NONE),
             start: code.start,
+            base: 0,
             converter,
             context: UnwindContext::new_in(),
             statistics,
         })
     }
 
+    /// An empty table of one page of `code`: what lies before or behind it is left out.
+    pub(super) fn of_page(
+        code: &Code,
+        page: u32,
+        converter: Converter,
+        statistics: Statistics,
+    ) -> Result<Self, Absent> {
+        Ok(Self {
+            writer: Writer::new(1 << PAGE_BITS)?,
+            base: u64::from(page) << PAGE_BITS,
+            ..Self::new(code, converter, statistics)?
+        })
+    }
+
+    /// From `offset` of the code on `number` holds.
+    fn switch(&mut self, offset: u64, number: u16) -> Result<(), Absent> {
+        // Of what begins before a page, the last counts where the page begins.
+        self.writer.switch(offset.saturating_sub(self.base), number)
+    }
+
     /// The table, and the counts.
     pub(super) fn finish(self) -> Result<(UnwindTable, Statistics), Absent> {
         let (buckets, words) = self.writer.finish()?;
         let table = UnwindTable {
-            start: ElfAddress(self.start),
+            start: ElfAddress(self.start + self.base),
             buckets,
             words,
             rules: self.rules.into_rules(),
@@ -78,9 +102,9 @@ impl Output {
         end: u32,
     ) -> Result<u32, Absent> {
         let number = self.number(&supplement.rule);
-        self.writer.switch(u64::from(at.start), number)?;
+        self.switch(u64::from(at.start), number)?;
         let end = end.min(at.start.saturating_add(supplement.length));
-        self.writer.switch(u64::from(end), RuleInterner::NONE)?;
+        self.switch(u64::from(end), RuleInterner::NONE)?;
         Ok(end)
     }
 
@@ -105,12 +129,12 @@ impl Output {
             self.statistics.rows += 1;
             if from >= reached {
                 let number = self.number(&rule);
-                self.writer.switch(from, number)?;
+                self.switch(from, number)?;
                 reached = range.end.0.wrapping_sub(self.start).max(from);
             }
         }
         let reached = reached.min(u64::from(end));
-        self.writer.switch(reached, RuleInterner::NONE)?;
+        self.switch(reached, RuleInterner::NONE)?;
         // At most the `u32` that it was limited by.
         Ok(reached as u32)
     }
@@ -139,9 +163,9 @@ impl Output {
         let undecoded_from = self.rows(frames, &entry, u64::from(at.start), end)?;
         if let Some(from) = undecoded_from.filter(|from| *from < end) {
             self.statistics.undecodable += 1;
-            self.writer.switch(from, RuleInterner::UNSUPPORTED)?;
+            self.switch(from, RuleInterner::UNSUPPORTED)?;
         }
-        self.writer.switch(end, RuleInterner::NONE)?;
+        self.switch(end, RuleInterner::NONE)?;
         // `end` is at most the `u32` that it was limited by.
         Ok(end as u32)
     }
@@ -191,7 +215,7 @@ impl Output {
             if from < to && from >= reached {
                 let rule = self.converter.rule(row, &conversion, &mut self.statistics);
                 let number = self.number(&rule);
-                self.writer.switch(from, number)?;
+                self.switch(from, number)?;
                 reached = to;
             }
         }

@@ -44,26 +44,58 @@ const ALIGNMENT: u64 = 16;
 /// Code of known shape.
 struct Shape {
     instructions: &'static [u8],
+    /// What follows behind one byte more.
+    then: &'static [u8],
     rule: Rule,
-    /// Bytes before and behind it that the rule holds for too.
-    around: u8,
+    /// Bytes before it that the rule holds for too.
+    before: u8,
+    /// Bytes from its beginning that the rule holds for.
+    length: u8,
 }
 
-const X86_64_SHAPES: &[Shape] = &[Shape {
-    instructions: X86_64_INSTRUCTIONS,
-    rule: rule(Machine::X86_64),
-    around: 1,
-}];
+/// Between the system calls `clone` and `clone3` of glibc on x86_64 and their `ret`, where its call frame information ends:
+/// `syscall; test %rax,%rax; jl`, then `je` over a `ret`.
+const X86_64_CLONE: &[u8] = &[0x0f, 0x05, 0x48, 0x85, 0xc0, 0x7c];
+const X86_64_CLONE_RETURNS: &[u8] = &[0x74, 0x01, 0xc3];
+/// Nothing was pushed.
+const X86_64_CALLED: Rule = Rule {
+    cfa_register: X86_64::STACK_POINTER,
+    cfa_offset: 8,
+    return_address: SavedKind::AtCfa as u8,
+    return_address_offset: -8,
+    ..Rule::of(CfaKind::Register)
+};
+
+const X86_64_SHAPES: &[Shape] = &[
+    Shape {
+        instructions: X86_64_INSTRUCTIONS,
+        then: &[],
+        rule: rule(Machine::X86_64),
+        before: 1,
+        length: X86_64_INSTRUCTIONS.len() as u8 + 1,
+    },
+    Shape {
+        instructions: X86_64_CLONE,
+        then: X86_64_CLONE_RETURNS,
+        rule: X86_64_CALLED,
+        before: 0,
+        length: (X86_64_CLONE.len() + 1 + X86_64_CLONE_RETURNS.len()) as u8,
+    },
+];
 const AARCH64_SHAPES: &[Shape] = &[
     Shape {
         instructions: AARCH64_INSTRUCTIONS,
+        then: &[],
         rule: rule(Machine::Aarch64),
-        around: 1,
+        before: 1,
+        length: AARCH64_INSTRUCTIONS.len() as u8 + 1,
     },
     Shape {
         instructions: AARCH64_THREAD,
+        then: &[],
         rule: Rule::END_OF_STACK,
-        around: 0,
+        before: 0,
+        length: AARCH64_THREAD.len() as u8,
     },
 ];
 
@@ -150,12 +182,12 @@ pub(super) fn search<S: Source + ?Sized>(
             left -= length;
             let file = start - load.address + load.offset;
             for shape in shapes {
-                window.search(file..file + length, shape.instructions, |position| {
+                window.search(file..file + length, shape, |position| {
                     let address = position - load.offset + load.address;
                     if searched.found.len() < MAX_FOUND {
                         searched.found.push(Supplement {
-                            address: address.saturating_sub(u64::from(shape.around)),
-                            length: shape.instructions.len() as u32 + 2 * u32::from(shape.around),
+                            address: address.saturating_sub(u64::from(shape.before)),
+                            length: u32::from(shape.before) + u32::from(shape.length),
                             rule: shape.rule,
                         });
                     }
@@ -174,9 +206,14 @@ struct Window<'s, S: ?Sized> {
 }
 
 impl<S: Source + ?Sized> Window<'_, S> {
-    /// Calls `found` with the position of each occurrence of `wanted` in `range` of the file.
-    fn search(&mut self, range: Range<u64>, wanted: &[u8], mut found: impl FnMut(u64)) {
-        let overlap = wanted.len() as u64 - 1;
+    /// Calls `found` with the position of each occurrence of `shape` in `range` of the file.
+    fn search(&mut self, range: Range<u64>, shape: &Shape, mut found: impl FnMut(u64)) {
+        let wanted = shape.instructions;
+        let whole = match shape.then.len() {
+            0 => wanted.len(),
+            then => wanted.len() + 1 + then,
+        };
+        let overlap = whole as u64 - 1;
         let mut at = range.start;
         while at + overlap < range.end {
             let held = self.start + self.bytes.len() as u64;
@@ -193,8 +230,8 @@ impl<S: Source + ?Sized> Window<'_, S> {
             }
             let end = held.min(range.end);
             let part = &self.bytes[(at - self.start) as usize..(end - self.start) as usize];
-            for (index, candidate) in part.windows(wanted.len()).enumerate() {
-                if candidate == wanted {
+            for (index, candidate) in part.windows(whole).enumerate() {
+                if candidate.starts_with(wanted) && candidate.ends_with(shape.then) {
                     found(at + index as u64);
                 }
             }
@@ -204,14 +241,14 @@ impl<S: Source + ?Sized> Window<'_, S> {
 }
 
 /// The ranges of a table (offsets from its start) without a rule.
-struct Gaps<'t> {
+pub(super) struct Gaps<'t> {
     table: &'t UnwindTable,
     bucket: u32,
     row: usize,
 }
 
 impl<'t> Gaps<'t> {
-    const fn new(table: &'t UnwindTable) -> Self {
+    pub(super) const fn new(table: &'t UnwindTable) -> Self {
         Self {
             table,
             bucket: 0,

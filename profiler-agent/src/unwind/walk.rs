@@ -7,6 +7,9 @@
 //! | where the table has no rule | frame pointer | `NoRule` |
 //! | elsewhere | where the rule's switch leads, then the rule | as they say |
 //!
+//! Code without a rule need not keep a frame pointer: what following it leads to is a frame only where it lies in a mapping
+//! of a file.
+//!
 //! An interrupted pc is looked up as it is, a return address at the byte before.
 
 use std::ops::Range;
@@ -71,6 +74,7 @@ pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
     let mut frames = Vec::new();
     let mut found_by = 0;
     let mut replaced = 0;
+    let mut guessed = false;
     loop {
         let called = registers.interrupted == Registers::CALLED;
         let interrupted = if called { 0 } else { RawFrame::INTERRUPTED };
@@ -83,11 +87,19 @@ pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
         frames.push(RawFrame::new(registers.pc, interrupted | found_by));
         let address = registers.pc.wrapping_sub(u64::from(called));
         let otherwise = match code.lookup(address) {
+            Lookup::UnknownCode if guessed => {
+                frames.pop();
+                return Walked {
+                    frames,
+                    outcome: Outcome::NoRule,
+                };
+            }
             Lookup::UnknownCode => Outcome::UnknownCode,
             Lookup::TablePending => Outcome::TablePending,
             Lookup::Rule(rule) if rule.cfa == CfaKind::None as u8 => Outcome::NoRule,
             Lookup::Rule(rule) => {
                 found_by = 0;
+                guessed = false;
                 let crossed = cross::<A, M>(&mut registers, &rule, &mut stacks, entry, memory);
                 match crossed.unwrap_or_else(|| step::<A, M>(&mut registers, &rule, memory)) {
                     Step::Caller => continue,
@@ -107,6 +119,7 @@ pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
             }
         };
         found_by = RawFrame::BY_FRAME_POINTER;
+        guessed = otherwise == Outcome::NoRule;
         match frame_pointer_step::<A, M>(&mut registers, otherwise, memory) {
             Step::Caller | Step::Replaced => {}
             Step::End(outcome) => return Walked { frames, outcome },

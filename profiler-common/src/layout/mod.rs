@@ -6,8 +6,10 @@ pub mod counter;
 pub mod process;
 pub mod runtime;
 pub mod sample;
+pub mod snapshot;
 
 pub use counter::Counter;
 pub use process::{ChunkTable, MappingChunk, MappingEntry, ProcessEntry, TablePlace};
 pub use runtime::{GoRuntime, RuntimeEntry, ThreadLocal};
 pub use sample::{RawFrame, SampleFlags, SampleHeader};
+pub use snapshot::{Snapshot, SnapshotHeader};

@@ -58,10 +58,10 @@ pub struct MappingEntry {
     pub end: u64,
     /// Added (wrapping) to a pc it gives the offset into the table's text range.
     pub bias: u64,
-    /// Where the table is ([`TablePlace`]), or [`NO_TABLE`].
+    /// Where the directory of the file's table is ([`TablePlace`]), or [`NO_TABLE`].
     pub table: u32,
-    /// Length of the table's index in buckets: a bound for the look-up.
-    pub buckets: u32,
+    /// Length of the directory in pages: a bound for the look-up.
+    pub pages: u32,
 }
 const _: () = assert!(size_of::<MappingEntry>() == 32);
 
@@ -81,7 +81,7 @@ impl MappingEntry {
         end: 0,
         bias: 0,
         table: NO_TABLE,
-        buckets: 0,
+        pages: 0,
     };
 }
 

@@ -33,6 +33,9 @@ pub enum SavedKind {
     /// In memory at this frame's frame pointer + offset: realigned stacks. Not for the return
     /// address.
     AtFramePointer = 4,
+    /// In the general register whose DWARF number the offset is, where the frame was interrupted (`vfork`). For the return
+    /// address only.
+    InRegister = 5,
 }
 
 /// On which stack a frame of Go's runtime goes on (`runtime/asm_*.s`): what [`cross()`](super::cross()) does

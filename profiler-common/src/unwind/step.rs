@@ -117,7 +117,7 @@ pub(super) const fn at(base: u64, offset: i32) -> u64 {
 /// Replaces `registers` by the caller's according to `rule`.
 ///
 /// The caller's stack pointer is the CFA (DWARF 5, section 6.4.1). It must lie above this frame's,
-/// except that a frame whose return address is still in the link register may be empty, and
+/// except that a frame whose return address is still in a register may be empty, and
 /// that a signal frame may lead to another stack.
 #[inline(always)]
 pub fn step<A: Architecture, M: Memory>(
@@ -141,6 +141,7 @@ fn advance<A: Architecture, M: Memory>(
     let frame_stack_pointer = registers.stack_pointer;
     let cfa = canonical_frame_address::<A, M>(registers, rule, memory)?;
 
+    let in_register = SavedKind::InRegister as u8;
     let return_address = match rule.return_address {
         kind if kind == SavedKind::AtCfa as u8 => memory
             .read_word(at(cfa, rule.return_address_offset))
@@ -154,6 +155,10 @@ fn advance<A: Architecture, M: Memory>(
             }
             registers.link_register
         }
+        kind if kind == in_register && registers.interrupted == Registers::LEAF => memory
+            .interrupted_register(rule.return_address_offset as u8)
+            .ok_or(Outcome::RegisterUnavailable)?,
+        kind if kind == in_register => return Err(Outcome::RegisterUnavailable),
         _ => return Err(Outcome::Root),
     };
     let return_address = memory.address_mask().address(return_address);
@@ -162,8 +167,9 @@ fn advance<A: Architecture, M: Memory>(
     }
 
     let signal = rule.signal != 0;
-    let empty_frame_allowed = A::LINK_REGISTER
+    let by_link = A::LINK_REGISTER
         && (registers.interrupted != Registers::CALLED || registers.link_register != 0);
+    let empty_frame_allowed = by_link || rule.return_address == in_register;
     let grows = cfa > frame_stack_pointer || (empty_frame_allowed && cfa == frame_stack_pointer);
     if !grows && !signal {
         return Err(Outcome::NotAdvancing);
@@ -315,7 +321,8 @@ impl Places {
 ///
 /// `otherwise` names why there was no rule; it is the outcome when the chain leads nowhere. A frame
 /// pointer of zero is the root: process and thread entry points clear it. Not so in code whose table
-/// is not there (yet): it may be built without frame pointers.
+/// is not there (yet): it may be built without frame pointers. Nor where code without call frame information was
+/// interrupted: assembly uses the register as it likes.
 #[inline(always)]
 pub fn frame_pointer_step<A: Architecture, M: Memory>(
     registers: &mut Registers,
@@ -334,9 +341,10 @@ pub(super) fn follow_frame_pointer<A: Architecture, M: Memory>(
     otherwise: Outcome,
     memory: &mut M,
 ) -> Result<(), Outcome> {
-    // Code whose table is not there may use the register for anything, zero included.
+    // Code whose table is not there may use the register for anything, zero included; so may assembly while it runs.
     let end = match otherwise {
         Outcome::TablePending => Outcome::TablePending,
+        Outcome::NoRule if registers.interrupted != Registers::CALLED => Outcome::NoRule,
         _ => Outcome::Root,
     };
     let record = registers

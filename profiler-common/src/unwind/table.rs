@@ -8,6 +8,9 @@
 //! at the bucket's first offset, so that a bucket can be searched alone: at most
 //! [`SEARCH_STEPS`] steps, most of them within a cache line or two.
 //!
+//! The kernel side holds the tables of single pages of 64 KiB, of [`PAGE_BUCKETS`] buckets each, and for each file a
+//! directory of them: word `p` is the place of the table of page `p`, or [`PAGE_MISSING`] or [`PAGE_EMPTY`].
+//!
 //! The kernel holds the words in blocks of [`BLOCK_WORDS`]: one cache line each.
 
 /// log2 of the bytes of text that a bucket covers.
@@ -16,6 +19,12 @@ pub const BUCKET_BITS: u32 = 10;
 pub const BUCKET_BYTES: u64 = 1 << BUCKET_BITS;
 /// log2 of the bytes of text within which a row's `low` counts.
 pub const PAGE_BITS: u32 = 16;
+/// Buckets of a page.
+pub const PAGE_BUCKETS: u32 = 1 << (PAGE_BITS - BUCKET_BITS);
+/// In a directory: the page's table is not there (yet).
+pub const PAGE_MISSING: u32 = u32::MAX;
+/// In a directory: nothing is known of any code in the page.
+pub const PAGE_EMPTY: u32 = u32::MAX - 1;
 /// Halvings that find a row among the at most 1,024 of a bucket.
 pub const SEARCH_STEPS: u32 = BUCKET_BITS + 1;
 /// Words in a block.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::deferred::Deferred;
 use super::{FIRST_TURNS, Running, SECOND, system};
 use crate::aggregate::{self, Aggregator};
 use crate::app::clock::boot_now;
@@ -91,6 +92,8 @@ impl Running {
             known_until: now,
             events: Vec::new(),
             held: Vec::new(),
+            deferred: Deferred::default(),
+            patience: config.patience,
             losses: Losses::default(),
             waiting: None,
             everything: config.selection == Selection::All,
@@ -144,7 +147,7 @@ impl Running {
                 }
             }
             self.demand
-                .want(self.processes.mappings(*pid), &self.kernel.publisher);
+                .want_pages(self.processes.mappings(*pid), &self.kernel.publisher);
         }
         match refused {
             Some(error) if done == 0 => Err(error.into()),

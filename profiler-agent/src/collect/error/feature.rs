@@ -102,7 +102,7 @@ pub(super) fn of_map(name: &str) -> &'static str {
             "BPF arrays of different lengths in one map (BPF_F_INNER_MAP) that can be mapped (BPF_F_MMAPABLE)"
         }
         "TRACES" | "no_traces" => "BPF LRU hashes in maps of maps",
-        "COUNTS" | "SCRATCH" => "per-CPU BPF arrays",
+        "COUNTS" | "SCRATCH" | "SNAPSHOT" => "per-CPU BPF arrays",
         "PROCESSES" | "SELECTED" => "BPF hash maps",
         _ => "BPF arrays",
     }

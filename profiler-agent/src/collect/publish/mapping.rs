@@ -39,8 +39,8 @@ impl PublishedMapping {
             start: self.start,
             end: self.end,
             bias: table.map_or(0, |table| self.bias.wrapping_sub(table.start.0)),
-            table: table.map_or(NO_TABLE, |table| table.place.0),
-            buckets: table.map_or(0, |table| table.buckets),
+            table: table.map_or(NO_TABLE, |table| table.place().0),
+            pages: table.map_or(0, |table| table.pages),
         }
     }
 }

@@ -44,6 +44,12 @@ pub trait Maps {
     fn remove_segment(&mut self, index: u32) -> Result<(), CollectError>;
     /// Writes a table.
     fn write_table(&mut self, place: TablePlace, words: &[u32]) -> Result<(), CollectError>;
+    /// Writes one word of a table that is in use.
+    fn set_word(&mut self, place: TablePlace, index: u32, word: u32) -> Result<(), CollectError>;
+    /// The word at this index of a table; `None` when it cannot be read.
+    fn word(&self, place: TablePlace, index: u32) -> Option<u32>;
+    /// No words are read for a while.
+    fn rest(&mut self);
 }
 
 /// Those of the running kernel.
@@ -128,5 +134,17 @@ impl Maps for KernelMaps {
 
     fn write_table(&mut self, place: TablePlace, words: &[u32]) -> Result<(), CollectError> {
         self.memory.write(place, words)
+    }
+
+    fn set_word(&mut self, place: TablePlace, index: u32, word: u32) -> Result<(), CollectError> {
+        self.memory.set_word(place, index, word)
+    }
+
+    fn word(&self, place: TablePlace, index: u32) -> Option<u32> {
+        self.memory.word(place, index)
+    }
+
+    fn rest(&mut self) {
+        self.memory.unmap();
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use profiler_common::layout::TablePlace;
 use profiler_common::layout::process::NO_TABLE;
+use profiler_common::unwind::table::{PAGE_EMPTY, PAGE_MISSING};
 use proptest::prelude::*;
 
 use super::*;
@@ -60,11 +61,13 @@ impl Kernel {
                 .iter()
                 .filter(|mapping| **mapping != MappingEntry::UNUSED);
             mappings.extend(used.map(|mapping| {
-                let table = (mapping.table != NO_TABLE && mapping.buckets > 0).then(|| {
-                    let place = TablePlace(mapping.table);
-                    let first = place.block() as usize * BLOCK_WORDS;
-                    let length = self.lengths[&mapping.table];
-                    self.segments[&place.segment()][first..first + length].to_vec()
+                let table = (mapping.table != NO_TABLE && mapping.pages > 0).then(|| {
+                    let directory = self.words(mapping.table);
+                    match directory[..] {
+                        [PAGE_MISSING | PAGE_EMPTY] => directory,
+                        [page] => self.words(page),
+                        _ => panic!("files of these tests have one page"),
+                    }
                 });
                 (mapping.start, table)
             }));
@@ -74,6 +77,14 @@ impl Kernel {
             mappings,
             runtime: (entry.runtime != 0).then(|| self.runtimes[&entry.runtime]),
         }
+    }
+
+    /// The words at a place.
+    fn words(&self, place: u32) -> Vec<u32> {
+        let length = self.lengths[&place];
+        let place = TablePlace(place);
+        let first = place.block() as usize * BLOCK_WORDS;
+        self.segments[&place.segment()][first..first + length].to_vec()
     }
 
     /// Whatever was written since: what an entry refers to is still what was meant.
@@ -149,6 +160,28 @@ impl Maps for Fake {
         segment[first..first + words.len()].copy_from_slice(words);
         Ok(())
     }
+    fn set_word(&mut self, place: TablePlace, index: u32, word: u32) -> Result<(), CollectError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.next()?;
+        kernel.check();
+        let first = place.block() as usize * BLOCK_WORDS;
+        let segment = kernel.segments.get_mut(&place.segment()).unwrap();
+        segment[first + index as usize] = word;
+        // Every entry that refers to the directory is meant to have the page.
+        let entries = kernel.entries.iter();
+        let known = entries.filter(|(_, entry)| entry.state == ProcessEntry::KNOWN);
+        kernel.meant = known
+            .map(|(pid, entry)| (*pid, kernel.resolve(entry)))
+            .collect();
+        Ok(())
+    }
+    fn word(&self, place: TablePlace, index: u32) -> Option<u32> {
+        let kernel = self.0.borrow();
+        let first = place.block() as usize * BLOCK_WORDS;
+        let segment = kernel.segments.get(&place.segment())?;
+        segment.get(first + index as usize).copied()
+    }
+    fn rest(&mut self) {}
 }
 
 struct Test {
@@ -180,9 +213,10 @@ impl Test {
             .map(|word| generation << 16 | word)
             .collect();
         let id = ExecutableId(executable);
-        let loaded = self
-            .publisher
-            .load_table(id, ElfAddress(0), 1, &words, self.now);
+        let mut loaded = self.publisher.load_table(id, ElfAddress(0), 1, self.now);
+        if loaded == TableLoad::Loaded {
+            loaded = self.publisher.load_page(id, 0, &words, self.now);
+        }
         assert_ne!(loaded, TableLoad::NoRoom);
         loaded == TableLoad::Loaded
     }
@@ -487,7 +521,7 @@ proptest! {
             for (start, table) in &seen.mappings {
                 let id = ExecutableId((start / 0x10_0000 - 1) as u32);
                 let loaded = test.publisher.tables.get(&id);
-                prop_assert_eq!(table.is_some(), loaded.is_some_and(|table| table.buckets > 0));
+                prop_assert_eq!(table.is_some(), loaded.is_some_and(|table| table.pages > 0));
             }
             prop_assert_eq!(seen.runtime, number.map(runtime));
         }

@@ -180,6 +180,7 @@ fn raw(time: u64, pid: u32, pcs: &[u64]) -> RawSample {
         kernel: Vec::new(),
         user: pcs.iter().map(|pc| RawFrame(*pc)).collect(),
         context: None,
+        snapshot: None,
     }
 }
 

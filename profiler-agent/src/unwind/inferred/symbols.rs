@@ -68,7 +68,10 @@ pub(super) fn functions<S: Source + ?Sized>(
                 length: u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
             };
             let name = u32::from_le_bytes([n0, n1, n2, n3]);
-            if info & 0xf == elf::STT_FUNC.0 && wanted(&function) && is_whole(source, table, name) {
+            // What is written in assembly often has no type.
+            let kind = info & 0xf;
+            let is_code = kind == elf::STT_FUNC.0 || kind == elf::STT_NOTYPE.0;
+            if is_code && wanted(&function) && is_whole(source, table, name) {
                 functions.push(function);
             }
         }
@@ -76,7 +79,7 @@ pub(super) fn functions<S: Source + ?Sized>(
     functions
 }
 
-/// Is it no part that compilers split off (`name.cold`, `name.cold.1`) and jump to?
+/// Is it no part that compilers split off (`name.cold`, `name.cold.1`) and jump to, and no mark of an assembler (`$x`)?
 fn is_whole<S: Source + ?Sized>(source: &S, table: &SymbolTable, name: u32) -> bool {
     let start = table.names.start.saturating_add(u64::from(name));
     let end = start.saturating_add(MAX_NAME_BYTES).min(table.names.end);
@@ -84,5 +87,5 @@ fn is_whole<S: Source + ?Sized>(source: &S, table: &SymbolTable, name: u32) -> b
         return false;
     };
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
-    !name.windows(5).any(|part| part == b".cold")
+    !name.is_empty() && name[0] != b'$' && !name.windows(5).any(|part| part == b".cold")
 }

@@ -1,0 +1,105 @@
+//! The top of a stack that could not be walked here, because a table is missing: the agent walks it.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_ringbuf_output, bpf_ringbuf_query};
+use profiler_common::layout::SnapshotHeader;
+use profiler_common::layout::snapshot::{
+    MAX_RECORDS, MAX_STACK_BYTES, PIECE_BYTES, RECORD_SNAPSHOT,
+};
+use profiler_common::unwind::Architecture as _;
+
+use crate::globals::RING_WAKE_BYTES;
+use crate::launder::Cell;
+use crate::maps::{SCRATCH, SNAPSHOT};
+use crate::memory;
+use crate::registers::{self, Machine, REGISTERS};
+use crate::sample::{AVAILABLE_DATA, NO_WAKEUP, Scratch};
+
+/// Pieces that fill a snapshot, if the first is short.
+const PIECES: usize = MAX_STACK_BYTES / PIECE_BYTES + 1;
+
+/// Sends the top of the stack of the sample in `scratch` to `ring`. Where it cannot, the sample has the stack that was
+/// walked here.
+#[inline(always)]
+pub fn submit(scratch: &mut Scratch, ring: *mut c_void) {
+    let Some(snapshot) = SNAPSHOT.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's element, which the program that samples alone uses; the kernel does not nest it on a CPU.
+    let header = unsafe { &mut (*snapshot).header };
+    // The walk has moved on from the registers that it began with.
+    let registers = registers::registers(&raw const scratch.user, &mut scratch.general);
+    header.time = scratch.header.time;
+    header.tid = scratch.header.tid;
+    header.pc = registers.pc;
+    header.start = registers.stack_pointer.wrapping_sub(BELOW) & !7;
+    header.goroutine = scratch.goroutine;
+    header.kind = RECORD_SNAPSHOT;
+    let mut number = 0;
+    while number < REGISTERS {
+        header.general[number] = scratch.general[number];
+        number += 1;
+    }
+    for _ in 0..MAX_RECORDS {
+        // Only where there is room for it: it must not cost samples theirs.
+        // SAFETY: `ring` is a ring buffer map.
+        if unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) } > RING_WAKE_BYTES.load() {
+            return;
+        }
+        let copied = copy_stack_alone();
+        if copied == 0 {
+            return;
+        }
+        // The compiler would make one comparison of both, of another number than the one that is used.
+        // SAFETY: the cell is this CPU's.
+        let stack = unsafe { Cell::launder(&raw mut scratch.cell, u64::from(copied)) };
+        if stack > (MAX_STACK_BYTES + PIECE_BYTES) as u64 {
+            return;
+        }
+        let bytes = size_of::<SnapshotHeader>() as u64 + stack;
+        // SAFETY: `ring` is a ring buffer map; a snapshot is at least this long.
+        let result = unsafe { bpf_ringbuf_output(ring, snapshot.cast(), bytes, NO_WAKEUP) };
+        if result != 0 || stack < MAX_STACK_BYTES as u64 {
+            return;
+        }
+        header.start = header.start.wrapping_add(stack);
+    }
+}
+
+/// What a rule may ask for below the stack pointer: on machines with a link register Go's frame records begin there.
+const BELOW: u64 = if Machine::LINK_REGISTER { 16 } else { 0 };
+
+/// Copies the stack page by page, until one is not there or the room is used up; the bytes that were copied.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn copy_stack_alone() -> u32 {
+    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
+        return 0;
+    };
+    // SAFETY: this CPU's elements, which the program that samples alone uses.
+    let (cell, header, stack) = unsafe {
+        (
+            &raw mut (*scratch).cell,
+            &mut (*snapshot).header,
+            (&raw mut (*snapshot).stack).cast::<u8>(),
+        )
+    };
+    let mut copied = 0;
+    for _ in 0..PIECES {
+        // SAFETY: the cell is this CPU's.
+        let at = unsafe { Cell::launder(cell, copied) };
+        if at >= MAX_STACK_BYTES as u64 {
+            break;
+        }
+        let from = header.start.wrapping_add(at);
+        let piece = PIECE_BYTES as u64 - (from & (PIECE_BYTES as u64 - 1));
+        // SAFETY: a piece that begins before MAX_STACK_BYTES fits.
+        if !unsafe { memory::copy(stack.add(at as usize).cast(), piece, from) } {
+            break;
+        }
+        copied = at + piece;
+    }
+    header.bytes = copied as u32;
+    copied as u32
+}

@@ -1,0 +1,75 @@
+//! Code that leaves the beaten track of call frame information: whole stacks, or stacks that say what they lack.
+
+use std::path::Path;
+use std::process::Command;
+
+use profiler_tests::agent::record_process;
+use profiler_tests::build::{c, c_with};
+use profiler_tests::claim::{
+    C_ROOTS, has_chain, has_chain_in, has_samples, holds_function, reaches_root,
+};
+use profiler_tests::pprof::Profile;
+use profiler_tests::workload::Workload;
+
+/// Two seconds of a program's own CPU time, without that of its children.
+fn profile(program: &Path, arguments: &[&str]) -> Profile {
+    let workload = Workload::start(Command::new(program).args(arguments));
+    let recording = record_process(workload.pid(), 2.0);
+    let pid = workload.pid().to_string();
+    workload.stop();
+    recording.profile.only(|sample| sample.label("pid") == pid)
+}
+
+/// `vfork` of the C library keeps its return address in a register.
+#[test]
+fn a_parent_is_whole_in_vfork() {
+    let profile = profile(&c("children"), &["vfork"]);
+    has_samples(&profile, 400);
+    has_chain_in(&profile, &["main", "run_children", "by_vfork"], 0.98);
+    let inside = profile.only(|sample| {
+        let mut names = sample.functions().into_iter();
+        names.any(|name| name.contains("vfork") && name != "by_vfork")
+    });
+    has_samples(&inside, 100);
+}
+
+/// The C library's call frame information ends before the system call of `clone3`.
+#[test]
+fn a_parent_is_whole_in_posix_spawn() {
+    let profile = profile(&c("children"), &["spawn"]);
+    has_samples(&profile, 400);
+    has_chain_in(&profile, &["main", "run_children", "by_spawn"], 0.98);
+}
+
+/// The frame pointer of code without call frame information means nothing: neither is zero a root, nor is what it points to
+/// a frame.
+#[test]
+fn assembly_without_information_ends_no_stack_and_invents_no_frame() {
+    let profile = profile(&c("plain_assembly"), &[]);
+    has_samples(&profile, 800);
+    for function in ["frameless_zero", "frameless_junk"] {
+        let alone = profile
+            .clone()
+            .only(|sample| holds_function(sample, function));
+        has_samples(&alone, 200);
+        has_chain(&alone, &["main", "call_assembly", function]);
+    }
+    reaches_root(&profile, C_ROOTS);
+}
+
+/// The file's code spans more addresses than the file has bytes.
+#[test]
+fn code_that_is_linked_far_away_is_unwound_and_named() {
+    let flags = ["-no-pie", "-Wl,--section-start=.far_text=0x8800000"];
+    let profile = profile(&c_with("far", "far", "gcc", &flags), &[]);
+    has_samples(&profile, 800);
+    for (caller, function) in [("near_middle", "near_leaf"), ("far_middle", "far_leaf")] {
+        let alone = profile
+            .clone()
+            .only(|sample| holds_function(sample, function));
+        has_samples(&alone, 200);
+        has_chain(&alone, &["main", "near_middle"]);
+        has_chain(&alone, &[caller, function]);
+    }
+    reaches_root(&profile, C_ROOTS);
+}

@@ -68,6 +68,9 @@ pub fn frame(scratch: &mut Scratch) -> Next {
                 scratch.header.outcome = Outcome::TableCorrupt as u8;
                 return Next::Stop;
             };
+            if rule.is_trampoline() {
+                scratch.frames[position] |= RawFrame::INTERRUPTED;
+            }
             if rule.cfa == CfaKind::None as u8 {
                 scratch.found_by = RawFrame::BY_FRAME_POINTER;
                 scratch.guessed = 1;

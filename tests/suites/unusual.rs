@@ -73,3 +73,17 @@ fn code_that_is_linked_far_away_is_unwound_and_named() {
     }
     reaches_root(&profile, C_ROOTS);
 }
+
+/// A signal trampoline was not called from the byte before it, which may be of another function.
+#[test]
+fn a_signal_trampoline_has_its_own_name() {
+    let program = c_with("handler", "static-handler", "gcc", &["-static"]);
+    let profile = profile(&program, &[]);
+    let handling = profile.only(|sample| holds_function(sample, "handle_outer"));
+    has_samples(&handling, 200);
+    has_chain_in(
+        &handling,
+        &["__restore_rt", "on_timer", "handle_outer"],
+        0.98,
+    );
+}

@@ -173,7 +173,8 @@ impl Demand {
                     if let Some(cause) = loss {
                         self.losses.add(cause, 1);
                     }
-                    match page {
+                    // A file that says nothing does not say either where its pages are.
+                    match page.or_else(|| publisher.page_number(executable, at.address())) {
                         Some(page) => self.load_page(executable, page, table, publisher, now),
                         None => TableLoad::Loaded,
                     }

@@ -20,10 +20,18 @@ use self::whole::Whole;
 use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
+use crate::confine::{self, Attempts};
 use crate::go::{self, LineTable};
-use crate::profile::{ElfAddress, ExecutableId, LossCause, UnwindTable};
+use crate::profile::{ElfAddress, Executable, ExecutableId, LossCause, UnwindTable};
 use crate::symbolize::MappedFile;
 use crate::unwind::{self, Layout};
+
+/// How long a page of a file whose file system may hang is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Reads of such files that may hang at a time.
+const MAX_HANGING: usize = 8;
+/// Shorter files than this were copied when they were opened, where their file system may hang.
+const COPIED: u64 = 1 << 20;
 
 /// How long the threads are waited for when they are to end.
 const STOPPING: Duration = Duration::from_secs(1);
@@ -37,6 +45,12 @@ impl AddressPage {
     #[must_use]
     pub const fn of(address: ElfAddress) -> Self {
         Self(address.0 >> PAGE_BITS)
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub const fn address(self) -> ElfAddress {
+        ElfAddress(self.0 << PAGE_BITS)
     }
 
     /// Its number in a table that begins so and has so many pages.
@@ -129,8 +143,15 @@ impl TableBuilder {
         })?);
         let thread = Builder::new().name("tables".to_owned());
         builder.threads.push(thread.spawn(move || {
+            let attempts = Attempts::new("table-reader", MAX_HANGING);
             while let Some(order) = requests.next() {
-                fill(order, &outgoing, &whole);
+                if !may_hang(&order.executable) {
+                    fill(order, &outgoing, &whole);
+                    continue;
+                }
+                let (outgoing, whole) = (outgoing.clone(), Arc::clone(&whole));
+                // What comes late is taken all the same.
+                drop(attempts.run(PATIENCE, move || fill(order, &outgoing, &whole)));
             }
         })?);
         Ok(builder)
@@ -159,6 +180,12 @@ impl Drop for TableBuilder {
             }
         }
     }
+}
+
+/// May reading the file hang: is it of a file system that somebody else answers for, and was not copied when it was opened?
+fn may_hang(executable: &Executable) -> bool {
+    let file = executable.file.as_ref();
+    executable.length > COPIED && file.is_some_and(|file| !confine::is_local(file))
 }
 
 /// Does what an order asks for; what takes the whole file is left to `whole`.

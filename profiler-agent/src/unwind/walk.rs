@@ -10,7 +10,8 @@
 //! Code without a rule need not keep a frame pointer: what following it leads to is a frame only where it lies in a mapping
 //! of a file.
 //!
-//! An interrupted pc is looked up as it is, a return address at the byte before.
+//! An interrupted pc is looked up as it is, a return address at the byte before. A signal trampoline was not called: its
+//! address is told as it is (`Rule::is_trampoline`).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -86,7 +87,13 @@ pub fn walk_goroutine<A: Architecture, C: Code + ?Sized, M: Memory>(
         }
         frames.push(RawFrame::new(registers.pc, interrupted | found_by));
         let address = registers.pc.wrapping_sub(u64::from(called));
-        let otherwise = match code.lookup(address) {
+        let found = code.lookup(address);
+        if let (Lookup::Rule(rule), Some(frame)) = (&found, frames.last_mut())
+            && rule.is_trampoline()
+        {
+            *frame = RawFrame(frame.0 | RawFrame::INTERRUPTED);
+        }
+        let otherwise = match found {
             Lookup::UnknownCode if guessed => {
                 frames.pop();
                 return Walked {

@@ -111,6 +111,14 @@ impl Rule {
     /// There is a rule, but it cannot be evaluated here.
     pub const UNSUPPORTED: Self = Self::of(CfaKind::Unsupported);
 
+    /// Is it that of a signal trampoline? The kernel leaves its address as a return address, and nobody called from before it:
+    /// it is named as it is, not at the byte before.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_trampoline(&self) -> bool {
+        self.signal != 0 && self.return_address == SavedKind::AtStackPointer as u8
+    }
+
     /// A rule of this kind whose registers are all unchanged.
     #[must_use]
     pub const fn of(cfa: CfaKind) -> Self {

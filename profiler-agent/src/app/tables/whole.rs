@@ -3,21 +3,26 @@
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{AddressPage, CachePlace, Outgoing, What};
+use super::{CachePlace, MAX_HANGING, Outgoing, What, may_hang};
 use crate::app::queue::Order;
+use crate::confine::Attempts;
 use crate::go::{self, LineTable};
 use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
 use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, Layout, TableCache, TableKey, build, build_go, page_of};
 use profiler_common::unwind::table::PAGE_BUCKETS;
 
+/// How long a table of a file whose file system may hang is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of tables that are kept for the next page.
 const MAX_KEPT: usize = 32 << 20;
 
 /// Tables that were built last.
 pub(super) struct Whole {
     cache: Option<TableCache>,
+    attempts: Attempts,
     /// The last one used comes last.
     kept: VecDeque<(ExecutableId, Arc<UnwindTable>)>,
 }
@@ -31,6 +36,7 @@ impl Whole {
         });
         Self {
             cache,
+            attempts: Attempts::new("table-reader", MAX_HANGING),
             kept: VecDeque::new(),
         }
     }
@@ -48,7 +54,7 @@ impl Whole {
                 .and_then(|(table, page)| page_of(table, page));
             let what = What::Page {
                 at: *at,
-                page: page.or_else(|| number(executable, *at)),
+                page,
                 table,
                 loss: loss.take(),
             };
@@ -56,14 +62,24 @@ impl Whole {
         }
     }
 
-    fn table(&mut self, executable: &Executable) -> Result<Arc<UnwindTable>, Option<LossCause>> {
+    fn table(
+        &mut self,
+        executable: &Arc<Executable>,
+    ) -> Result<Arc<UnwindTable>, Option<LossCause>> {
         let place = self.kept.iter().position(|(id, _)| *id == executable.id);
         if let Some(kept) = place.and_then(|place| self.kept.remove(place)) {
             let table = Arc::clone(&kept.1);
             self.kept.push_back(kept);
             return Ok(table);
         }
-        let table = Arc::new(table_of(executable, self.cache.as_mut())?);
+        let table = if may_hang(executable) {
+            let executable = Arc::clone(executable);
+            let built = self.attempts.run(PATIENCE, move || built(&executable));
+            built.map_err(|_| Some(LossCause::FileUnanswered))??
+        } else {
+            table_of(executable, self.cache.as_mut())?
+        };
+        let table = Arc::new(table);
         self.kept.push_back((executable.id, Arc::clone(&table)));
         while self.kept.len() > 1 && self.bytes() > MAX_KEPT {
             self.kept.pop_front();
@@ -82,16 +98,6 @@ fn layout_of(table: &UnwindTable) -> Layout {
         start: table.start,
         pages: table.buckets.div_ceil(PAGE_BUCKETS),
     }
-}
-
-/// The number of a page of a file that has no table.
-fn number(executable: &Executable, at: AddressPage) -> Option<u32> {
-    let layout = match (&executable.image, &executable.file) {
-        (Some(image), _) => crate::unwind::layout(&**image),
-        (None, Some(file)) => crate::unwind::layout(file),
-        (None, None) => return None,
-    };
-    at.within(layout.ok()?)
 }
 
 fn table_of(

@@ -120,6 +120,14 @@ impl<M: Maps> Publisher<M> {
         rule_index(&words, PAGE_BUCKETS, offset).map_or(RuleNumber::Corrupt, RuleNumber::Is)
     }
 
+    /// The number of the page of a loaded directory that an address as the file states it lies in.
+    #[must_use]
+    pub fn page_number(&self, executable: ExecutableId, address: ElfAddress) -> Option<u32> {
+        let table = self.tables.get(&executable)?;
+        let page = address.0.checked_sub(table.start.0)? >> PAGE_BITS;
+        u32::try_from(page).ok().filter(|page| *page < table.pages)
+    }
+
     /// No tables are read for a while.
     pub fn rest(&mut self) {
         self.maps.rest();

@@ -36,6 +36,11 @@ impl Queue {
         }
     }
 
+    /// Does nothing wait?
+    pub(super) const fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// What to do next.
     pub(super) fn pop(&mut self) -> Option<Order> {
         let (index, _) = self.waiting.iter().enumerate().max_by_key(|(_, order)| {

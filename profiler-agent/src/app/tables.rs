@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use profiler_common::unwind::table::PAGE_BITS;
 
-use self::requests::Requests;
+use self::requests::{Next, Requests};
 use self::whole::Whole;
 use super::queue::Order;
 use super::runtimes::FileFacts;
@@ -30,6 +30,8 @@ use crate::unwind::{self, Layout};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Reads of such files that may hang at a time.
 const MAX_HANGING: usize = 8;
+/// How long tables of whole files are kept for the next page.
+const KEPT_FOR: Duration = Duration::from_secs(20);
 /// Shorter files than this were copied when they were opened, where their file system may hang.
 const COPIED: u64 = 1 << 20;
 
@@ -137,8 +139,12 @@ impl TableBuilder {
         builder.threads.push(thread.spawn(move || {
             let (requests, outgoing) = slow;
             let mut whole = Whole::new(cache);
-            while let Some(order) = requests.next() {
-                whole.fill(&order, &outgoing);
+            loop {
+                match requests.next_within(KEPT_FOR) {
+                    Next::Order(order) => whole.fill(&order, &outgoing),
+                    Next::Nothing => whole.forget(),
+                    Next::Closed => return,
+                }
             }
         })?);
         let thread = Builder::new().name("tables".to_owned());

@@ -23,13 +23,12 @@ use super::entries::{
 use super::go_function::{self, GoFunctions};
 use super::inferred;
 use super::output::Output;
-use super::search_table;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::supplement::{self, Supplement};
 use super::trampoline;
 use crate::go::LineTable;
-use crate::profile::{ElfAddress, UnwindTable};
+use crate::profile::UnwindTable;
 
 /// A table and what its build saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +174,8 @@ fn given_up<S: Source + ?Sized>(
     go_function::given_up(image.machine, &code, start)
 }
 
-struct Builder<'a> {
+/// Builds tables out of entries.
+pub(super) struct Builder<'a> {
     go: Option<Go<'a>>,
     exception: Option<Frames<'a, gimli::EhFrame<Bytes<'a>>>>,
     debug: Option<Frames<'a, DebugFrame<Bytes<'a>>>>,
@@ -185,7 +185,29 @@ struct Builder<'a> {
     code: Code,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// A builder of tables of `code` out of the entries of `.eh_frame` alone.
+    pub(super) fn of_exceptions(
+        exception: Frames<'a, gimli::EhFrame<Bytes<'a>>>,
+        machine: Machine,
+        code: Code,
+    ) -> Self {
+        Self {
+            go: None,
+            exception: Some(exception),
+            debug: None,
+            converter: Converter::new(machine),
+            supplements: Vec::new(),
+            statistics: Statistics::default(),
+            code,
+        }
+    }
+
+    /// Whose tables it builds.
+    pub(super) const fn code(&self) -> &Code {
+        &self.code
+    }
+
     /// All entries, sorted, each start once.
     fn entries(
         &mut self,
@@ -253,7 +275,12 @@ impl Builder<'_> {
     }
 
     /// Adds entries for code of known shape.
-    fn supplement(&mut self, list: &mut Vec<Entry>, origin: Origin, more: Vec<Supplement>) {
+    pub(super) fn supplement(
+        &mut self,
+        list: &mut Vec<Entry>,
+        origin: Origin,
+        more: Vec<Supplement>,
+    ) {
         for supplement in more {
             if let Some(start) = self.code.offset(supplement.address) {
                 list.extend(Entry::new(start, origin, self.supplements.len()));
@@ -269,7 +296,7 @@ impl Builder<'_> {
     }
 
     /// The table of `page` alone, or of all code, and how many entries were used.
-    fn table_of(
+    pub(super) fn table_of(
         &mut self,
         list: &[Entry],
         page: Option<u32>,
@@ -315,77 +342,6 @@ impl Builder<'_> {
         self.statistics = statistics;
         Ok((table, self.statistics.entries))
     }
-}
-
-/// Where a file's code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// First address of the table, as the file states it: a multiple of 64 KiB.
-    pub start: ElfAddress,
-    /// Pages of the table.
-    pub pages: u32,
-}
-
-/// Where the code of a file is.
-///
-/// # Errors
-/// The reason why it has no table.
-pub fn layout<S: Source + ?Sized>(source: &S) -> Result<Layout, Absent> {
-    let image = Image::parse_for_layout(source)?;
-    let code = Code::of(&image, source.length())?;
-    Ok(Layout {
-        start: ElfAddress(code.start),
-        pages: code.pages(),
-    })
-}
-
-/// The table of one page of an x86_64 file, by the search table of its `.eh_frame_hdr`: the same rules as those of
-/// [`build`]. `None` where that takes the whole file: there is no such table, or much code without call frame
-/// information.
-///
-/// # Errors
-/// The reason why there is none.
-pub fn build_page<S: Source + ?Sized>(
-    source: &S,
-    page: u32,
-) -> Result<Option<UnwindTable>, Absent> {
-    let Some(image) = Image::parse_for_page(source)? else {
-        return Ok(None);
-    };
-    let (Some(frames), Some(header)) = (&image.eh_frame, &image.eh_frame_header) else {
-        return Ok(None);
-    };
-    // What the parser does not know of aarch64's entries is replaced in the whole section.
-    if image.machine != Machine::X86_64 {
-        return Ok(None);
-    }
-    let code = Code::of(&image, source.length())?;
-    let Some(mut list) = search_table::entries(header, frames, &code, page) else {
-        return Ok(None);
-    };
-    let mut builder = Builder {
-        exception: Some(entries::exception_frames(frames, image.machine, image.text)),
-        debug: None,
-        converter: Converter::new(image.machine),
-        go: None,
-        supplements: Vec::new(),
-        statistics: Statistics::default(),
-        code,
-    };
-    builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
-    let (mut table, _) = builder.table_of(&list, Some(page))?;
-    match search_table::without_rules(&table, &builder.code, page) {
-        search_table::Without::Much => return Ok(None),
-        search_table::Without::Padding => {}
-        search_table::Without::Some => {
-            let searched = trampoline::search(source, &image, &table);
-            let inferred = inferred::infer(source, &image, &table);
-            builder.supplement(&mut list, Origin::Trampoline, searched.found);
-            builder.supplement(&mut list, Origin::Linkage, inferred.rules);
-            (table, _) = builder.table_of(&list, Some(page))?;
-        }
-    }
-    Ok(Some(table))
 }
 
 fn collect<'a, S: UnwindSection<Bytes<'a>>>(

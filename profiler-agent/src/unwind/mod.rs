@@ -22,6 +22,7 @@
 mod absent;
 mod augmentation;
 mod build;
+mod build_page;
 pub mod cache;
 mod code;
 mod compressed;
@@ -46,7 +47,8 @@ pub mod walk;
 mod writer;
 
 pub use absent::{Absent, Malformed, TooLarge};
-pub use build::{Built, Layout, build, build_go, build_page, layout};
+pub use build::{Built, build, build_go};
+pub use build_page::{Layout, build_page, layout};
 pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
 pub use interner::RuleInterner;
 pub use page::page_of;

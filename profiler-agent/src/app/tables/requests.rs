@@ -1,6 +1,7 @@
 //! What a thread is asked for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::app::queue::{Order, Queue};
 
@@ -18,6 +19,25 @@ struct State {
     closed: bool,
 }
 
+/// What there is to do.
+pub(super) enum Next {
+    /// This.
+    Order(Order),
+    /// Nothing.
+    Nothing,
+    /// Nothing any more.
+    Closed,
+}
+
+impl State {
+    fn next(&mut self) -> Next {
+        if self.closed {
+            return Next::Closed;
+        }
+        self.queue.pop().map_or(Next::Nothing, Next::Order)
+    }
+}
+
 impl Requests {
     pub(super) fn push(&self, order: Order) {
         self.lock().queue.push(order);
@@ -33,15 +53,25 @@ impl Requests {
     pub(super) fn next(&self) -> Option<Order> {
         let mut state = self.lock();
         loop {
-            if state.closed {
-                return None;
+            match state.next() {
+                Next::Nothing => {
+                    let waited = self.changed.wait(state);
+                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                }
+                Next::Order(order) => return Some(order),
+                Next::Closed => return None,
             }
-            if let Some(order) = state.queue.pop() {
-                return Some(order);
-            }
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits for the next order, at most so long.
+    pub(super) fn next_within(&self, patience: Duration) -> Next {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, patience, |state| {
+            !state.closed && state.queue.is_empty()
+        });
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.next()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -41,6 +41,11 @@ impl Whole {
         }
     }
 
+    /// Keeps no table any longer.
+    pub(super) fn forget(&mut self) {
+        self.kept.clear();
+    }
+
     /// Sends the pages of an order.
     pub(super) fn fill(&mut self, order: &Order, outgoing: &Outgoing) {
         let executable = &order.executable;

@@ -25,6 +25,8 @@ use crate::correlate::Correlator;
 use crate::process::{self, ProcFs, ProcessTable};
 use crate::profile::{LossCause, Losses, MappingKind};
 
+/// Length of the first window, where others are longer: who starts the agent wants to see that it works.
+const FIRST_WINDOW: Duration = Duration::from_secs(1);
 /// How long sampling waits at the start for the tables of the selected processes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -128,7 +130,7 @@ impl Running {
         // The window begins when sampling does.
         drop(self.aggregator.close(now, Losses::default()));
         self.gauges.last_close.store(now.0, Ordering::Relaxed);
-        self.window_end = now.plus(self.window);
+        self.window_end = now.plus(self.window.min(FIRST_WINDOW));
         self.next_turn = now.plus(FIRST_TURNS);
         self.next_second = now.plus(SECOND);
         Ok(())

@@ -240,7 +240,7 @@ mod tests {
         let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
         let (own, other) = (port(&own), port(&other));
         let page = |port: u16| format!("page: {{endpoint: '127.0.0.1:{port}'}}\n");
-        let wide = format!("page: {{endpoint: '0.0.0.0:{own}'}}\n");
+        let wide = format!("page: {{endpoint: '0.0.0.0:{own}', allow_unauthenticated: true}}\n");
         assert_eq!(checked(&page(own), &wide).await, Ok(()));
         let moved = format!("{}telemetry: {{endpoint: '127.0.0.1:{own}'}}\n", page(0));
         assert_eq!(checked(&page(own), &moved).await, Ok(()));

@@ -25,10 +25,10 @@ const BOTH: &[&str] = &["bpf_loop", "bounded"];
 const KNOWN: &[Known] = &[
     known("5.10", &["bounded"], LIMIT / HEADROOM),
     known("6.1", BOTH, 45_000),
-    known("6.12", BOTH, 35_000),
-    known("6.18", BOTH, 35_000),
-    known("7.0", BOTH, 35_000),
-    known("7.3", BOTH, 35_000),
+    known("6.12", BOTH, 45_000),
+    known("6.18", BOTH, 45_000),
+    known("7.0", BOTH, 45_000),
+    known("7.3", BOTH, 45_000),
 ];
 
 const fn known(series: &'static str, ways: &'static [&'static str], most: u64) -> Known {

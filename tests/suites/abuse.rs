@@ -110,7 +110,10 @@ fn what_is_in_effect_survives_every_bad_file() {
         ("spool: {directory: DIRECTORY/file/spool}\n", "spool"),
         ("exporters: [\n", "agent.yaml"),
         ("sampling: {frequency: 0}\n", "frequency"),
-        ("page: {endpoint: \"192.0.2.1:80\"}\n", "192.0.2.1"),
+        (
+            "page: {endpoint: \"192.0.2.1:80\", allow_unauthenticated: true}\n",
+            "192.0.2.1",
+        ),
     ] {
         let file = if bad.starts_with("exporters") {
             bad.to_owned()

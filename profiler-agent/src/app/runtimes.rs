@@ -202,6 +202,11 @@ impl Runtimes {
         self.looks.insert(process.pid, look);
     }
 
+    /// The processes that are to be looked at again.
+    pub(super) fn looking(&self) -> Vec<u32> {
+        self.looks.keys().copied().collect()
+    }
+
     /// The processes that are to be looked at again now.
     pub(super) fn due(&self, now: BootTime) -> Vec<u32> {
         let due = self.looks.iter().filter(|(_, look)| look.next <= now);

@@ -135,10 +135,17 @@ impl Running {
         let now = boot_now();
         let loaded = self.demand.load(&mut self.kernel.publisher, now);
         for (executable, facts) in self.demand.take_facts() {
-            if self.runtimes.learn(executable, facts) {
-                for pid in self.kernel.publisher.users_of(executable) {
-                    self.publish_runtime(pid, now);
-                }
+            let is_interpreter = facts.variables.interpreter.is_some();
+            let told = if self.runtimes.learn(executable, facts) {
+                self.kernel.publisher.users_of(executable)
+            } else if is_interpreter {
+                // Where a library's variables are is found by what the dynamic linker noted.
+                self.runtimes.looking()
+            } else {
+                continue;
+            };
+            for pid in told {
+                self.publish_runtime(pid, now);
             }
         }
         if loaded && !self.deferred.is_empty() {

@@ -62,9 +62,11 @@ impl<'data> ElfImage<'data> {
             return None;
         }
         let sections = header.sections(endian, data).ok()?;
-        let names = header.shstrndx(endian, data).ok()? as usize;
-        let names = headers
-            .get(names)
+        // A file without sections says nothing of their names.
+        let names = header
+            .shstrndx(endian, data)
+            .ok()
+            .and_then(|names| headers.get(names as usize))
             .and_then(|names| names.data(endian, data).ok());
         Some(Self {
             data,

@@ -2,7 +2,9 @@
 //! tables are there that it lacked.
 
 use profiler_common::layout::RuntimeEntry;
-use profiler_common::unwind::{AddressMask, Architecture, Memory, Outcome, Registers, Slot};
+use profiler_common::unwind::{
+    AddressMask, Architecture, Goroutine, Memory, Outcome, Registers, Slot,
+};
 
 use super::walk::{Code, Walked, walk_goroutine};
 use crate::profile::StackSnapshot;
@@ -15,8 +17,8 @@ pub type Machine = profiler_common::unwind::Aarch64;
 pub type Machine = profiler_common::unwind::X86_64;
 
 /// Walks from where the thread was interrupted to the root, or as far as the snapshot goes. `entry` is what is known
-/// of the process's runtime. A stack that leaves the snapshot ends in `TablePending`: with the table in time, it would
-/// have been walked where all of it is.
+/// of the process's runtime. A stack that leaves the snapshot ends in `TablePending`, and so does one that needs the
+/// goroutine, of which nothing was known either: with the table in time, it would have been walked where all of it is.
 #[must_use]
 pub fn walk_snapshot<A: Architecture, C: Code + ?Sized>(
     snapshot: &StackSnapshot,
@@ -31,7 +33,10 @@ pub fn walk_snapshot<A: Architecture, C: Code + ?Sized>(
     let registers = registers::<A>(snapshot);
     let mut walked =
         walk_goroutine::<A, C, _>(registers, code, entry, snapshot.goroutine, &mut memory);
-    if walked.outcome == Outcome::MemoryUnreadable {
+    let unknown = snapshot.goroutine == Goroutine::default();
+    if walked.outcome == Outcome::MemoryUnreadable
+        || walked.outcome == Outcome::GoroutineUnknown && unknown
+    {
         walked.outcome = Outcome::TablePending;
     }
     walked
@@ -80,7 +85,7 @@ impl Memory for SnapshotMemory<'_> {
 #[cfg(test)]
 mod tests {
     use profiler_common::layout::snapshot::GENERAL_REGISTERS;
-    use profiler_common::unwind::{CfaKind, Goroutine, Rule, SavedKind, X86_64};
+    use profiler_common::unwind::{CfaKind, Rule, SavedKind, X86_64};
 
     use super::*;
     use crate::profile::{BootTime, VirtualAddress};

@@ -3,6 +3,7 @@
 use profiler_tests::claim::{has_chain_in, has_samples, holds, holds_function, passes};
 use profiler_tests::go::labels::{self, labels_of};
 use profiler_tests::kernels::Kernel;
+use profiler_tests::pprof::Sample;
 
 use super::check;
 
@@ -59,12 +60,10 @@ pub fn labels(kernel: Kernel) {
             // The one with the smallest share is seldom sampled; each label of it has to be right. An emulated CPU may be
             // sampled before the agent has told the kernel side of the program's runtime.
             has_samples(&inside, 2);
-            holds(&inside, "has labels", 0.9, |sample| {
-                !labels_of(sample).is_empty()
-            });
-            let labelled = inside.only(|sample| !labels_of(sample).is_empty());
-            holds(&labelled, burner.function, 1.0, |sample| {
-                labels_of(sample) == burner.labels
+            let is_right = |sample: &Sample| labels_of(sample) == burner.labels;
+            holds(&inside, burner.function, 0.9, is_right);
+            holds(&inside, "has no other labels", 1.0, |sample| {
+                is_right(sample) || labels_of(sample).is_empty()
             });
         }
     });

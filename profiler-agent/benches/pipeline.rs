@@ -259,6 +259,7 @@ impl Reader for Machine {
         let process = self.processes.iter().find(|process| process.pid == pid)?;
         Some(FoundProcess {
             at: BootTime(1),
+            done: BootTime(1),
             started: BootTime(0),
             comm: "server".into(),
             parent: 1,

@@ -87,17 +87,7 @@ pub fn record_process(pid: u32, seconds: f64) -> Recording {
 /// When the agent fails or samples are missing.
 #[must_use]
 pub fn record_share(pid: u32, seconds: f64, share: f64) -> Recording {
-    let directory = TempDir::new().expect("a temporary directory");
-    let file = directory.path().join("profile.pb.gz");
-    let mut command = command(&["record", "-d", "600", "-F", &FREQUENCY.to_string()]);
-    command.args(["-p", &pid.to_string(), "-o"]).arg(&file);
-    let agent = command.stderr(Stdio::piped()).spawn();
-    let agent = agent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    until("the agent samples", || samples(agent.id()));
-    let start = cpu_seconds(pid);
-    until("the workload works", || cpu_seconds(pid) >= start + seconds);
-    kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
-    let recording = end(&command, agent, &file);
+    let recording = record_while(pid, |_| works(pid, seconds));
     let least = seconds * f64::from(FREQUENCY) * share;
     let count = recording.profile.count();
     assert!(
@@ -106,6 +96,35 @@ pub fn record_share(pid: u32, seconds: f64, share: f64) -> Recording {
         recording.log
     );
     recording
+}
+
+/// Records one process until `use_agent`, which gets the agent when it samples, has returned.
+///
+/// # Panics
+///
+/// When the agent fails.
+#[must_use]
+pub fn record_while(pid: u32, use_agent: impl FnOnce(Pid)) -> Recording {
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("profile.pb.gz");
+    let mut command = command(&["record", "-d", "600", "-F", &FREQUENCY.to_string()]);
+    command.args(["-p", &pid.to_string(), "-o"]).arg(&file);
+    let agent = command.stderr(Stdio::piped()).spawn();
+    let agent = agent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    until("the agent samples", || samples(agent.id()));
+    use_agent(Pid::from_child(&agent));
+    kill_process(Pid::from_child(&agent), Signal::INT).expect("the agent still runs");
+    end(&command, agent, &file)
+}
+
+/// Waits until a process has used some seconds of CPU time more.
+///
+/// # Panics
+///
+/// When it does not.
+pub fn works(pid: u32, seconds: f64) {
+    let start = cpu_seconds(pid);
+    until("the workload works", || cpu_seconds(pid) >= start + seconds);
 }
 
 /// Records with these arguments; frequency and file are given.

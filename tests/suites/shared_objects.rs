@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use profiler_tests::agent::record_process;
+use profiler_tests::agent::{record_process, record_while, works};
 use profiler_tests::build::{c, c_library, c_with, cpp, text};
 use profiler_tests::claim::{
     C_ROOTS, has_chain, has_chain_in, has_samples, holds, holds_function, is_in, is_named,
     names_all, passes, reaches_root,
 };
 use profiler_tests::workload::Workload;
+use rustix::process::{Signal, kill_process};
 
 /// Functions of the compiler's crti.o and crtbegin.o.
 const START_AND_END: &[&str] = &[
@@ -49,8 +50,8 @@ fn a_procedure_linkage_table_is_walked_through() {
     has_chain(&called, &["main", "hammer_linkage", "tiny"]);
 }
 
-#[test]
-fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
+/// A program that loads and unloads two libraries in turns, mostly at the same addresses.
+fn reloading() -> Workload {
     let lazy = ["-Wl,-z,lazy", "-lm"];
     let first = c_library(
         "plugin",
@@ -63,7 +64,47 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
         &[&["-DNAME=second_inside"], &lazy[..]].concat(),
     );
     let mut command = Command::new(c("reload"));
-    let workload = Workload::start(command.args([&first, &second]));
+    Workload::start(command.args([&first, &second]))
+}
+
+/// Functions of its two halves: who loads a library, what is in it, and what is in the other one.
+const HALVES: [(&str, &str, &str); 2] = [
+    ("reload_first", "first_inside", "second_inside"),
+    ("reload_second", "second_inside", "first_inside"),
+];
+
+/// The agent did not run, and the kernel had no room for what it had to tell: what was mapped then is not known.
+#[test]
+fn libraries_that_came_unseen_have_no_name_rather_than_another_s() {
+    let workload = reloading();
+    let recording = record_while(workload.pid(), |agent| {
+        works(workload.pid(), 1.0);
+        kill_process(agent, Signal::STOP).expect("the agent still runs");
+        works(workload.pid(), 1.5);
+        kill_process(agent, Signal::CONT).expect("the agent still runs");
+        works(workload.pid(), 1.0);
+    });
+    workload.stop();
+    for said in ["sideband_lost", "mapping_unknown", "too busy"] {
+        assert!(recording.log.contains(said), "{said}\n{}", recording.log);
+    }
+    has_samples(&recording.profile, 2_000);
+    for (caller, inside, other) in HALVES {
+        let alone = recording
+            .profile
+            .clone()
+            .only(|sample| holds_function(sample, caller));
+        holds(&alone, "is never inside the other library", 1.0, |sample| {
+            !holds_function(sample, other)
+        });
+        let known = alone.only(|sample| holds_function(sample, inside));
+        has_samples(&known, 300);
+    }
+}
+
+#[test]
+fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
+    let workload = reloading();
     let recording = record_process(workload.pid(), 2.0);
     workload.stop();
     // What the compiler links into every object to start and end it has no call frame information.
@@ -74,10 +115,7 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
     });
     has_samples(&profile, 800);
     reaches_root(&profile, C_ROOTS);
-    for (caller, inside, other) in [
-        ("reload_first", "first_inside", "second_inside"),
-        ("reload_second", "second_inside", "first_inside"),
-    ] {
+    for (caller, inside, other) in HALVES {
         let alone = profile
             .clone()
             .only(|sample| holds_function(sample, caller));

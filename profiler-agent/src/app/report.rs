@@ -47,7 +47,8 @@ fn named_frames(profile: &Profile) -> (u64, u64) {
     for sample in &profile.samples {
         for location in profile.stacks.get(sample.stack) {
             let location = &profile.locations[location.0 as usize];
-            if location.mapping.is_some() {
+            let is_mark = location.mapping.is_none() && location.address == 0;
+            if !is_mark {
                 all += sample.count;
                 named += if location.named { sample.count } else { 0 };
             }

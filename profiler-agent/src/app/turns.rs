@@ -304,6 +304,9 @@ impl Running {
                 self.kernel.publisher.used(executable.id, located.time);
             }
         }
+        if located.has_unknown_code() {
+            self.losses.add(LossCause::MappingUnknown, 1);
+        }
         self.aggregator.add(located);
         self.gauges.samples.fetch_add(1, Ordering::Relaxed);
     }

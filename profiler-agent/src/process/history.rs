@@ -50,7 +50,8 @@ impl Image {
             id: 0,
         });
         let mut mappings = MappingSet::default();
-        mappings.replace(found.at, std::mem::take(&mut found.mappings));
+        let seen = found.at..found.done;
+        mappings.replace(seen, None, std::mem::take(&mut found.mappings));
         Self {
             process: Arc::new(Process {
                 key: ProcessKey { pid, started },
@@ -129,6 +130,12 @@ impl History {
     pub(super) fn current_before(&mut self, time: BootTime) -> Option<&mut Image> {
         Some(self.last_mut())
             .filter(|image| image.ended.is_none() && time >= image.scanned.max(image.image))
+    }
+
+    /// The image of now, unless `time` is before it. What happened between that and when it was read is in what was
+    /// read, but not when it happened.
+    pub(super) fn current_since(&mut self, time: BootTime) -> Option<&mut Image> {
+        Some(self.last_mut()).filter(|image| image.ended.is_none() && time >= image.image)
     }
 
     /// The image that a sample at `time` is of.

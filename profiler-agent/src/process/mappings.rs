@@ -9,10 +9,16 @@
 //! - [`MappingSet::at`] looks for what was valid at a time. The kernel reports a mapping after it
 //!   made it, and a scan sees mappings of unknown age; so an address that was in nothing older at
 //!   that time is looked up in what came later.
+//! - Where records were lost, or a scan took its time, an address at which different things are mapped in turn is in
+//!   nothing ([`Doubts`]): a frame without a name is better than one with another's. So is what was
+//!   retired before anything that is still kept.
+
+mod doubt;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::doubt::Doubts;
 use crate::profile::{BootTime, ExecutableMapping, FileOffset, MappingKind, VirtualAddress};
 
 /// Executable mappings of one process image that are kept.
@@ -38,6 +44,11 @@ pub enum Inserted {
 pub struct MappingSet {
     current: Vec<Current>,
     retired: Vec<Retired>,
+    doubts: Doubts,
+    /// What was retired before is not known any more.
+    forgotten: BootTime,
+    /// When something was last retired.
+    retired_until: BootTime,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +82,7 @@ impl MappingSet {
         self.current.is_empty()
     }
 
-    /// The mapping that `address` was in at `time`.
+    /// The mapping that `address` was in at `time`; `None` also where that is not known.
     #[must_use]
     pub fn at(&self, address: VirtualAddress, time: BootTime) -> Option<&ExecutableMapping> {
         let behind = self
@@ -84,18 +95,62 @@ impl MappingSet {
         if let Some(now) = now
             && now.since <= time
         {
-            return Some(&now.mapping);
+            return self.unless_doubtful(&now.mapping, now.since, address, time);
         }
         let earlier = || {
             self.retired
                 .iter()
                 .filter(|retired| retired.mapping.range.contains(&address))
         };
-        let then = earlier().find(|retired| retired.since <= time && time < retired.until);
+        if let Some(then) = earlier().find(|retired| retired.since <= time && time < retired.until)
+        {
+            return self.unless_doubtful(&then.mapping, then.since, address, time);
+        }
+        if time < self.forgotten {
+            return None;
+        }
         let next = || earlier().filter(|retired| retired.since > time);
-        then.or_else(|| next().min_by_key(|retired| retired.since))
-            .map(|retired| &retired.mapping)
-            .or(now.map(|now| &now.mapping))
+        next()
+            .min_by_key(|retired| retired.since)
+            .map(|retired| (&retired.mapping, retired.since))
+            .or(now.map(|now| (&now.mapping, now.since)))
+            .and_then(|(mapping, since)| {
+                let since = since.min(time);
+                self.unless_doubtful(mapping, since, address, time)
+            })
+    }
+
+    /// `mapping`, which is known to be at `address` since `since`, unless something else may have been there at `time`.
+    fn unless_doubtful<'a>(
+        &self,
+        mapping: &'a ExecutableMapping,
+        since: BootTime,
+        address: VirtualAddress,
+        time: BootTime,
+    ) -> Option<&'a ExecutableMapping> {
+        let doubtful = self.doubts.cover(since, time) && self.is_contested(mapping, address);
+        (!doubtful).then_some(mapping)
+    }
+
+    /// Is, or was, anything but `mapping` at `address`; or was its file elsewhere?
+    fn is_contested(&self, mapping: &ExecutableMapping, address: VirtualAddress) -> bool {
+        let current = self.current.iter().map(|current| &current.mapping);
+        let mut retired = self.retired.iter().map(|retired| &retired.mapping);
+        let others = current.chain(retired.clone());
+        let mut others = others.filter(|other| !same_content(other, mapping));
+        others.any(|other| other.range.contains(&address))
+            || retired.any(|other| !same_content(other, mapping) && same_file(other, mapping))
+    }
+
+    /// Records of changes between `from` and `until` were lost.
+    pub fn doubt(&mut self, from: BootTime, until: BootTime) {
+        self.doubts.begin(from, until);
+    }
+
+    /// Is there something that was mapped and is not mapped any more? Else what is mapped is taken to stay.
+    #[must_use]
+    pub const fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
     }
 
     /// Inserts `mapping`, made at `time`.
@@ -113,13 +168,42 @@ impl MappingSet {
             .current
             .partition_point(|c| c.mapping.range.start.0 < range.end.0.saturating_add(reach))
             .max(low);
-        if let [only] = &self.current[low..high]
+        if let [only] = &mut self.current[low..high]
             && same_content(&only.mapping, &mapping)
             && only.mapping.range.start <= range.start
             && range.end <= only.mapping.range.end
         {
+            if time < only.since {
+                // It was found before it was told.
+                only.since = time;
+                self.cut(time, &mapping);
+            } else if self.doubts.are_open(only.since, time) {
+                // Now it is known again.
+                let known = Retired {
+                    mapping: only.mapping.clone(),
+                    since: std::mem::replace(&mut only.since, time),
+                    until: time,
+                };
+                self.retire(known);
+            }
             return Inserted::Unchanged;
         }
+        let replaced = self.current[low..high].iter().filter(|old| {
+            old.since > time
+                && !same_content(&old.mapping, &mapping)
+                && overlap(&old.mapping.range, &range)
+        });
+        if let Some(until) = replaced.map(|old| old.since).min() {
+            // Told late: something else has been mapped there since.
+            self.cut(time, &mapping);
+            self.retire(Retired {
+                mapping,
+                since: time,
+                until,
+            });
+            return Inserted::Unchanged;
+        }
+        self.cut(time, &mapping);
         // At most one more on either side than what is taken out.
         if self.current.len() - (high - low) + 3 > MAX_MAPPINGS {
             return Inserted::Full;
@@ -127,6 +211,7 @@ impl MappingSet {
         let mut files = is_file(&mapping);
         let mut since = time;
         let (mut before, mut after) = (None, None);
+        let mut retired = Vec::new();
         for old in &self.current[low..high] {
             if same_content(&old.mapping, &mapping) {
                 range =
@@ -159,14 +244,14 @@ impl MappingSet {
                     since: old.since,
                 });
             }
-            if self.retired.len() >= MAX_RETIRED {
-                self.retired.remove(0);
-            }
-            self.retired.push(Retired {
+            retired.push(Retired {
                 mapping: part(&old.mapping, covered),
                 since: old.since,
                 until: time,
             });
+        }
+        for retired in retired {
+            self.retire(retired);
         }
         let new = Current {
             mapping: widened(mapping, range),
@@ -181,9 +266,42 @@ impl MappingSet {
         }
     }
 
-    /// Makes `found` (in any order) the mappings of now, as seen at `time`: what is not in it is
-    /// retired.
-    pub fn replace(&mut self, time: BootTime, found: Vec<ExecutableMapping>) -> Inserted {
+    /// Keeps what was mapped until now, and forgets the oldest where there is no room.
+    fn retire(&mut self, retired: Retired) {
+        if self.retired.len() >= MAX_RETIRED {
+            let oldest = self.retired.remove(0);
+            self.forgotten = self.forgotten.max(oldest.until);
+        }
+        self.retired_until = self.retired_until.max(retired.until);
+        self.retired.push(retired);
+    }
+
+    /// `mapping` was made at `time`, as is known only now: what it covers ended then.
+    fn cut(&mut self, time: BootTime, mapping: &ExecutableMapping) {
+        if self.retired_until <= time {
+            return;
+        }
+        for old in &mut self.retired {
+            if old.since < time
+                && time < old.until
+                && mapping.range.start <= old.mapping.range.start
+                && old.mapping.range.end <= mapping.range.end
+                && !same_content(&old.mapping, mapping)
+            {
+                old.until = time;
+            }
+        }
+    }
+
+    /// Makes `found` (in any order) the mappings of now, as seen at some moment of `seen`: what is not in it is
+    /// retired. `lost`: between when records of changes were lost, if any were.
+    pub fn replace(
+        &mut self,
+        seen: Range<BootTime>,
+        lost: Option<Range<BootTime>>,
+        found: Vec<ExecutableMapping>,
+    ) -> Inserted {
+        let time = seen.start;
         let mut fresh = Self::default();
         let mut full = false;
         let mut files = false;
@@ -199,16 +317,22 @@ impl MappingSet {
         for old in std::mem::take(&mut self.current) {
             if fresh.same(&old.mapping).is_none() {
                 files |= is_file(&old.mapping);
-                self.retired.push(Retired {
+                self.retire(Retired {
                     mapping: old.mapping,
                     since: old.since,
                     until: time,
                 });
             }
         }
-        let excess = self.retired.len().saturating_sub(MAX_RETIRED);
-        self.retired.drain(..excess);
         self.current = fresh.current;
+        if self.retired.is_empty() {
+            self.doubts.clear();
+        } else {
+            if let Some(lost) = lost {
+                self.doubts.begin(lost.start, lost.end);
+            }
+            self.doubts.settle(seen.start, seen.end);
+        }
         match (full, files) {
             (true, _) => Inserted::Full,
             (false, true) => Inserted::Files,
@@ -235,15 +359,37 @@ impl MappingSet {
 
     /// Forgets what was retired before `time`.
     pub fn prune(&mut self, time: BootTime) {
-        self.retired.retain(|retired| retired.until >= time);
+        let forgotten = &mut self.forgotten;
+        self.retired.retain(|retired| {
+            let kept = retired.until >= time;
+            if !kept {
+                *forgotten = (*forgotten).max(retired.until);
+            }
+            kept
+        });
+        self.doubts.prune(time);
         if self.retired.is_empty() {
             self.retired.shrink_to_fit();
         }
     }
 }
 
+fn overlap(a: &Range<VirtualAddress>, b: &Range<VirtualAddress>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
 const fn is_file(mapping: &ExecutableMapping) -> bool {
     matches!(mapping.kind, MappingKind::File { .. })
+}
+
+/// Are both of one file, wherever they lie?
+fn same_file(a: &ExecutableMapping, b: &ExecutableMapping) -> bool {
+    match (&a.kind, &b.kind) {
+        (MappingKind::File { executable: a, .. }, MappingKind::File { executable: b, .. }) => {
+            a.path == b.path
+        }
+        _ => false,
+    }
 }
 
 /// Do both say the same of an address that lies in both?

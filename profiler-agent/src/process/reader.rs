@@ -8,8 +8,10 @@ use crate::profile::{BootTime, ExecutableMapping, Losses, MappingKind};
 /// A process as it was found.
 #[derive(Clone, Debug)]
 pub struct FoundProcess {
-    /// When it was read: what happened before is in it.
+    /// When reading it began: what happened before is in it.
     pub at: BootTime,
+    /// When it had been read: what happened in between may be in it.
+    pub done: BootTime,
     /// When the process started (to a clock tick: 10 ms).
     pub started: BootTime,
     /// Its name.

@@ -140,6 +140,7 @@ impl Reader for ProcFs {
         };
         Some(FoundProcess {
             at,
+            done: now(),
             started: BootTime(stat.start_ticks.saturating_mul(self.nanoseconds_per_tick)),
             comm: stat.comm,
             parent: stat.parent,

@@ -14,6 +14,7 @@
 mod events;
 mod reads;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ pub struct ProcessTable<R> {
     pub(super) cgroups: Cgroups,
     pub(super) losses: Losses,
     changed: Vec<u32>,
-    scan_wanted: bool,
+    /// Between when side-band records were lost that no scan has made up for.
+    lost: Option<Range<BootTime>>,
     crowded: bool,
     reads: Reads,
 }
@@ -64,7 +66,7 @@ impl<R: Reader> ProcessTable<R> {
             cgroups: Cgroups::default(),
             losses: Losses::default(),
             changed: Vec::new(),
-            scan_wanted: false,
+            lost: None,
             crowded: false,
             reads: Reads::default(),
         }
@@ -91,7 +93,6 @@ impl<R: Reader> ProcessTable<R> {
     /// Reads every process there is, and ends those that are not there any more. To be called once
     /// the side-band is open, and when [`ProcessTable::scan_wanted`].
     pub fn scan(&mut self, now: BootTime) {
-        self.scan_wanted = false;
         let mut pids = self.reader.pids();
         for pid in &pids {
             if let Some(found) = self.reader.process(*pid) {
@@ -107,12 +108,13 @@ impl<R: Reader> ProcessTable<R> {
                 mark(&mut self.changed, *pid, history);
             }
         }
+        self.lost = None;
     }
 
     /// Did the kernel lose side-band records since the last scan?
     #[must_use]
     pub const fn scan_wanted(&self) -> bool {
-        self.scan_wanted
+        self.lost.is_some()
     }
 
     /// The processes whose image or set of file mappings changed, or that ended, since the last
@@ -267,7 +269,9 @@ impl<R: Reader> ProcessTable<R> {
                 process.executable = found.executable;
             });
         }
-        let inserted = Arc::make_mut(&mut last.mappings).replace(found.at, found.mappings);
+        let seen = found.at..found.done;
+        let mappings = Arc::make_mut(&mut last.mappings);
+        let inserted = mappings.replace(seen, self.lost.clone(), found.mappings);
         history.threads = found.threads;
         self.note(pid, inserted);
     }

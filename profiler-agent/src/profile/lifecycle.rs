@@ -62,10 +62,12 @@ pub enum ProcessEventKind {
         /// `//anon`, `[vdso]` and the like for what is no file. Comes from a stranger.
         path: Box<[u8]>,
     },
-    /// The kernel dropped this many records: processes must be scanned again.
+    /// The kernel dropped records, all of them before the time of this event: processes must be scanned again.
     Lost {
         /// How many.
         records: u64,
+        /// They may have been as early as this.
+        since: BootTime,
     },
 }
 

@@ -38,6 +38,9 @@ pub enum LossCause {
     SelectionFull,
     /// Mappings that the kernel side had no room for.
     MappingTableFull,
+    /// Samples with frames that have no name, because it is not known what was mapped there at that time: side-band
+    /// records were lost, or more was mapped in turn than is remembered.
+    MappingUnknown,
     /// Processes whose runtime the kernel side had no room for: no goroutines, labels and links of theirs.
     RuntimeTableFull,
     /// Executables that could not be opened.
@@ -112,7 +115,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -128,6 +131,7 @@ impl LossCause {
         Self::ProcessTableFull,
         Self::SelectionFull,
         Self::MappingTableFull,
+        Self::MappingUnknown,
         Self::RuntimeTableFull,
         Self::ExecutableUnopened,
         Self::ExecutableReplaced,
@@ -188,6 +192,7 @@ impl LossCause {
             Self::ProcessTableFull => "process_table_full",
             Self::SelectionFull => "selection_full",
             Self::MappingTableFull => "mapping_table_full",
+            Self::MappingUnknown => "mapping_unknown",
             Self::RuntimeTableFull => "runtime_table_full",
             Self::ExecutableUnopened => "executable_unopened",
             Self::ExecutableReplaced => "executable_replaced",

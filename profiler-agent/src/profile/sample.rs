@@ -141,3 +141,12 @@ pub struct LocatedSample {
     /// What it knows of its request, if anything.
     pub context: Option<Arc<SampleContext>>,
 }
+
+impl LocatedSample {
+    /// Does it go through code of which it is not known what it is?
+    #[must_use]
+    pub fn has_unknown_code(&self) -> bool {
+        let unknown = |frame: &LocatedFrame| matches!(frame.key, LocationKey::Unmapped(..));
+        self.frames.iter().any(unknown)
+    }
+}

@@ -84,7 +84,7 @@ pub fn decode(record: &[u8]) -> Result<Option<ProcessEvent>, Malformed> {
     let time = tail.skip(8).and_then(Fields::u64).ok_or(short)?;
     let mut body = Fields(&record[HEADER_BYTES..body]);
     let event = match kind {
-        RECORD_LOST => lost(&mut body),
+        RECORD_LOST => lost(&mut body, BootTime(time)),
         RECORD_COMM => comm(&mut body, misc & MISC_COMM_EXEC != 0),
         RECORD_EXIT | RECORD_FORK => task(&mut body, kind == RECORD_FORK),
         _ => return mapping(&mut body, misc, BootTime(time)),
@@ -95,9 +95,13 @@ pub fn decode(record: &[u8]) -> Result<Option<ProcessEvent>, Malformed> {
     }))
 }
 
-fn lost(body: &mut Fields<'_>) -> Option<ProcessEventKind> {
+/// What was lost came between the record before this one, which only the reader of the ring knows, and its own time.
+fn lost(body: &mut Fields<'_>, time: BootTime) -> Option<ProcessEventKind> {
     let records = body.skip(8)?.u64()?;
-    Some(ProcessEventKind::Lost { records })
+    Some(ProcessEventKind::Lost {
+        records,
+        since: time,
+    })
 }
 
 fn comm(body: &mut Fields<'_>, exec: bool) -> Option<ProcessEventKind> {

@@ -19,6 +19,7 @@ pub mod ring;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ use super::cpus::{NotOpened, PerCpu, Reason};
 use super::error::{Attempt, Refusal};
 use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind};
 use open::MappingRecords;
-use ring::{Records, Ring};
+use ring::{Records, Ring, Taken};
 
 /// Data pages of each CPU's ring: 128 KiB with 4 KiB pages, below the default limit of locked
 /// memory (`kernel.perf_event_mlock_kb`), and room for about a thousand mappings.
@@ -40,6 +41,8 @@ pub struct Sideband {
     records: MappingRecords,
     bytes: Vec<u8>,
     held: Vec<ProcessEvent>,
+    /// Everything up to this time was read, but for what was lost.
+    drained: BootTime,
     losses: Losses,
 }
 
@@ -62,6 +65,7 @@ impl Sideband {
             records,
             bytes: Vec::new(),
             held: Vec::new(),
+            drained: now(),
             losses: Losses::default(),
         };
         let mut refused = None;
@@ -85,7 +89,10 @@ impl Sideband {
         if opened > 0 {
             self.held.push(ProcessEvent {
                 time: self::now(),
-                kind: ProcessEventKind::Lost { records: 0 },
+                kind: ProcessEventKind::Lost {
+                    records: 0,
+                    since: self.drained,
+                },
             });
         }
     }
@@ -112,7 +119,14 @@ impl Sideband {
         };
         let followed = self.rings.follow(online, now, stood_still, &mut open);
         for (_, mut ring) in followed.ended {
-            read(&mut ring, &mut self.bytes, &mut self.held, &mut self.losses);
+            let held = &mut self.held;
+            read(
+                &mut ring,
+                self.drained..self::now(),
+                &mut self.bytes,
+                held,
+                &mut self.losses,
+            );
         }
         self.losses
             .add(LossCause::SidebandMissing, followed.failures);
@@ -146,8 +160,16 @@ impl Sideband {
     pub fn drain(&mut self, events: &mut Vec<ProcessEvent>) -> BootTime {
         let until = now();
         for ring in self.rings.events_mut() {
-            read(ring, &mut self.bytes, &mut self.held, &mut self.losses);
+            let held = &mut self.held;
+            read(
+                ring,
+                self.drained..until,
+                &mut self.bytes,
+                held,
+                &mut self.losses,
+            );
         }
+        self.drained = until;
         self.held.sort_by_key(|event| event.time);
         let due = self.held.partition_point(|event| event.time <= until);
         events.extend(self.held.drain(..due));
@@ -176,24 +198,54 @@ fn open_ring(
     Ring::new(event, pages).map_err(|error| (Attempt::MapSideband(cpu), error))
 }
 
-/// Appends the events of `ring` to `held`; `bytes` is scratch space.
-fn read(ring: &mut Ring, bytes: &mut Vec<u8>, held: &mut Vec<ProcessEvent>, losses: &mut Losses) {
+/// Appends the events of `ring`, which was read up to `drained.start` and is read up to its end now, to `held`; `bytes` is
+/// scratch space.
+fn read(
+    ring: &mut Ring,
+    drained: Range<BootTime>,
+    bytes: &mut Vec<u8>,
+    held: &mut Vec<ProcessEvent>,
+    losses: &mut Losses,
+) {
     bytes.clear();
-    if !ring.take(bytes) {
-        losses.add(LossCause::SidebandMalformed, 1);
+    let taken = ring.take(bytes);
+    let last = events_of(bytes, drained.start, held, losses);
+    match taken {
+        Taken::All => {}
+        Taken::UpToRoom => held.push(ProcessEvent {
+            time: drained.end.max(last),
+            kind: ProcessEventKind::Lost {
+                records: 0,
+                since: last,
+            },
+        }),
+        Taken::Nonsense => losses.add(LossCause::SidebandMalformed, 1),
     }
+}
+
+/// Appends the events in `bytes`, which came out of one ring behind `drained`; the time of the last one.
+fn events_of(
+    bytes: &[u8],
+    drained: BootTime,
+    held: &mut Vec<ProcessEvent>,
+    losses: &mut Losses,
+) -> BootTime {
+    let mut last = drained;
     for record in Records::new(bytes) {
         match record.map(decode::decode) {
-            Ok(Ok(Some(event))) => {
-                if let ProcessEventKind::Lost { records } = event.kind {
-                    losses.add(LossCause::SidebandLost, records);
+            Ok(Ok(Some(mut event))) => {
+                if let ProcessEventKind::Lost { records, since } = &mut event.kind {
+                    losses.add(LossCause::SidebandLost, *records);
+                    *since = last.min(event.time);
                 }
+                last = event.time;
                 held.push(event);
             }
             Ok(Ok(None)) => {}
             Ok(Err(_)) | Err(_) => losses.add(LossCause::SidebandMalformed, 1),
         }
     }
+    last
 }
 
 fn now() -> BootTime {

@@ -68,6 +68,33 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+/// What was taken out of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Everything that happened.
+    All,
+    /// There was hardly any room left: something that happened later may have been dropped, which the kernel says only
+    /// in front of the next record that it writes.
+    UpToRoom,
+    /// Nothing: head and tail made no sense, and everything unread was skipped.
+    Nonsense,
+}
+
+impl Taken {
+    /// No record is longer: a mapping with a path of a page.
+    const LONGEST: usize = 4_096 + 256;
+
+    /// What these pieces of a ring of `size` bytes are.
+    #[must_use]
+    pub fn of(pieces: Option<&[Range<usize>; 2]>, size: usize) -> Self {
+        match pieces.map(|pieces| pieces.iter().map(Range::len).sum::<usize>()) {
+            None => Self::Nonsense,
+            Some(taken) if size - taken < Self::LONGEST => Self::UpToRoom,
+            Some(_) => Self::All,
+        }
+    }
+}
+
 /// A perf event and its mapped ring.
 #[derive(Debug)]
 pub struct Ring {
@@ -109,9 +136,8 @@ impl Ring {
         })
     }
 
-    /// Appends all unread bytes to `out` and hands their room back to the kernel; false when head
-    /// and tail made no sense (everything unread is skipped).
-    pub fn take(&mut self, out: &mut Vec<u8>) -> bool {
+    /// Appends all unread bytes to `out` and hands their room back to the kernel.
+    pub fn take(&mut self, out: &mut Vec<u8>) -> Taken {
         let control = self.base.cast::<perf_event_mmap_page>().as_ptr();
         // SAFETY: the control page is mapped as long as `self` lives, and both counters are aligned
         // and only ever accessed atomically.
@@ -137,7 +163,7 @@ impl Ring {
         }
         // The reads above must be done before the kernel may overwrite what they read.
         tail.store(written, Ordering::Release);
-        pieces.is_some()
+        Taken::of(pieces.as_ref(), self.size)
     }
 }
 

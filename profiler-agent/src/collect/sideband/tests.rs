@@ -4,10 +4,11 @@
 use proptest::prelude::*;
 
 use super::decode::{Malformed, decode};
-use super::ring::{LyingSize, Records, pieces};
+use super::events_of;
+use super::ring::{LyingSize, Records, Taken, pieces};
 use crate::profile::{
-    BootTime, BuildId, FileIdentity, FileOffset, ProcessEvent, ProcessEventKind, ThreadName,
-    VirtualAddress,
+    BootTime, BuildId, FileIdentity, FileOffset, LossCause, Losses, ProcessEvent, ProcessEventKind,
+    ThreadName, VirtualAddress,
 };
 
 const TIME: u64 = 0x0123_4567_89ab;
@@ -175,8 +176,53 @@ fn lost_records_are_told() {
     let body = [1_u64.to_ne_bytes(), 99_u64.to_ne_bytes()].concat();
     assert_eq!(
         decode(&record(2, 0, &body)),
-        event(ProcessEventKind::Lost { records: 99 })
+        event(ProcessEventKind::Lost {
+            records: 99,
+            since: BootTime(TIME),
+        })
     );
+}
+
+#[test]
+fn what_was_lost_came_behind_the_record_before() {
+    let lost = record(2, 0, &[1_u64.to_ne_bytes(), 99_u64.to_ne_bytes()].concat());
+    let mut earlier = record(3, 0, &[0; 16]);
+    let time = earlier.len() - 16;
+    earlier[time..time + 8].copy_from_slice(&(TIME - 5).to_ne_bytes());
+    for (bytes, since) in [
+        (lost.clone(), TIME - 9),
+        ([earlier, lost].concat(), TIME - 5),
+    ] {
+        let (mut events, mut losses) = (Vec::new(), Losses::default());
+        let last = events_of(&bytes, BootTime(TIME - 9), &mut events, &mut losses);
+        assert_eq!(last, BootTime(TIME));
+        assert_eq!(
+            losses.iter().collect::<Vec<_>>(),
+            [(LossCause::SidebandLost, 99)]
+        );
+        assert_eq!(
+            events.pop().map(|event| event.kind),
+            Some(ProcessEventKind::Lost {
+                records: 99,
+                since: BootTime(since)
+            })
+        );
+    }
+}
+
+#[test]
+fn a_ring_without_room_for_a_record_may_have_dropped_one() {
+    const SIZE: usize = 128 << 10;
+    for (taken, what) in [
+        (0, Taken::All),
+        (SIZE - 8_192, Taken::All),
+        (SIZE - 4_096, Taken::UpToRoom),
+        (SIZE, Taken::UpToRoom),
+    ] {
+        let pieces = pieces(77 + taken as u64, 77, SIZE);
+        assert_eq!(Taken::of(pieces.as_ref(), SIZE), what, "{taken}");
+    }
+    assert_eq!(Taken::of(None, SIZE), Taken::Nonsense);
 }
 
 #[test]

@@ -247,11 +247,18 @@ fn is_what_was_mapped(
             let same = stat.st_ino == inode
                 && (major(stat.st_dev), minor(stat.st_dev)) == (its_major, its_minor);
             // Some file systems (btrfs, overlayfs) show other numbers to fstat than to the listing
-            // of mappings: then the mapping must still be listed with the numbers of the record.
-            same || matches!(way, Way::Mapping)
-                && scan::listed(mapped.pid, mapped.range.start).is_some_and(|line| {
+            // of mappings: then the mapping must still be listed with the numbers of the record, and still be of the
+            // opened file after that: what is listed may have come behind the opening.
+            let listed = || {
+                scan::listed(mapped.pid, mapped.range.start).is_some_and(|line| {
                     (line.major, line.minor, line.inode) == (its_major, its_minor, inode)
                 })
+            };
+            let still_shown = || {
+                confine::mapped_attributes(mapped.pid, &mapped.range)
+                    .is_ok_and(|shown| Shown::of(&shown).file == Key::of_file(stat))
+            };
+            same || matches!(way, Way::Mapping) && listed() && still_shown()
         }
     }
 }

@@ -52,7 +52,19 @@ impl<R: Reader> ProcessTable<R> {
                 path,
                 time,
             }),
-            ProcessEventKind::Lost { .. } => self.scan_wanted = true,
+            ProcessEventKind::Lost { since, .. } => self.lose(*since, time),
+        }
+    }
+
+    /// Records between `since` and `until` were lost.
+    fn lose(&mut self, since: BootTime, until: BootTime) {
+        let lost = self.lost.get_or_insert(since..until);
+        *lost = lost.start.min(since)..lost.end.max(until);
+        for history in self.processes.values_mut() {
+            let image = history.last_mut();
+            if image.ended.is_none() && image.mappings.has_retired() {
+                Arc::make_mut(&mut image.mappings).doubt(since, until);
+            }
         }
     }
 
@@ -143,7 +155,7 @@ impl<R: Reader> ProcessTable<R> {
         let Some(image) = self
             .processes
             .get_mut(&mapped.pid)
-            .and_then(|history| history.current_before(mapped.time))
+            .and_then(|history| history.current_since(mapped.time))
         else {
             return;
         };

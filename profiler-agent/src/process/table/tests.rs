@@ -79,6 +79,7 @@ fn executable(id: u32, path: &[u8]) -> Arc<Executable> {
 fn found(at: u64, comm: &str, mappings: Vec<ExecutableMapping>) -> FoundProcess {
     FoundProcess {
         at: BootTime(at),
+        done: BootTime(at),
         started: BootTime(SECOND),
         comm: comm.into(),
         parent: 1,
@@ -344,7 +345,13 @@ fn what_a_scan_saw_is_not_applied_again() {
     assert_eq!(table.image(5), Some(BootTime(50 * SECOND)));
     // After lost records the machine is read again: one process ended, one changed a mapping.
     table.exec_(51 * SECOND, 9, "gone");
-    table.tell(52 * SECOND, ProcessEventKind::Lost { records: 7 });
+    table.tell(
+        52 * SECOND,
+        ProcessEventKind::Lost {
+            records: 7,
+            since: BootTime(52 * SECOND),
+        },
+    );
     assert!(table.scan_wanted());
     table.reader.processes.insert(
         5,

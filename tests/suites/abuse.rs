@@ -27,7 +27,7 @@ fn exporters(metrics: &BTreeMap<String, f64>) -> BTreeSet<String> {
 }
 
 /// Samples that came for the exporter, where each of them is accounted for.
-fn balanced(metrics: &BTreeMap<String, f64>, exporter: &str) -> f64 {
+pub(crate) fn balanced(metrics: &BTreeMap<String, f64>, exporter: &str) -> f64 {
     let all = |metric: &str| -> f64 {
         let begin = format!("profiler_delivery_{metric}{{destination=\"{exporter}\"");
         let of = metrics.iter().filter(|(name, _)| name.starts_with(&begin));

@@ -23,7 +23,7 @@ const MIB: u64 = 1 << 20;
 const GROWTH: u64 = 32 * MIB;
 
 /// The program, run by nobody.
-fn unprivileged(program: &Path) -> Workload {
+pub(crate) fn unprivileged(program: &Path) -> Workload {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -32,7 +32,7 @@ fn unprivileged(program: &Path) -> Workload {
 }
 
 /// A number of /proc/PID/status, in bytes.
-fn memory(pid: u32, name: &str) -> u64 {
+pub(crate) fn memory(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.expect("the kernel says it").trim_start_matches(':');
@@ -41,14 +41,14 @@ fn memory(pid: u32, name: &str) -> u64 {
 }
 
 /// Waits for so many more windows with samples.
-fn windows(daemon: &Daemon, more: usize) {
+pub(crate) fn windows(daemon: &Daemon, more: usize) {
     let count = |daemon: &Daemon| daemon.windows().values().filter(|n| **n > 0).count();
     let before = count(daemon);
     until("windows are stored", || count(daemon) >= before + more);
 }
 
 /// What the store has of a program since `from`.
-fn stored(daemon: &Daemon, from: u64, comm: &str) -> Profile {
+pub(crate) fn stored(daemon: &Daemon, from: u64, comm: &str) -> Profile {
     everything(daemon, from).only(|sample| sample.label("comm") == comm)
 }
 
@@ -84,7 +84,7 @@ fn settled(daemon: &Daemon) -> u64 {
 }
 
 /// When the last stored window began.
-fn last(daemon: &Daemon) -> u64 {
+pub(crate) fn last(daemon: &Daemon) -> u64 {
     daemon.windows().into_keys().next_back().expect("a window")
 }
 

@@ -35,6 +35,7 @@ mod record_end;
 mod shared_objects;
 mod short_lived;
 mod signals;
+mod soak;
 mod thread_context;
 mod unusual;
 mod window;

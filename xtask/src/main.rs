@@ -6,6 +6,7 @@ mod generate;
 mod kernels;
 mod prerequisite;
 mod run;
+mod soak;
 mod step;
 mod test;
 mod tidy;
@@ -27,6 +28,8 @@ enum Command {
     Run(run::Options),
     /// Measures the stages and the whole agent under the standard mix.
     Bench(bench::Options),
+    /// Has a machine that never rests go on for minutes, and the agent on it stay as it was.
+    Soak(soak::Options),
     /// Builds the eBPF objects that the agent includes.
     BuildEbpf {
         /// Compares a fresh build with the committed objects and changes nothing.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Run(options) => run::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::BuildEbpf { check } => build_ebpf::run(check),
         Command::Generate => generate::run(),
     };

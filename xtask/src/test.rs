@@ -147,15 +147,7 @@ impl Options {
                 || self.with_peers
                 || (kernels && self.kernels.has(Cpu::X86_64))
             {
-                let arguments = [
-                    "build",
-                    "--profile",
-                    "suites",
-                    "--package",
-                    "profiler-agent",
-                    "--locked",
-                ];
-                steps.check("build of the agent", || step::run(cargo().args(arguments)));
+                steps.check("build of the agent", || step::run(&mut build_of_agent()));
             }
             match fetched.join() {
                 Ok(fetched) => steps.join(fetched),
@@ -177,8 +169,16 @@ impl Options {
     }
 }
 
+/// The agent as the suites have it.
+pub(crate) fn build_of_agent() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--profile", "suites", "--locked"]);
+    build.args(["--package", "profiler-agent"]);
+    build
+}
+
 /// The suites, one test at a time: each profiles programs whose share of the processor it knows.
-fn suites(arguments: &[&str]) -> Command {
+pub(crate) fn suites(arguments: &[&str]) -> Command {
     let mut suites = tests_of_agent();
     suites
         .args(["--test", "suites", "--", "--test-threads=1"])

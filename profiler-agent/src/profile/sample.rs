@@ -143,10 +143,15 @@ pub struct LocatedSample {
 }
 
 impl LocatedSample {
-    /// Does it go through code of which it is not known what it is?
+    /// Does it go through code of which it is not known what it is? Where its stack ends short of the root, the outermost
+    /// frame may be no code at all.
     #[must_use]
     pub fn has_unknown_code(&self) -> bool {
         let unknown = |frame: &LocatedFrame| matches!(frame.key, LocationKey::Unmapped(..));
-        self.frames.iter().any(unknown)
+        let frames = match self.frames.as_slice() {
+            [frames @ .., _, last] if matches!(last.key, LocationKey::Broken(_)) => frames,
+            frames => frames,
+        };
+        frames.iter().any(unknown)
     }
 }

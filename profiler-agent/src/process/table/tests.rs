@@ -475,6 +475,10 @@ fn every_kind_of_frame() {
             LocationKey::Broken(Outcome::Truncated),
         ]
     );
+    // The outermost frame of a stack that breaks off may be no code at all.
+    assert!(!located.has_unknown_code());
+    sample.outcome = Outcome::Root;
+    assert!(table.locate(&sample).unwrap().has_unknown_code());
 }
 
 #[test]

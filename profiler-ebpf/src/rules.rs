@@ -50,13 +50,7 @@ pub fn find_rule(
         let Some(entry) = image.entry() else {
             return (None, Outcome::TablePending);
         };
-        let Some(slot) = entry.table.chunk_of(pc, launder) else {
-            return (None, Outcome::UnknownCode);
-        };
-        let Some(chunk) = CHUNKS.get(slot) else {
-            return (None, Outcome::UnknownCode);
-        };
-        let Some(found) = chunk.mapping_of(pc, launder) else {
+        let Some(found) = entry.mapping_of(pc, |slot| CHUNKS.get(slot), launder) else {
             return (None, Outcome::UnknownCode);
         };
         // Field by field: a copy of the whole would be a loop over its bytes.

@@ -11,6 +11,7 @@ use profiler_tests::claim::{
 use profiler_tests::pprof::Frame;
 use profiler_tests::workload::Workload;
 use rustix::process::{Signal, kill_process};
+use tempfile::TempDir;
 
 /// Functions of the compiler's crti.o and crtbegin.o.
 const START_AND_END: &[&str] = &[
@@ -144,6 +145,34 @@ fn libraries_that_come_and_go_are_not_mistaken_for_each_other() {
         0.98,
         |sample| passes(sample, &["main", "call", "plugin_work"]),
     );
+}
+
+/// More than the kernel side has in one level of chunks.
+#[test]
+fn a_crowd_of_libraries_is_walked_through() {
+    const COUNT: usize = 1_500;
+    let directory = TempDir::new().expect("a temporary directory");
+    let library = c_library("tiny", "tiny", &[]);
+    for number in 0..COUNT {
+        let copy = directory.path().join(format!("{number}.so"));
+        std::fs::copy(&library, copy).expect("there is room");
+    }
+    let mut command = Command::new(c("crowd"));
+    command.arg(directory.path()).arg(COUNT.to_string());
+    let workload = Workload::start(&mut command);
+    let recording = record_process(workload.pid(), 2.0);
+    workload.stop();
+    let profile = recording.profile;
+    has_samples(&profile, 1_800);
+    reaches_root(&profile, C_ROOTS);
+    let inside = profile.only(|sample| holds_function(sample, "crowd_compare"));
+    has_samples(&inside, 1_500);
+    holds(&inside, "is whole through the C library", 0.995, |sample| {
+        passes(sample, &["main", "crowd_round", "crowd_compare"])
+    });
+    let called = inside.only(|sample| holds_function(sample, "tiny"));
+    has_samples(&called, 20);
+    has_chain(&called, &["crowd_compare", "tiny"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use aya::maps::{Array, HashMap, MapData};
 use hashbrown::{HashMap as Table, HashSet};
-use profiler_common::layout::process::{MAX_CHUNKS, MAX_MAPPINGS};
+use profiler_common::layout::process::{CHUNKS_PER_PROCESS, MAX_CHUNKS, MAX_MAPPINGS};
 use profiler_common::layout::runtime::MAX_RUNTIMES;
 use profiler_common::layout::{MappingChunk, MappingEntry, ProcessEntry, RuntimeEntry};
 use profiler_common::unwind::Rule;
@@ -30,7 +30,7 @@ use self::tables::Loaded;
 pub use self::tables::{RuleNumber, TableLoad};
 use super::CollectError;
 use super::error::{Attempt, Refusal, errno_of};
-use super::layout::chunk_mappings;
+use super::layout::{chunk_mappings, index_entry, left_out};
 use super::of_maps::ArrayOf;
 use super::segments::Segments;
 use super::slots::Slots;
@@ -126,7 +126,9 @@ impl<M: Maps> Publisher<M> {
         wanted.sort_unstable_by_key(|mapping| mapping.start);
         if wanted.len() > MAX_MAPPINGS {
             self.losses.add(LossCause::MappingTableFull, 1);
-            wanted.truncate(MAX_MAPPINGS);
+        }
+        if let Some(range) = left_out(wanted.len(), MAX_MAPPINGS) {
+            wanted.drain(range);
         }
         if self.exec_was_seen(pid, as_of) {
             return;
@@ -282,7 +284,7 @@ impl<M: Maps> Publisher<M> {
 
     /// Writes a published process's chunks and entry. False when that failed: the entry is what it was then.
     fn write(&mut self, pid: u32, now: BootTime) -> bool {
-        let Some(published) = self.published.get_mut(&pid) else {
+        let Some(published) = self.published.get(&pid) else {
             return true;
         };
         let tables = &self.tables;
@@ -295,31 +297,25 @@ impl<M: Maps> Publisher<M> {
         entry.state = ProcessEntry::KNOWN;
         entry.runtime = published.runtime;
         let mut slots = Vec::new();
-        let mut failed = None;
-        for chunk in chunk_mappings(&entries) {
-            let Some(slot) = self.slots.acquire(&chunk, now) else {
-                self.losses.add(LossCause::MappingTableFull, 1);
-                break;
-            };
-            slots.push(slot.slot);
-            if slot.write
-                && let Err(error) = self.maps.set_chunk(slot.slot, chunk)
-            {
-                failed = Some(("CHUNKS", error));
-                break;
+        let mut top = self.write_chunks(&entries, &mut slots, now);
+        if let Ok(leaves) = &top
+            && leaves.len() > CHUNKS_PER_PROCESS
+        {
+            entry.index = 1;
+            top = self.write_chunks(leaves, &mut slots, now);
+        }
+        let failed = match top {
+            Ok(top) => {
+                for (index, chunk) in top.iter().enumerate().take(CHUNKS_PER_PROCESS) {
+                    entry.table.first[index] = chunk.start;
+                    entry.table.slot[index] = chunk.table;
+                    entry.chunks += 1;
+                }
+                let inserted = self.maps.insert(pid, entry);
+                inserted.err().map(|error| ("PROCESSES", error))
             }
-            let index = entry.chunks as usize;
-            entry.table.first[index] = chunk.mappings[0].start;
-            entry.table.slot[index] = slot.slot;
-            entry.chunks += 1;
-        }
-        if failed.is_none() {
-            failed = self
-                .maps
-                .insert(pid, entry)
-                .err()
-                .map(|error| ("PROCESSES", error));
-        }
+            Err(error) => Some(("CHUNKS", error)),
+        };
         if let Some((map, error)) = failed {
             for slot in slots {
                 self.slots.release(slot, now);
@@ -332,6 +328,9 @@ impl<M: Maps> Publisher<M> {
             }
             return false;
         }
+        let Some(published) = self.published.get_mut(&pid) else {
+            return true;
+        };
         let written = Written {
             slots,
             runtime: published.runtime,
@@ -348,6 +347,29 @@ impl<M: Maps> Publisher<M> {
         self.release(before, now);
         self.stale.remove(&pid);
         true
+    }
+
+    /// Writes sorted entries as chunks, as many as there is room for; what stands for each in an index. Their slots are
+    /// added to `slots`, also where one could not be written.
+    fn write_chunks(
+        &mut self,
+        entries: &[MappingEntry],
+        slots: &mut Vec<u32>,
+        now: BootTime,
+    ) -> Result<Vec<MappingEntry>, CollectError> {
+        let mut written = Vec::new();
+        for chunk in chunk_mappings(entries) {
+            let Some(slot) = self.slots.acquire(&chunk, now) else {
+                self.losses.add(LossCause::MappingTableFull, 1);
+                break;
+            };
+            slots.push(slot.slot);
+            if slot.write {
+                self.maps.set_chunk(slot.slot, chunk)?;
+            }
+            written.push(index_entry(&chunk, slot.slot));
+        }
+        Ok(written)
     }
 
     /// Counts an operation that failed, and notes why.

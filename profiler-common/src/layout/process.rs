@@ -3,7 +3,8 @@
 //! them is treated as JIT code and followed by frame pointer.
 //!
 //! A process has up to [`CHUNKS_PER_PROCESS`] chunks of up to [`MAPPINGS_PER_CHUNK`] mappings,
-//! sorted by start address without overlaps. Chunks are immutable once published: the agent fills
+//! sorted by start address without overlaps. Where that is too few, these chunks are an index: each of their entries
+//! stands for a chunk of mappings, from the first one's start to the last one's end. Chunks are immutable once published: the agent fills
 //! a free chunk, then replaces the process's [`ProcessEntry`]. A forked child shares its parent's
 //! chunks until the agent gives it its own.
 
@@ -12,7 +13,7 @@ pub const MAPPINGS_PER_CHUNK: usize = 16;
 /// Chunks of one process.
 pub const CHUNKS_PER_PROCESS: usize = 32;
 /// File-backed executable mappings of one process that the kernel side can hold.
-pub const MAX_MAPPINGS: usize = MAPPINGS_PER_CHUNK * CHUNKS_PER_PROCESS;
+pub const MAX_MAPPINGS: usize = MAPPINGS_PER_CHUNK * MAPPINGS_PER_CHUNK * CHUNKS_PER_PROCESS;
 /// Chunks of all processes together.
 pub const MAX_CHUNKS: usize = 6144;
 /// Processes that the kernel side can hold.
@@ -153,8 +154,9 @@ pub struct ProcessEntry {
     pub chunks: u32,
     /// Index of its `RuntimeEntry`; 0: nothing known.
     pub runtime: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: the chunks are an index, and `table` of an entry of theirs is the slot of a chunk of mappings. 0: they have the
+    /// mappings.
+    pub index: u32,
     /// The chunks.
     pub table: ChunkTable,
 }
@@ -164,6 +166,22 @@ impl ProcessEntry {
     /// The agent has published this image's mappings.
     pub const KNOWN: u32 = 1;
 
+    /// The mapping that `pc` lies in. `chunk` gives the chunk in a slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn mapping_of<'a>(
+        &self,
+        pc: u64,
+        chunk: impl Fn(u32) -> Option<&'a MappingChunk>,
+        opaque: impl Fn(u32) -> u32,
+    ) -> Option<&'a MappingEntry> {
+        let found = chunk(self.table.chunk_of(pc, &opaque)?)?.mapping_of(pc, &opaque)?;
+        if self.index == 0 {
+            return Some(found);
+        }
+        chunk(found.table)?.mapping_of(pc, &opaque)
+    }
+
     /// An entry without mappings.
     #[must_use]
     pub const fn empty(image: u64) -> Self {
@@ -172,7 +190,7 @@ impl ProcessEntry {
             state: 0,
             chunks: 0,
             runtime: 0,
-            reserved: 0,
+            index: 0,
             table: ChunkTable {
                 first: [u64::MAX; CHUNKS_PER_PROCESS],
                 slot: [0; CHUNKS_PER_PROCESS],

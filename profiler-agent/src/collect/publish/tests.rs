@@ -54,8 +54,20 @@ impl Kernel {
 
     fn resolve(&self, entry: &ProcessEntry) -> Resolved {
         let mut mappings = Vec::new();
-        for index in 0..entry.chunks as usize {
-            let chunk = &self.chunks[&entry.table.slot[index]];
+        let used = |slot: &u32| {
+            let mappings = self.chunks[slot].mappings.into_iter();
+            mappings.filter(|mapping| *mapping != MappingEntry::UNUSED)
+        };
+        let mut leaves = entry.table.slot[..entry.chunks as usize].to_vec();
+        if entry.index == 1 {
+            leaves = leaves
+                .iter()
+                .flat_map(used)
+                .map(|entry| entry.table)
+                .collect();
+        }
+        for slot in leaves {
+            let chunk = &self.chunks[&slot];
             let used = chunk
                 .mappings
                 .iter()

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,6 +28,8 @@ pub struct Daemon {
     page: SocketAddr,
     telemetry: SocketAddr,
     directory: TempDir,
+    /// Where nobody reads what it logs.
+    unread: Option<PipeReader>,
 }
 
 impl Daemon {
@@ -59,6 +62,22 @@ impl Daemon {
     #[must_use]
     pub fn with(more: &str) -> Self {
         Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
+    }
+
+    /// With these variables; nobody reads what it logs, and the pipe that it logs into is full from the start.
+    #[must_use]
+    pub fn with_unread_log(environment: &[(&str, &str)]) -> Self {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let blocking = fcntl_getfl(&writer).expect("its flags");
+        fcntl_setfl(&writer, blocking | OFlags::NONBLOCK).expect("flags");
+        while writer.write(&[b'\n'; 4_096]).is_ok() {}
+        fcntl_setfl(&writer, blocking).expect("flags");
+        let mut command = agent::command(&[]);
+        command.stderr(writer);
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut daemon = Self::launch_by(command, directory, "", environment);
+        daemon.unread = Some(reader);
+        daemon
     }
 
     /// As [`Self::with`], and has it look names up as this `resolv.conf` says.
@@ -102,6 +121,7 @@ impl Daemon {
             page,
             telemetry,
             directory,
+            unread: None,
         };
         until("the page answers", || TcpStream::connect(page).is_ok());
         daemon

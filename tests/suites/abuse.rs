@@ -93,6 +93,15 @@ fn refused(daemon: &Daemon) -> String {
 }
 
 #[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let workload = Workload::start(&mut Command::new(c("split")));
+    let daemon = Daemon::with_unread_log(&[("PROFILER_LOG", "trace")]);
+    crate::hostile::windows(&daemon, 5);
+    workload.stop();
+    daemon.stop();
+}
+
+#[test]
 fn what_is_in_effect_survives_every_bad_file() {
     let receiver = Receiver::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

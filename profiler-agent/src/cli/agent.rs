@@ -8,6 +8,7 @@ use clap::Args;
 use super::exit::{self, fail};
 use crate::app::agent::{self, AgentError, Settings};
 use crate::config::AgentConfig;
+use crate::telemetry::log;
 
 /// The command line of `agent`.
 #[derive(Args)]
@@ -30,13 +31,19 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Some(Ok(config)) => config,
         Some(Err(error)) => return fail(exit::USAGE, &error),
     };
-    let ready = |address| eprintln!("profiling this machine; its page is on http://{address}/");
+    let ready = |address| {
+        log::say(&format!(
+            "profiling this machine; its page is on http://{address}/"
+        ));
+    };
     let settings = Settings {
         config,
         reread: &read,
         environment: &environment,
     };
-    match agent::run(&settings, ready) {
+    let ended = agent::run(&settings, ready);
+    log::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(code_of(&error), &error),
     }

@@ -3,6 +3,7 @@
 //! A place in the code that writes too many lines is limited (see [`limit`](super::limit)); the line that it may
 //! write then says how many were left out. No line has a secret: what holds one has no `Debug` that shows it.
 
+mod aside;
 mod format;
 mod limited;
 
@@ -15,8 +16,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub use aside::{finish, say};
 pub(super) use limited::Limited;
-pub use limited::suppressed;
 
 /// The variable that chooses what is logged, such as `debug` or `profiler_agent::process=debug`.
 pub const VARIABLE: &str = "PROFILER_LOG";
@@ -77,21 +78,36 @@ pub struct LogConfig {
 /// Logs text to standard error from now on, for a command that a person runs. The first call of a process counts.
 pub fn to_terminal(level: LogLevel) {
     let format = LogFormat::Text;
-    let logger = tracing_subscriber::registry().with(lines(&LogConfig { level, format }));
+    let logger =
+        tracing_subscriber::registry().with(lines(&LogConfig { level, format }, std::io::stderr));
     // A second call, in a test, leaves the first one's logger.
     let _ = tracing::subscriber::set_global_default(logger);
 }
 
-/// Writes lines to standard error.
-pub(super) fn lines<S>(config: &LogConfig) -> Box<dyn Layer<S> + Send + Sync>
+/// Lines that were left out so far: of a place that wrote too many, or because standard error did not take them.
+#[must_use]
+pub fn suppressed() -> u64 {
+    limited::suppressed() + aside::left_out()
+}
+
+/// Writes lines to standard error, which nobody waits for.
+pub(super) fn lines_aside<S>(config: &LogConfig) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    lines(config, aside::stderr)
+}
+
+fn lines<S, W>(config: &LogConfig, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let wanted = std::env::var(VARIABLE).ok();
     let filter = wanted
         .and_then(|filter| EnvFilter::try_new(filter).ok())
         .unwrap_or_else(|| EnvFilter::default().add_directive(config.level.filter().into()));
-    lines_to(config, std::io::stderr, filter)
+    lines_to(config, writer, filter)
 }
 
 fn lines_to<S, W>(

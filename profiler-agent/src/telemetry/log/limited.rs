@@ -14,8 +14,7 @@ use crate::telemetry::limit::{Site, Verdict};
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 /// Lines that were left out so far, of standard error and of OTLP.
-#[must_use]
-pub fn suppressed() -> u64 {
+pub(super) fn suppressed() -> u64 {
     SUPPRESSED.load(Ordering::Relaxed)
 }
 

@@ -113,7 +113,7 @@ impl OwnSignals {
             observed: Observed::default(),
         };
         let subscriber = tracing_subscriber::registry()
-            .with(log::lines(logs))
+            .with(log::lines_aside(logs))
             .with(signals.traces.as_ref().map(|provider| {
                 tracing_opentelemetry::layer()
                     .with_tracer(provider.tracer(OWN))

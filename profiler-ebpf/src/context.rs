@@ -17,6 +17,7 @@ use crate::launder::Cell;
 use crate::maps::{Link, TRACES, TRACES_UNTYPED};
 use crate::memory::{UserMemory, copy};
 use crate::repeat::{Next, Repeat};
+use crate::runtime;
 use crate::sample::{RECORD_WORDS, Scratch};
 
 /// Words of the longest label, its header included.
@@ -29,20 +30,15 @@ const VALUE_MASK: u64 = 2 * MAX_VALUE as u64 - 1;
 pub const MASK_SLACK_WORDS: usize = (MAX_KEY + MAX_VALUE) / 8;
 const _: () = assert!(MAX_KEY.is_power_of_two() && MAX_VALUE.is_power_of_two());
 
-/// Appends what is known of the sample's request to the record, whose frames end at `end`.
+/// Appends what is known of the sample's request to the record, whose frames end at `scratch.position`.
 #[inline(always)]
-pub fn append<R: Repeat>(
-    scratch: &mut Scratch,
-    runtime: Option<&'static RuntimeEntry>,
-    thread_pointer: u64,
-    end: u64,
-) {
-    scratch.position = end;
-    if let Some(runtime) = runtime {
+pub fn append<R: Repeat>(scratch: &mut Scratch) {
+    let end = scratch.position;
+    if let Some(runtime) = runtime::of(scratch.runtime) {
         if scratch.goroutine.user != 0 {
             goroutine::<R>(scratch, runtime);
         }
-        published(scratch, runtime, thread_pointer);
+        published(scratch, runtime);
     }
     instrumented(scratch);
     scratch.header.context_bytes = 8 * (scratch.position - end) as u32;
@@ -157,7 +153,8 @@ unsafe fn text(scratch: &mut Scratch, at: u64, text: Text) -> bool {
 
 /// The links that the thread publishes itself.
 #[inline(always)]
-fn published(scratch: &mut Scratch, runtime: &RuntimeEntry, thread_pointer: u64) {
+fn published(scratch: &mut Scratch, runtime: &RuntimeEntry) {
+    let thread_pointer = scratch.thread_pointer;
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     if links::thread_context(runtime, thread_pointer, &mut memory, &mut scratch.link) {

@@ -30,6 +30,8 @@ pub trait Repeat {
     fn unwind();
     /// Appends the goroutine's labels.
     fn labels();
+    /// Appends what is known of the sample's request.
+    fn context();
 }
 
 /// By `bpf_loop`.
@@ -43,6 +45,10 @@ impl Repeat for ByHelper {
     #[inline(always)]
     fn labels() {
         call(MAX_STEPS, append_label as *mut c_void);
+    }
+    #[inline(always)]
+    fn context() {
+        append_context_by_helper_alone();
     }
 }
 
@@ -96,6 +102,10 @@ impl Repeat for Bounded {
             }
         }
     }
+    #[inline(always)]
+    fn context() {
+        append_context_bounded_alone();
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -139,4 +149,25 @@ extern "C" fn append_label_alone() -> u32 {
     };
     // SAFETY: as above.
     context::label_step(unsafe { &mut *scratch }) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn append_context_by_helper_alone() -> u32 {
+    append_context::<ByHelper>()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn append_context_bounded_alone() -> u32 {
+    append_context::<Bounded>()
+}
+
+#[inline(always)]
+fn append_context<R: Repeat>() -> u32 {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+        // SAFETY: as above.
+        context::append::<R>(unsafe { &mut *scratch });
+    }
+    0
 }

@@ -27,7 +27,7 @@ use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
 use crate::registers::{self, REGISTERS, UserRegisters};
 use crate::repeat::Repeat;
 use crate::task::CurrentTask;
-use crate::{context, runtime, snapshot, unwind};
+use crate::{runtime, snapshot, unwind};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
 pub const NO_WAKEUP: u64 = 1;
@@ -79,6 +79,8 @@ pub struct Scratch {
     pub stacks: Stacks,
     /// Index of what is known of the process's runtime; 0: nothing.
     pub runtime: u32,
+    /// The thread's pointer to its thread-local variables.
+    pub thread_pointer: u64,
     /// Where numbers are laundered.
     pub cell: Cell,
 }
@@ -184,16 +186,16 @@ fn user_stack<T: CurrentTask, R: Repeat>(
         return position;
     }
     scratch.registers = registers::registers(user, &mut scratch.general);
-    let thread_pointer = task.thread_pointer();
+    scratch.thread_pointer = task.thread_pointer();
     let entry = PROCESSES.get_ptr(scratch.header.pid);
     scratch.runtime = runtime::index(entry);
     let runtime = runtime::of(scratch.runtime);
-    scratch.goroutine = runtime::goroutine(runtime, thread_pointer, &scratch.general);
+    scratch.goroutine = runtime::goroutine(runtime, scratch.thread_pointer, &scratch.general);
     if scratch.goroutine.inconsistent != 0 {
         scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
     }
     let end = unwind::walk::<R>(scratch, entry, position);
-    context::append::<R>(scratch, runtime, thread_pointer, end);
+    R::context();
     end
 }
 
@@ -210,7 +212,7 @@ fn submit(scratch: &mut Scratch, frames: u64) {
         return count(Counter::ScratchMissing);
     }
     if scratch.header.flags & SampleFlags::TABLE_PENDING != 0 {
-        snapshot::submit(scratch, ring);
+        snapshot::submit_snapshot_alone();
     }
     // SAFETY: `ring` is a ring buffer map.
     let filled = unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) };

@@ -11,29 +11,34 @@ use profiler_common::unwind::Architecture as _;
 
 use crate::globals::RING_WAKE_BYTES;
 use crate::launder::Cell;
-use crate::maps::{SCRATCH, SNAPSHOT};
+use crate::maps::{RINGS, SCRATCH, SNAPSHOT};
 use crate::memory;
-use crate::registers::{self, Machine, REGISTERS};
-use crate::sample::{AVAILABLE_DATA, NO_WAKEUP, Scratch};
+use crate::registers::{self, Machine, REGISTERS, STACK_POINTER};
+use crate::sample::{AVAILABLE_DATA, NO_WAKEUP};
 
 /// Pieces that fill a snapshot, if the first is short.
 const PIECES: usize = MAX_STACK_BYTES / PIECE_BYTES + 1;
 
-/// Sends the top of the stack of the sample in `scratch` to `ring`. Where it cannot, the sample has the stack that was
-/// walked here.
-#[inline(always)]
-pub fn submit(scratch: &mut Scratch, ring: *mut c_void) {
-    let Some(snapshot) = SNAPSHOT.get_ptr_mut(0) else {
-        return;
+/// Sends the top of the stack of the sample in the scratch space to this CPU's ring. Where it cannot, the sample has the
+/// stack that was walked here. The verifier looks at it once and alone, not behind each way to the end of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn submit_snapshot_alone() -> u32 {
+    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
+        return 0;
     };
-    // SAFETY: this CPU's element, which the program that samples alone uses; the kernel does not nest it on a CPU.
-    let header = unsafe { &mut (*snapshot).header };
-    // The walk has moved on from the registers that it began with.
-    let registers = registers::registers(&raw const scratch.user, &mut scratch.general);
+    // SAFETY: this CPU's elements, which the program that samples alone uses; the kernel does not nest it on a CPU.
+    let (scratch, header) = unsafe { (&mut *scratch, &mut (*snapshot).header) };
+    let Some(ring) = RINGS.get(scratch.header.cpu) else {
+        return 0;
+    };
+    let ring: *mut c_void = core::ptr::from_ref(ring).cast_mut().cast();
     header.time = scratch.header.time;
     header.tid = scratch.header.tid;
-    header.pc = registers.pc;
-    header.start = registers.stack_pointer.wrapping_sub(BELOW) & !7;
+    // The walk has moved on from the registers that it began with; the general ones are as they were.
+    header.pc = registers::pc(&raw const scratch.user);
+    let stack_pointer = scratch.general[STACK_POINTER];
+    header.start = stack_pointer.wrapping_sub(BELOW) & !7;
     header.goroutine = scratch.goroutine;
     header.kind = RECORD_SNAPSHOT;
     let mut number = 0;
@@ -45,26 +50,27 @@ pub fn submit(scratch: &mut Scratch, ring: *mut c_void) {
         // Only where there is room for it: it must not cost samples theirs.
         // SAFETY: `ring` is a ring buffer map.
         if unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) } > RING_WAKE_BYTES.load() {
-            return;
+            return 0;
         }
         let copied = copy_stack_alone();
         if copied == 0 {
-            return;
+            return 0;
         }
         // The compiler would make one comparison of both, of another number than the one that is used.
         // SAFETY: the cell is this CPU's.
         let stack = unsafe { Cell::launder(&raw mut scratch.cell, u64::from(copied)) };
         if stack > (MAX_STACK_BYTES + PIECE_BYTES) as u64 {
-            return;
+            return 0;
         }
         let bytes = size_of::<SnapshotHeader>() as u64 + stack;
         // SAFETY: `ring` is a ring buffer map; a snapshot is at least this long.
         let result = unsafe { bpf_ringbuf_output(ring, snapshot.cast(), bytes, NO_WAKEUP) };
         if result != 0 || stack < MAX_STACK_BYTES as u64 {
-            return;
+            return 0;
         }
         header.start = header.start.wrapping_add(stack);
     }
+    0
 }
 
 /// What a rule may ask for below the stack pointer: on machines with a link register Go's frame records begin there.

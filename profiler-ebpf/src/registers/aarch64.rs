@@ -9,6 +9,9 @@ pub type Machine = profiler_common::unwind::Aarch64;
 /// General registers, by DWARF number 0 to 31 (31 is sp).
 pub const REGISTERS: usize = 32;
 
+/// The stack pointer among them.
+pub const STACK_POINTER: usize = 31;
+
 /// `struct user_pt_regs`: also the beginning of `struct pt_regs`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -69,6 +72,13 @@ pub fn from_known(known: *const UserRegisters, user: *mut UserRegisters) {
 pub fn is_compat(user: *const UserRegisters) -> bool {
     // SAFETY: points into the context or the scratch space.
     unsafe { (*user).pstate & MODE_32_BIT != 0 }
+}
+
+/// Where the task was interrupted.
+#[inline(always)]
+pub fn pc(user: *const UserRegisters) -> u64 {
+    // SAFETY: points into the scratch space.
+    unsafe { (*user).pc }
 }
 
 /// The registers to unwind from; `general` gets all of them by DWARF number.

@@ -9,6 +9,9 @@ pub type Machine = profiler_common::unwind::X86_64;
 /// General registers, by DWARF number 0 to 15.
 pub const REGISTERS: usize = 16;
 
+/// The stack pointer among them.
+pub const STACK_POINTER: usize = 7;
+
 /// `struct pt_regs`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -82,6 +85,13 @@ pub fn from_known(known: *const UserRegisters, user: *mut UserRegisters) {
 pub fn is_compat(user: *const UserRegisters) -> bool {
     // SAFETY: points into the context or the scratch space.
     unsafe { (*user).cs & 0xffff != USER_CODE_SEGMENT }
+}
+
+/// Where the task was interrupted.
+#[inline(always)]
+pub fn pc(user: *const UserRegisters) -> u64 {
+    // SAFETY: points into the scratch space.
+    unsafe { (*user).rip }
 }
 
 /// The registers to unwind from; `general` gets all of them by DWARF number.

@@ -2,6 +2,7 @@
 //!
 //! The agent for arm64 is built with faults that the environment turns on (`profiler-agent/src/collect/fault.rs`).
 
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 
 use profiler_tests::kernels::guest::Guest;
@@ -27,7 +28,7 @@ pub fn check(kernel: Kernel) {
                 "export PROFILER_FAULT={fault}\n\
                  run {fault}-doctor ./profiler-agent doctor --json\n\
                  start_recording\n\
-                 work 3 chain ./chain\n\
+                 work begin 3 chain ./chain\n\
                  end_recording\n\
                  keep {fault}-profile /tmp/profile.pb.gz\n\
                  keep {fault}-chain /tmp/chain.out\n\
@@ -49,7 +50,8 @@ pub fn check(kernel: Kernel) {
 
 /// What the checks of kernels ask.
 fn judge(kernel: Kernel, output: &Output, fault: &str) {
-    load::judge(kernel, &output.text(&format!("{fault}-doctor.out")));
+    let said = output.text(&format!("{fault}-doctor.out"));
+    load::judge(kernel, &said, &BTreeMap::new());
     let profile = output.files.get(&format!("{fault}-profile"));
     let profile = read(profile.unwrap_or_else(|| {
         let log = output.text("record.err");

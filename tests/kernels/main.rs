@@ -60,6 +60,7 @@ macro_rules! cpu {
                     exceptions = native::exceptions,
                     rust = native::rust,
                     go_stacks = go::stacks,
+                    go_growing = go::growing,
                     go_labels = go::labels,
                     short_lived = native::short_lived,
                 }
@@ -147,7 +148,19 @@ mod v7_3 {
     cpu! { arm64 Arm64 Newest "7.3", always, always, mod fault {
         use super::KERNEL;
 
-        asked! { fault = crate::fault::check }
+        always! { fault = crate::fault::check }
+    }, mod variant {
+        use super::KERNEL;
+        use crate::variant;
+
+        asked! {
+            two_cpus = variant::two_cpus,
+        }
+    }, mod go {
+        use super::KERNEL;
+        use crate::profile::go_versions;
+
+        asked! { versions = go_versions::check }
     } }
     cpu! { arm64_16k Arm64 LargePages "7.3", asked, asked }
     cpu! { arm64_unsigned Arm64 Unsigned "7.3", asked, asked }

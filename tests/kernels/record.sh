@@ -39,11 +39,26 @@ begin() {
     calm
 }
 
-# work SECONDS NAME COMMAND..: lets a program work.
-work() {
-    seconds=$1
+# await NAME COMMAND..: starts a program that does nothing until SIGCONT, and lets the agent get to know it before that.
+await() {
+    name=$1
     shift
-    begin "$@"
+    START_ON=SIGCONT "$@" > "/tmp/$name.out" 2> "/tmp/$name.err" &
+    pid=$!
+    until grep -q waiting "/tmp/$name.err"; do
+        sleep 0.1
+        kill -0 "$pid" || break
+    done
+    sleep 1
+    calm
+}
+
+# work HOW SECONDS NAME COMMAND..: lets a program work, which is started by `begin` or `await`.
+work() {
+    how=$1
+    seconds=$2
+    shift 2
+    "$how" "$@"
     kill -CONT "$pid"
     sleep "$seconds"
     kill -TERM "$pid"

@@ -18,12 +18,22 @@ const PRIVILEGE: &str = "77";
 /// Asks the agent what it can do.
 const DOCTOR: &str = "run doctor ./profiler-agent doctor --json\n";
 /// Records a program on any CPU.
-const RECORD: &str = "start_recording\nwork 3 chain ./chain\nend_recording\n";
+const RECORD: &str = "start_recording\nwork begin 3 chain ./chain\nend_recording\n";
+/// Records a program on each of two CPUs.
+const RECORD_ON_TWO: &str = "start_recording\n\
+                             begin chain taskset 1 ./chain\n\
+                             first=$pid\n\
+                             kill -CONT $first\n\
+                             work begin 3 recursion taskset 2 ./recursion 100\n\
+                             kill -TERM $first\n\
+                             wait $first\n\
+                             keep chain.out /tmp/chain.out\n\
+                             end_recording\n";
 /// Records a program on the second CPU, which comes online when the agent samples already: it looks once a second.
 const RECORD_LATE_CPU: &str = "start_recording\n\
                                echo 1 > /sys/devices/system/cpu/cpu1/online\n\
                                sleep 3\n\
-                               work 3 chain taskset 2 ./chain\n\
+                               work begin 3 chain taskset 2 ./chain\n\
                                end_recording\n";
 
 /// What `doctor --json` printed.
@@ -281,6 +291,31 @@ pub fn nosmp(kernel: Kernel) {
             assert_eq!(state, "ok");
             assert!(detail.starts_with("1 online of "), "{detail}");
             report.has_profile();
+        },
+    );
+}
+
+/// Two CPUs, with a program on each at the same time.
+pub fn two_cpus(kernel: Kernel) {
+    let machine = Machine {
+        processors: 2,
+        ..Machine::new(kernel)
+    };
+    let script = [DOCTOR, RECORDING, RECORD_ON_TWO].concat();
+    let recursion = workloads::recursion(kernel.cpu);
+    check(
+        kernel,
+        "two CPUs",
+        &machine,
+        |guest| recursion.put(guest),
+        &script,
+        |report| {
+            let [state, detail, _] = report.feature("processors");
+            assert_eq!(state, "ok");
+            assert!(detail.starts_with("2 online of 2 "), "{detail}");
+            let profile = report.has_profile();
+            let seen = Seen::new(&profile, "recursion", "");
+            native::is_deep(&seen);
         },
     );
 }

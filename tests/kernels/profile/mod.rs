@@ -2,16 +2,17 @@
 //! agent starts once a kernel. Each check looks at the samples of one program.
 
 pub mod go;
+pub mod go_versions;
 pub mod native;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use profiler_tests::kernels::guest::Guest;
 use profiler_tests::kernels::protocol::Output;
 use profiler_tests::kernels::qemu::Machine;
+use profiler_tests::kernels::workloads::Program;
 use profiler_tests::kernels::{Kernel, results, workloads};
 use profiler_tests::pprof::{Profile, Sample};
 use profiler_tests::workload::Truth;
@@ -20,14 +21,11 @@ use serde_json::json;
 /// Functions of scripts that record.
 pub const RECORDING: &str = include_str!("../record.sh");
 
-/// How long each program works, in seconds of the guest.
-const SECONDS: u32 = 2;
-
-/// Sixty short lives of a program that the agent knows by another name, so that its samples are not among theirs.
+/// Short lives of a program that the agent knows by another name, so that its samples are not among theirs.
 const SWARM: &str = "ln brief met-brief\n\
                      begin met-brief ./met-brief\n\
                      kill -KILL $pid\n\
-                     ./swarm ./brief 60\n";
+                     ./swarm ./brief 120\n";
 
 /// How much of a program's samples may be of the time until the agent knows its files.
 const MOST_PENDING: f64 = 0.15;
@@ -130,8 +128,7 @@ fn record(kernel: Kernel) -> Recording {
     let mut script = format!("{RECORDING}start_recording\n");
     for program in workloads::all(kernel.cpu) {
         program.put(&mut guest);
-        let (name, arguments) = (program.name, program.arguments);
-        let _infallible = writeln!(script, "work {SECONDS} {name} ./{name} {arguments}");
+        script += &work(&program);
     }
     for program in workloads::swarm(kernel.cpu) {
         program.put(&mut guest);
@@ -139,11 +136,23 @@ fn record(kernel: Kernel) -> Recording {
     script += SWARM;
     script += "end_recording\n";
     let output = guest.run(&Machine::new(kernel), "profile", &script);
+    Recording {
+        profile: recorded(kernel, &output),
+        output,
+    }
+}
+
+/// The line of a script that lets a program work.
+pub fn work(program: &Program) -> String {
+    let how = if program.waits { "await" } else { "begin" };
+    let (name, arguments, seconds) = (program.name, program.arguments, program.seconds);
+    format!("work {how} {seconds} {name} ./{name} {arguments}\n")
+}
+
+/// The profile that a guest recorded.
+pub fn recorded(kernel: Kernel, output: &Output) -> Profile {
     let log = output.text("record.err");
     println!("{kernel}: {log}");
     assert_eq!(output.text("record.status").trim(), "0", "{log}");
-    Recording {
-        profile: read(&output.files["profile.pb.gz"]),
-        output,
-    }
+    read(&output.files["profile.pb.gz"])
 }

@@ -19,10 +19,19 @@ pub struct Program {
     pub name: &'static str,
     /// What it is started with.
     pub arguments: &'static str,
+    /// Does it wait for a signal before it works (`START_ON`)?
+    pub waits: bool,
+    /// How long it works, in seconds of the guest.
+    pub seconds: u32,
     file: PathBuf,
     /// A library of its own, which lies beside it.
     library: Option<&'static str>,
 }
+
+/// How long programs work.
+const SECONDS: u32 = 2;
+/// How long those do of which something is asked that has a small share.
+const SECONDS_OF_MANY: u32 = 6;
 
 /// Held while programs are built: what one test builds the others find.
 static BUILDS: Mutex<()> = Mutex::new(());
@@ -51,9 +60,8 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
         program("handler", "", c("handler", "handler", usual(cpu))),
         objects(cpu),
         program("rust", "", rust(cpu)),
-        program("go-stacks", "mixed", build_stacks_for(&newest, go(cpu))),
-        program("go-labels", "", build::go_labels_for(&newest, go(cpu))),
     ];
+    programs.extend(go_programs(cpu, &newest));
     programs.push(match cpu {
         Cpu::X86_64 => {
             let file = c_with("split", "x86_64-chain-static", "musl-gcc", &["-static"]);
@@ -65,6 +73,52 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
         }
     });
     programs
+}
+
+/// Programs of every version of Go: of each, its goroutines' stacks and its labels.
+#[must_use]
+pub fn go_versions(cpu: Cpu) -> Vec<GoVersion> {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let of_version = |version: &&'static str| {
+        let [stacks, _, labels] = go_programs(cpu, &Toolchain::get(version));
+        let named = |kind: &str, program: Program| Program {
+            name: format!("{kind}-{version}").leak(),
+            ..program
+        };
+        GoVersion {
+            version,
+            stacks: named("stacks", stacks),
+            labels: named("labels", labels),
+        }
+    };
+    VERSIONS.iter().map(of_version).collect()
+}
+
+/// Programs that one version of Go made.
+#[derive(Clone, Debug)]
+pub struct GoVersion {
+    /// Like `1.21.13`.
+    pub version: &'static str,
+    /// What [`all`] calls `go-stacks`.
+    pub stacks: Program,
+    /// What it calls `go-labels`.
+    pub labels: Program,
+}
+
+/// The programs of a toolchain: its goroutines' stacks, stacks that grow, labels.
+fn go_programs(cpu: Cpu, toolchain: &Toolchain) -> [Program; 3] {
+    let stacks = build_stacks_for(toolchain, go(cpu));
+    let labels = build::go_labels_for(toolchain, go(cpu));
+    let waits = |name, arguments, seconds, file| Program {
+        waits: true,
+        seconds,
+        ..program(name, arguments, file)
+    };
+    [
+        waits("go-stacks", "mixed", SECONDS, stacks.clone()),
+        waits("go-grow", "grow", SECONDS_OF_MANY, stacks),
+        waits("go-labels", "", SECONDS_OF_MANY, labels),
+    ]
 }
 
 /// Splits its CPU time between three functions.
@@ -98,6 +152,16 @@ const fn usual(cpu: Cpu) -> &'static [&'static str] {
         Cpu::X86_64 => &["-pthread"],
         Cpu::Arm64 => &["-pthread", "-mbranch-protection=standard"],
     }
+}
+
+/// A library that notes what the verifier says of programs, for `LD_PRELOAD`.
+#[must_use]
+pub fn verified(cpu: Cpu) -> Program {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let variant = format!("libverified-{cpu}.so");
+    let flags = ["-shared", "-fPIC"];
+    let file = c_with("verified", &variant, compiler(cpu, "gcc"), &flags);
+    program("libverified.so", "", file)
 }
 
 /// Starts others again and again.
@@ -138,6 +202,8 @@ fn program(name: &'static str, arguments: &'static str, file: PathBuf) -> Progra
     Program {
         name,
         arguments,
+        waits: false,
+        seconds: SECONDS,
         file,
         library: None,
     }

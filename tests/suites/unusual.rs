@@ -6,7 +6,7 @@ use std::process::Command;
 use profiler_tests::agent::record_process;
 use profiler_tests::build::{c, c_with};
 use profiler_tests::claim::{
-    C_ROOTS, has_chain, has_chain_in, has_samples, holds_function, reaches_root,
+    C_ROOTS, has_chain, has_chain_in, has_samples, holds, holds_function, reaches_root,
 };
 use profiler_tests::pprof::Profile;
 use profiler_tests::workload::Workload;
@@ -86,4 +86,24 @@ fn a_signal_trampoline_has_its_own_name() {
         &["__restore_rt", "on_timer", "handle_outer"],
         0.98,
     );
+}
+
+/// The dynamic C library of musl has no call frame information, and names only what it exports: as on Alpine.
+#[test]
+fn a_library_without_information_and_symbols_is_passed() {
+    let profile = profile(&c_with("musl_paths", "musl-paths", "musl-gcc", &[]), &[]);
+    has_samples(&profile, 800);
+    for part in ["sort_them", "print_them", "take_memory"] {
+        let alone = profile.clone().only(|sample| holds_function(sample, part));
+        has_samples(&alone, 100);
+        has_chain_in(&alone, &["main", "in_library", part], 0.98);
+    }
+    let back = profile
+        .clone()
+        .only(|sample| holds_function(sample, "compare"));
+    has_samples(&back, 100);
+    has_chain(&back, &["main", "in_library", "sort_them"]);
+    holds(&profile, "main", 0.98, |sample| {
+        holds_function(sample, "main")
+    });
 }

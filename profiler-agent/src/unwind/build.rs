@@ -107,7 +107,7 @@ fn build_with<S: Source + ?Sized>(
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
     builder.statistics.unsearched_bytes = searched.skipped;
-    let inferred = inferred::infer(source, &image, &table);
+    let inferred = inferred::infer(source, &image, &table, &builder.code);
     if !searched.found.is_empty() || !inferred.rules.is_empty() {
         drop(table);
         let trampolines = searched.found.len() as u32;

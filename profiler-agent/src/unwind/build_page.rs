@@ -64,7 +64,7 @@ pub fn build_page<S: Source + ?Sized>(
         search_table::Without::Padding => {}
         search_table::Without::Some => {
             let searched = trampoline::search(source, &image, &table);
-            let inferred = inferred::infer(source, &image, &table);
+            let inferred = inferred::infer(source, &image, &table, builder.code());
             builder.supplement(&mut list, Origin::Trampoline, searched.found);
             builder.supplement(&mut list, Origin::Linkage, inferred.rules);
             (table, _) = builder.table_of(&list, Some(page))?;

@@ -113,6 +113,8 @@ pub(super) struct Image<'s> {
     pub(super) text: Option<u64>,
     /// `.symtab`, else `.dynsym`.
     pub(super) symbols: Option<SymbolTable>,
+    /// `.rela.dyn`, as positions in the file.
+    pub(super) relocations: Option<Range<u64>>,
     /// Where the program starts; 0 when nowhere.
     pub(super) entry: u64,
 }
@@ -227,6 +229,7 @@ impl<'s> Image<'s> {
             symbols: sections
                 .symbols(b".symtab", b".strtab")
                 .or_else(|| sections.symbols(b".dynsym", b".dynstr")),
+            relocations: sections.place(b".rela.dyn"),
             entry: u64_at(&header, 24).ok_or(malformed)?,
         })
     }
@@ -245,6 +248,23 @@ impl<'s> Image<'s> {
         let start = load.offset.checked_add(address - load.address)?;
         let length = length.min(load.end() - address);
         source.bytes(start..start.checked_add(length)?)
+    }
+
+    /// `length` bytes at `address`.
+    pub(super) fn loaded_bytes<S: Source + ?Sized>(
+        &self,
+        source: &S,
+        address: u64,
+        length: u64,
+    ) -> Option<Vec<u8>> {
+        let end = address.checked_add(length)?;
+        let load = self
+            .loads
+            .iter()
+            .find(|load| load.address <= address && end <= load.end())?;
+        let start = load.offset.checked_add(address - load.address)?;
+        let bytes = source.bytes(start..start.checked_add(length)?)?;
+        Some(bytes.into_owned())
     }
 
     /// The rest of the segment that `address` lies in, as far as it is in the file.
@@ -353,17 +373,19 @@ impl<'s> Sections<'s> {
         })
     }
 
+    /// Where a section lies in the file.
+    fn place(&self, name: &[u8]) -> Option<Range<u64>> {
+        let header = self.find(name)?;
+        let offset = u64_at(header, 24)?;
+        Some(offset..offset.checked_add(u64_at(header, 32)?)?)
+    }
+
     fn symbols(&self, name: &[u8], names: &[u8]) -> Option<SymbolTable> {
-        let place = |name| {
-            let header = self.find(name)?;
-            Some((u64_at(header, 24)?, u64_at(header, 32)?))
-        };
-        let (offset, length) = place(name)?;
-        let (names, names_length) = place(names)?;
+        let symbols = self.place(name)?;
         Some(SymbolTable {
-            offset,
-            length,
-            names: names..names.checked_add(names_length)?,
+            offset: symbols.start,
+            length: symbols.end - symbols.start,
+            names: self.place(names)?,
         })
     }
 

@@ -6,15 +6,19 @@
 //! register and, on aarch64, the return address. Where two paths disagree, and where the stack pointer becomes unknown, nothing is said. A
 //! function gets no rule at all when it contradicts what a compiled function is: it
 //! returns with anything but the return address on top of the stack or without its caller's registers, or
-//! pops the return address. What is only reached by a table of jumps has no rule. Parts that are jumped
-//! to with a frame in place (`.cold`) are no functions.
+//! pops the return address. What is only reached by a table of jumps has a rule where the table is found (`jump_table`). Parts that
+//! are jumped to with a frame in place (`.cold`) are no functions. Functions are those of the symbol table; in a file that has hardly
+//! any call frame information also what is found from them (`discover`).
 //!
 //! The entry point of a program has no caller (x86-64 psABI, section 3.4.1): it ends the stack.
 
 mod a64;
 mod aarch64;
+mod discover;
 mod frame;
+mod jump_table;
 mod paths;
+mod relocations;
 mod symbols;
 mod x86_64;
 
@@ -22,13 +26,18 @@ use std::cmp::Reverse;
 
 use iced_x86::{Code as Instruction, Decoder, DecoderOptions, FlowControl};
 use profiler_common::unwind::Rule;
-use profiler_common::unwind::table::rule_index;
+use profiler_common::unwind::table::{BUCKET_BITS, rule_index};
 
 use self::a64::{Flow, Instruction as Instruction64};
+use self::discover::Search;
+use self::paths::{Followed, Surroundings};
+use self::symbols::Function;
+use super::code::Code;
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
 use super::source::Source;
 use super::supplement::Supplement;
+use super::trampoline::Gaps;
 use crate::profile::UnwindTable;
 
 /// Most bytes of code that are read in one file.
@@ -48,14 +57,19 @@ pub(super) struct Inferred {
     pub(super) functions: u32,
 }
 
-/// Rules for the functions of the symbol table that `table` has none for.
+/// Follows the paths through a function.
+type Follow = fn(&[u8], u64, &Surroundings<'_>) -> Followed;
+
+/// Rules for the functions that `table` has none for: those of the symbol table and, where the file says next to nothing of its
+/// code (`code`, which `table` is of), those that are found without it.
 pub(super) fn infer<S: Source + ?Sized>(
     source: &S,
     image: &Image<'_>,
     table: &UnwindTable,
+    code: &Code,
 ) -> Inferred {
     let mut inferred = Inferred::default();
-    let follow = match image.machine {
+    let follow: Follow = match image.machine {
         Machine::X86_64 => x86_64::follow,
         Machine::Aarch64 => aarch64::follow,
     };
@@ -63,6 +77,57 @@ pub(super) fn infer<S: Source + ?Sized>(
         let offset = address.wrapping_sub(table.start.0);
         rule_index(table.words.as_slice(), table.buckets, offset) == Some(RuleInterner::NONE)
     };
+    let functions = named(source, image, &unknown);
+    let found = if is_mostly_without(table, code) {
+        let search = Search {
+            source,
+            image,
+            follow,
+            unknown: &unknown,
+        };
+        search.run(&functions, relocations::taken(source, image))
+    } else {
+        follow_all(source, image, follow, functions)
+    };
+    let mut entered: Vec<(u64, Rule)> = found
+        .iter()
+        .flat_map(|(_, followed)| followed.entered.iter().copied())
+        .collect();
+    entered.sort_unstable_by_key(|(address, _)| *address);
+    for (function, followed) in found {
+        let Some(rows) = followed.rows else { continue };
+        let end = function.address.saturating_add(function.length);
+        let first = entered.partition_point(|(address, _)| *address < function.address);
+        let mut inside = entered[first..]
+            .iter()
+            .take_while(|(address, _)| *address < end);
+        // Who comes from elsewhere with the frame that is known there is no contradiction.
+        if inside.all(|(address, rule)| row_at(&rows, *address) == Some(rule)) {
+            inferred.functions += 1;
+            inferred.rules.extend(rows);
+        }
+    }
+    if image.entry != 0 && unknown(image.entry) {
+        let entry = match image.machine {
+            Machine::X86_64 => entry_x86_64(source, image),
+            Machine::Aarch64 => entry_aarch64(source, image),
+        };
+        // What is said of the entry point replaces what its instructions say.
+        if let Some(entry) = entry {
+            let range = entry.address..entry.address + u64::from(entry.length);
+            inferred.rules.retain(|rule| !range.contains(&rule.address));
+            inferred.rules.push(entry);
+        }
+    }
+    inferred
+}
+
+/// Functions of the symbol table that nothing else is known of, in order of address and with their lengths.
+fn named<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    unknown: &dyn Fn(u64) -> bool,
+) -> Vec<Function> {
     let mut bytes_left = MAX_CODE_BYTES;
     let mut functions = symbols::functions(source, image, |function| {
         let Some(last) = function
@@ -93,41 +158,43 @@ pub(super) fn infer<S: Source + ?Sized>(
         }
         next = function.address;
     }
+    functions
+}
 
-    let mut entered = Vec::new();
-    let mut found = Vec::new();
-    for function in &functions {
-        let Some(code) = image.code(source, function.address, function.length) else {
-            continue;
-        };
-        let followed = follow(&code, function.address);
-        entered.extend(followed.entered);
-        if let Some(rows) = followed.rows {
-            found.push((function, rows));
-        }
-    }
-    entered.sort_unstable();
-    for (function, rows) in found {
-        let next = entered.partition_point(|address| *address < function.address);
-        let end = function.address.saturating_add(function.length);
-        if entered.get(next).is_none_or(|address| *address >= end) {
-            inferred.functions += 1;
-            inferred.rules.extend(rows);
-        }
-    }
-    if image.entry != 0 && unknown(image.entry) {
-        let entry = match image.machine {
-            Machine::X86_64 => entry_x86_64(source, image),
-            Machine::Aarch64 => entry_aarch64(source, image),
-        };
-        // What is said of the entry point replaces what its instructions say.
-        if let Some(entry) = entry {
-            let range = entry.address..entry.address + u64::from(entry.length);
-            inferred.rules.retain(|rule| !range.contains(&rule.address));
-            inferred.rules.push(entry);
-        }
-    }
-    inferred
+/// Follows each of the functions alone.
+fn follow_all<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    follow: Follow,
+    functions: Vec<Function>,
+) -> Vec<(Function, Followed)> {
+    let read = |address, length| image.loaded_bytes(source, address, length);
+    let around = Surroundings {
+        read: &read,
+        returns: &|_| None,
+        is_bounded: true,
+    };
+    let followed = functions.into_iter().filter_map(|function| {
+        let code = image.code(source, function.address, function.length)?;
+        Some((function, follow(&code, function.address, &around)))
+    });
+    followed.collect()
+}
+
+/// Has more than half of the code no rule?
+fn is_mostly_without(table: &UnwindTable, code: &Code) -> bool {
+    let base = table.start.0.saturating_sub(code.start);
+    let whole = base..base + (u64::from(table.buckets) << BUCKET_BITS);
+    let gaps = Gaps::new(table).map(|gap| code.bytes_in(&(base + gap.start..base + gap.end)));
+    // A page may be mostly without rules in a file that is not: only what is said of a whole file counts.
+    u64::from(code.span) <= whole.end && base == 0 && gaps.sum::<u64>() > code.bytes_in(&whole) / 2
+}
+
+/// The rule of the row that `address` lies in.
+fn row_at(rows: &[Supplement], address: u64) -> Option<&Rule> {
+    let behind = rows.partition_point(|row| row.address <= address);
+    let row = rows.get(behind.checked_sub(1)?)?;
+    (address < row.address + u64::from(row.length)).then_some(&row.rule)
 }
 
 /// The entry point up to its call, where it is one: it clears the frame pointer first.
@@ -190,7 +257,7 @@ fn entry_aarch64<S: Source + ?Sized>(source: &S, image: &Image<'_>) -> Option<Su
         }
         match Instruction64::decode(word).flow {
             Flow::Next => {}
-            Flow::Call | Flow::Jump(_) => {
+            Flow::Call(_) | Flow::Jump(_) => {
                 return Some(Supplement {
                     address: image.entry,
                     length: behind,

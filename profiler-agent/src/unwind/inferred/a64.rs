@@ -6,8 +6,8 @@
 pub(super) enum Flow {
     /// At the next instruction.
     Next,
-    /// At the next instruction, once what it calls has returned.
-    Call,
+    /// At the next instruction, once what it calls has returned: bytes from the instruction, where it says that.
+    Call(Option<i64>),
     /// Elsewhere: bytes from the instruction.
     Jump(i64),
     /// At the next instruction or elsewhere.
@@ -96,7 +96,7 @@ const fn flow(word: u32) -> Flow {
         return Flow::Jump(near(word, 0, 26));
     }
     if word & 0xfc00_0000 == 0x9400_0000 {
-        return Flow::Call;
+        return Flow::Call(Some(near(word, 0, 26)));
     }
     if word & 0xff00_0000 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 {
         return Flow::Branch(near(word, 5, 19));
@@ -108,7 +108,7 @@ const fn flow(word: u32) -> Flow {
         // Authenticated ones have bit 24, and return by x30.
         return match (field(word, 21, 3), field(word, 11, 1)) {
             (0, _) => Flow::JumpRegister,
-            (1, _) => Flow::Call,
+            (1, _) => Flow::Call(None),
             (2, 0) => Flow::Return(field(word, 5, 5) as u8),
             (2, _) => Flow::Return(30),
             _ => Flow::Stop,
@@ -225,7 +225,7 @@ const fn writes(word: u32) -> u32 {
         },
         // Branches and system instructions.
         10 | 11 => match flow(word) {
-            Flow::Call => 1 << 30,
+            Flow::Call(_) => 1 << 30,
             _ if word & 0xffe0_0000 == 0xd520_0000 => with_zero(rd),
             _ => 0,
         },

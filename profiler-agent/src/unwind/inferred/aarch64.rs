@@ -4,7 +4,7 @@ use profiler_common::unwind::{Aarch64, Architecture};
 
 use super::a64::{Access, Flow, Instruction};
 use super::frame::{Frame, Kept};
-use super::paths::{Followed, Paths, VISITS_PER_BYTE};
+use super::paths::{Followed, Paths, Surroundings, VISITS_PER_BYTE};
 use crate::unwind::elf::Machine;
 
 const INSTRUCTION_BYTES: u32 = 4;
@@ -12,28 +12,21 @@ const STACK_POINTER: u8 = Aarch64::STACK_POINTER;
 const FRAME_POINTER: u8 = Aarch64::FRAME_POINTER;
 
 /// Follows the function `code` at `address`.
-pub(super) fn follow(code: &[u8], address: u64) -> Followed {
+pub(super) fn follow(code: &[u8], address: u64, around: &Surroundings<'_>) -> Followed {
     let mut followed = Followed::default();
-    let mut paths = Paths::new(Machine::Aarch64, code, address);
-    let mut whole = true;
+    let mut paths = Paths::new(Machine::Aarch64, code, address, around.is_bounded);
     let mut visits = code.len().saturating_mul(VISITS_PER_BYTE);
     while let Some((at, frame)) = paths.next() {
         if visits == 0 {
-            return Followed {
-                rows: None,
-                ..followed
-            };
+            return followed.given_up();
         }
         visits -= 1;
-        let Some(frame) = paths.arrive(at, frame) else {
-            continue;
-        };
         // `at` lies in the code, whose length fits.
         let word = code
             .get((at - address) as usize..)
             .and_then(<[u8]>::first_chunk);
         let Some(word) = word else {
-            whole = false;
+            paths.contradict(at);
             continue;
         };
         let instruction = Instruction::decode(u32::from_le_bytes(*word));
@@ -41,31 +34,66 @@ pub(super) fn follow(code: &[u8], address: u64) -> Followed {
         let next = at.saturating_add(u64::from(INSTRUCTION_BYTES));
         let left = frame.depth == Some(0);
         match instruction.flow {
-            Flow::Next | Flow::Call => {
+            Flow::Next | Flow::Call(_) => {
                 let Some(frame) = after(&instruction, frame) else {
-                    whole = false;
+                    paths.contradict(at);
                     continue;
                 };
-                paths.open(next, frame);
+                let mut certain = instruction.flow == Flow::Next;
+                if let Flow::Call(Some(distance)) = instruction.flow {
+                    let target = at.wrapping_add_signed(distance);
+                    followed.called.push(target);
+                    match (around.returns)(target) {
+                        Some(false) => continue,
+                        known => certain = known.is_some(),
+                    }
+                }
+                // Behind a call at its end it does not go on.
+                if !paths.go_on(at, next, frame, certain) && instruction.flow == Flow::Next {
+                    followed.leaves = true;
+                    if !left {
+                        paths.enter(at, next, &frame);
+                    }
+                }
             }
             Flow::Branch(distance) | Flow::Jump(distance) => {
                 if let Flow::Branch(_) = instruction.flow {
-                    paths.open(next, frame);
+                    paths.open(at, next, frame);
                 }
                 let target = at.wrapping_add_signed(distance);
-                if !paths.open(target, frame) && !left {
-                    followed.entered.push(target);
+                if paths.open(at, target, frame) {
+                    continue;
+                }
+                if returns(&frame) {
+                    followed.left_to.push(target);
+                    paths.exit(at);
+                } else {
+                    followed.leaves = true;
+                }
+                if !left {
+                    followed
+                        .entered
+                        .push((target, frame.rule(Machine::Aarch64)));
                 }
             }
             Flow::Return(register) => {
-                whole &= register == Aarch64::RETURN_ADDRESS;
-                whole &= frame.depth.is_none() || returns(&frame);
+                if register != Aarch64::RETURN_ADDRESS {
+                    paths.contradict(at);
+                } else if returns(&frame) {
+                    followed.returns = true;
+                    paths.exit(at);
+                } else if frame.depth.is_none() {
+                    followed.leaves = true;
+                } else {
+                    paths.contradict(at);
+                }
             }
             // A call at the end, or a table: what is only reached by that has no rule.
-            Flow::JumpRegister | Flow::Stop => {}
+            Flow::JumpRegister => followed.leaves = true,
+            Flow::Stop => {}
         }
     }
-    followed.rows = whole.then(|| paths.rows());
+    paths.finish(&mut followed);
     followed
 }
 
@@ -155,7 +183,7 @@ fn place(access: &Access, before: &Frame, register: u8) -> Option<i32> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::follow;
+    use super::{Surroundings, follow};
 
     proptest! {
         /// Whatever the words say, following them ends, and its rules lie within them, in order.
@@ -178,7 +206,12 @@ mod tests {
             let mut code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             code.truncate(code.len().saturating_sub(cut));
             let mut reached = address;
-            for row in follow(&code, address).rows.unwrap_or_default() {
+            let around = Surroundings {
+                read: &|_, _| None,
+                returns: &|_| None,
+                is_bounded: true,
+            };
+            for row in follow(&code, address, &around).rows.unwrap_or_default() {
                 prop_assert!(row.address >= reached);
                 reached = row.address + u64::from(row.length);
                 prop_assert!(reached - address <= code.len() as u64);

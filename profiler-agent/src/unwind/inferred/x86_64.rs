@@ -6,28 +6,22 @@ use iced_x86::{
 };
 
 use super::frame::{Frame, Kept, X86_64_CALLED as CALLED};
-use super::paths::{Followed, Paths, VISITS_PER_BYTE};
+use super::jump_table::{self, MAX_BEFORE};
+use super::paths::{Followed, Paths, Surroundings, VISITS_PER_BYTE};
 use crate::unwind::elf::Machine;
 
 /// Follows the function `code` at `address`.
-pub(super) fn follow(code: &[u8], address: u64) -> Followed {
+pub(super) fn follow(code: &[u8], address: u64, around: &Surroundings<'_>) -> Followed {
     let mut followed = Followed::default();
-    let mut paths = Paths::new(Machine::X86_64, code, address);
+    let mut paths = Paths::new(Machine::X86_64, code, address, around.is_bounded);
     let mut factory = InstructionInfoFactory::new();
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
-    let mut whole = true;
     let mut visits = code.len().saturating_mul(VISITS_PER_BYTE);
     while let Some((at, frame)) = paths.next() {
         if visits == 0 {
-            return Followed {
-                rows: None,
-                ..followed
-            };
+            return followed.given_up();
         }
         visits -= 1;
-        let Some(frame) = paths.arrive(at, frame) else {
-            continue;
-        };
         // `at` lies in the code, whose length fits.
         if decoder.set_position((at - address) as usize).is_err() {
             continue;
@@ -35,37 +29,149 @@ pub(super) fn follow(code: &[u8], address: u64) -> Followed {
         decoder.set_ip(at);
         let instruction = decoder.decode();
         if instruction.is_invalid() {
-            whole = false;
+            paths.contradict(at);
             continue;
         }
         paths.know(at, frame, instruction.len() as u32);
         let next = instruction.next_ip();
         let target = instruction.near_branch_target();
         let left = frame.depth == Some(CALLED);
-        match instruction.flow_control() {
+        let flow = instruction.flow_control();
+        match flow {
+            // For programs it is forbidden: C libraries end by it what must not go on.
+            _ if instruction.mnemonic() == Mnemonic::Hlt => {}
             FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {
+                followed.taken.extend(taken(&instruction));
                 let Some(frame) = after(&instruction, frame, &mut factory) else {
-                    whole = false;
+                    paths.contradict(at);
                     continue;
                 };
-                paths.open(next, frame);
+                let mut certain = flow == FlowControl::Next;
+                if instruction.is_call_near() {
+                    followed.called.push(target);
+                    match (around.returns)(target) {
+                        Some(false) => continue,
+                        known => certain = known.is_some(),
+                    }
+                }
+                // Behind a call at its end it does not go on.
+                if !paths.go_on(at, next, frame, certain) && flow == FlowControl::Next {
+                    followed.leaves = true;
+                    if !left {
+                        paths.enter(at, next, &frame);
+                    }
+                }
             }
             FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
-                if instruction.flow_control() == FlowControl::ConditionalBranch {
-                    paths.open(next, frame);
+                if flow == FlowControl::ConditionalBranch {
+                    paths.open(at, next, frame);
                 }
-                if !paths.open(target, frame) && !left {
-                    followed.entered.push(target);
+                if paths.open(at, target, frame) {
+                    continue;
+                }
+                if returns(&frame) {
+                    followed.left_to.push(target);
+                    paths.exit(at);
+                } else {
+                    followed.leaves = true;
+                }
+                if !left {
+                    paths.enter(at, target, &frame);
                 }
             }
-            FlowControl::Return => whole &= frame.depth.is_none() || returns(&frame),
-            // A call at the end, or a table: what is only reached by that has no rule.
-            FlowControl::IndirectBranch | FlowControl::Interrupt | FlowControl::Exception => {}
-            FlowControl::XbeginXabortXend => whole = false,
+            FlowControl::Return => {
+                if returns(&frame) {
+                    followed.returns = true;
+                    paths.exit(at);
+                } else if frame.depth.is_none() {
+                    followed.leaves = true;
+                } else {
+                    paths.contradict(at);
+                }
+            }
+            // A call at the end, or a table. What is only reached by a table that is not found has no rule.
+            FlowControl::IndirectBranch => {
+                let before: Vec<Instruction> = paths
+                    .before(at)
+                    .take(MAX_BEFORE)
+                    .map_while(|at| {
+                        decoder.set_position((at - address) as usize).ok()?;
+                        decoder.set_ip(at);
+                        Some(decoder.decode())
+                    })
+                    .collect();
+                let read = around.read;
+                let targets = jump_table::targets(&instruction, before.iter(), read, &mut factory);
+                match targets.filter(|targets| targets.iter().all(|at| paths.is_inside(*at))) {
+                    Some(targets) => {
+                        for target in targets {
+                            paths.open(at, target, frame);
+                        }
+                    }
+                    None => followed.leaves = true,
+                }
+            }
+            FlowControl::Interrupt | FlowControl::Exception => {}
+            FlowControl::XbeginXabortXend => paths.contradict(at),
         }
     }
-    followed.rows = whole.then(|| paths.rows());
+    paths.finish(&mut followed);
     followed
+}
+
+/// The address that `instruction` takes; whether there is code is not asked.
+fn taken(instruction: &Instruction) -> Option<u64> {
+    match instruction.mnemonic() {
+        Mnemonic::Lea if instruction.is_ip_rel_memory_operand() => {
+            Some(instruction.ip_rel_memory_address())
+        }
+        Mnemonic::Mov
+            if matches!(
+                instruction.op1_kind(),
+                OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64
+            ) =>
+        {
+            Some(instruction.immediate(1))
+        }
+        _ => None,
+    }
+}
+
+/// What the entry point of a program leads to, up to its call: it is no function, for nothing called it.
+pub(super) fn entered(code: &[u8], address: u64) -> Followed {
+    let mut followed = Followed::default().given_up();
+    for instruction in &mut Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
+        followed.taken.extend(taken(&instruction));
+        if instruction.is_call_near() {
+            followed.called.push(instruction.near_branch_target());
+        }
+        if instruction.flow_control() != FlowControl::Next {
+            break;
+        }
+    }
+    followed
+}
+
+/// Does `code` begin as compiled functions do that have a frame: by saving a register for their caller, or by making room?
+pub(super) fn makes_a_frame(code: &[u8], address: u64) -> bool {
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    let mut instruction = decoder.decode();
+    if instruction.mnemonic() == Mnemonic::Endbr64 {
+        instruction = decoder.decode();
+    }
+    match instruction.mnemonic() {
+        Mnemonic::Push => matches!(
+            instruction.op0_register(),
+            Register::RBX
+                | Register::RBP
+                | Register::R12
+                | Register::R13
+                | Register::R14
+                | Register::R15
+        ),
+        Mnemonic::Sub => instruction.op0_register() == Register::RSP,
+        _ => false,
+    }
 }
 
 /// Is it as it was on entry?

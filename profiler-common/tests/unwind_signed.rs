@@ -45,6 +45,7 @@ fn leaf(link_register: u64, frame_pointer: u64) -> Registers {
         base_register: Slot::lost(),
         link_register,
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     }
 }
 

@@ -38,6 +38,7 @@ fn leaf(pc: u64, stack_pointer: u64, frame_pointer: u64) -> Registers {
         base_register: Slot::value(0),
         link_register: 0,
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     }
 }
 
@@ -128,18 +129,37 @@ fn linkage_table_entries_by_address() {
 }
 
 #[test]
-fn other_registers_only_in_the_interrupted_frame() {
-    let mut memory = Words::of(&[(0x6ff8, 0x40_1000), (0x7000, 0x40_1000)]);
+fn other_registers_only_in_the_interrupted_frame_and_its_caller() {
     let on_r10 = rule(CfaKind::Register, 10, 0);
+    let on_sp = rule(CfaKind::Register, 7, 8);
+    let words = [
+        (0x1000, 0x40_1000),
+        (0x6ff8, 0x40_2000),
+        (0x7000, 0x40_3000),
+    ];
+    let walk = |registers: &mut Registers, rules: &[&Rule]| {
+        let mut memory = Words::of(&words);
+        let mut steps = rules.iter();
+        let last = steps.find_map(|rule| {
+            let step = step::<X86_64, _>(registers, rule, &mut memory);
+            (step != Step::Caller).then_some(step)
+        });
+        last.unwrap_or(Step::Caller)
+    };
+    let unavailable = Step::End(Outcome::RegisterUnavailable);
+
     let mut registers = leaf(0x40_0000, 0x1000, 0);
-    assert_eq!(
-        step::<X86_64, _>(&mut registers, &on_r10, &mut memory),
-        Step::Caller
-    );
-    assert_eq!(
-        step::<X86_64, _>(&mut registers, &on_r10, &mut memory),
-        Step::End(Outcome::RegisterUnavailable)
-    );
+    assert_eq!(walk(&mut registers, &[&on_r10]), Step::Caller);
+    assert_eq!((registers.pc, registers.stack_pointer), (0x40_2000, 0x7000));
+    // Who called the interrupted function counts on what that leaves alone; nobody further out can.
+    let mut registers = leaf(0x40_0000, 0x1000, 0);
+    assert_eq!(walk(&mut registers, &[&on_sp, &on_r10]), Step::Caller);
+    assert_eq!((registers.pc, registers.stack_pointer), (0x40_2000, 0x7000));
+    assert_eq!(walk(&mut registers, &[&on_sp, &on_r10]), unavailable);
+    // What a signal interrupted has registers of its own.
+    let signal = Rule { signal: 1, ..on_sp };
+    let mut registers = leaf(0x40_0000, 0x1000, 0);
+    assert_eq!(walk(&mut registers, &[&signal, &on_r10]), unavailable);
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn registers(stack_pointer: u64, frame_pointer: u64, interrupted: u64) -> Regist
         base_register: Slot::lost(),
         link_register: 0,
         interrupted,
+        called_leaf: 0,
     }
 }
 

@@ -81,6 +81,7 @@ fn registers(stack_pointer: u64, link_register: u64, interrupted: u64) -> Regist
         base_register: Slot::lost(),
         link_register,
         interrupted,
+        called_leaf: 0,
     }
 }
 

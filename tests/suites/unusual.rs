@@ -6,7 +6,7 @@ use std::process::Command;
 use profiler_tests::agent::record_process;
 use profiler_tests::build::{c, c_with};
 use profiler_tests::claim::{
-    C_ROOTS, has_chain, has_chain_in, has_samples, holds, holds_function, reaches_root,
+    C_ROOTS, WHOLE, has_chain, has_chain_in, has_samples, holds, holds_function, reaches_root,
 };
 use profiler_tests::pprof::Profile;
 use profiler_tests::workload::Workload;
@@ -106,4 +106,42 @@ fn a_library_without_information_and_symbols_is_passed() {
     holds(&profile, "main", 0.98, |sample| {
         holds_function(sample, "main")
     });
+}
+
+/// A context was not called by anybody: its stack ends in the code that its function returns to.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_stack_of_a_context_ends_where_it_begins() {
+    let profile = profile(&c("contexts"), &[]);
+    has_samples(&profile, 800);
+    let alone = |function| {
+        profile
+            .clone()
+            .only(|sample| holds_function(sample, function))
+    };
+    let program = alone("burn_main");
+    has_samples(&program, 300);
+    has_chain(&program, &["main", "burn_main"]);
+    reaches_root(&program, C_ROOTS);
+    let context = alone("burn_context");
+    has_samples(&context, 300);
+    holds(&context, "is a context", WHOLE, |sample| {
+        let functions = sample.functions();
+        let [root, rest @ ..] = functions.as_slice() else {
+            return false;
+        };
+        // No symbol of a stripped library names it.
+        let begins = root.starts_with("libc.so.6") || *root == "__start_context";
+        begins && rest.starts_with(&["enter_context", "in_context", "burn_context"])
+    });
+}
+
+/// The frame of a function in assembly is found by a register that its callee leaves alone.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_frame_on_a_register_of_the_one_beneath_is_passed() {
+    let profile = profile(&c("other_registers"), &[]);
+    has_samples(&profile, 800);
+    has_chain(&profile, &["main", "call_assembly", "on_rax"]);
+    reaches_root(&profile, C_ROOTS);
 }

@@ -15,6 +15,7 @@ use gimli::{DebugFrame, UnwindSection};
 use super::absent::{Absent, Malformed};
 use super::augmentation;
 use super::code::Code;
+use super::context;
 use super::convert::Converter;
 use super::elf::{Image, Machine, Section};
 use super::entries::{
@@ -104,6 +105,8 @@ fn build_with<S: Source + ?Sized>(
     trampolines.extend(lines.and_then(|lines| given_up(source, &image, lines)));
     builder.supplement(&mut list, Origin::Trampoline, trampolines);
     builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
+    let contexts = context::search(source, &image, &builder.code, &list);
+    builder.supplement(&mut list, Origin::Trampoline, contexts);
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
     builder.statistics.unsearched_bytes = searched.skipped;

@@ -6,7 +6,7 @@ use super::code::Code;
 use super::elf::{Image, Machine};
 use super::entries::{self, Origin};
 use super::source::Source;
-use super::{inferred, search_table, supplement, trampoline};
+use super::{context, inferred, search_table, supplement, trampoline};
 use crate::profile::{ElfAddress, UnwindTable};
 
 /// Where a file's code is.
@@ -58,6 +58,8 @@ pub fn build_page<S: Source + ?Sized>(
     let exception = entries::exception_frames(frames, image.machine, image.text);
     let mut builder = Builder::of_exceptions(exception, image.machine, code);
     builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
+    let contexts = context::search(source, &image, builder.code(), &list);
+    builder.supplement(&mut list, Origin::Trampoline, contexts);
     let (mut table, _) = builder.table_of(&list, Some(page))?;
     match search_table::without_rules(&table, builder.code(), page) {
         search_table::Without::Much => return Ok(None),

@@ -13,6 +13,7 @@
 //! - `output`, `writer`: rules in ascending order of address to the words of a table.
 //! - `supplement`, `trampoline`: code of known shape that has no call frame information:
 //!   procedure linkage tables, signal trampolines.
+//! - `context`: where contexts of `makecontext` end.
 //! - `inferred`: functions that have none, by their instructions.
 //! - [`walk`](mod@walk): whole stacks; [`snapshot`]: those whose tables came later than their samples.
 //!
@@ -26,6 +27,7 @@ mod build_page;
 pub mod cache;
 mod code;
 mod compressed;
+mod context;
 mod convert;
 mod deltas;
 mod elf;

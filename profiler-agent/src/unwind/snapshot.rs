@@ -58,6 +58,7 @@ fn registers<A: Architecture>(snapshot: &StackSnapshot) -> Registers {
             0
         },
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     }
 }
 

@@ -7,6 +7,9 @@
 //! precedes it, and the look-up of the return address minus one must find the rule as well:
 //! it holds from one byte before. While the system call is at work, the pc is that of the byte behind it: it
 //! holds there too.
+//!
+//! What the function of a context of Boost.Context returns to is such code as well; that of glibc's has information of its own
+//! (see `context`).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -47,9 +50,9 @@ struct Shape {
     /// What follows behind one byte more.
     then: &'static [u8],
     rule: Rule,
-    /// Bytes before it that the rule holds for too.
-    before: u8,
-    /// Bytes from its beginning that the rule holds for.
+    /// From where on, from its beginning, the rule holds.
+    from: i8,
+    /// Bytes that the rule holds for.
     length: u8,
 }
 
@@ -57,6 +60,9 @@ struct Shape {
 /// `syscall; test %rax,%rax; jl`, then `je` over a `ret`.
 const X86_64_CLONE: &[u8] = &[0x0f, 0x05, 0x48, 0x85, 0xc0, 0x7c];
 const X86_64_CLONE_RETURNS: &[u8] = &[0x74, 0x01, 0xc3];
+/// The end of `make_fcontext` of Boost.Context on x86_64, `push %rbp; jmp *%rbx; xor %rdi,%rdi; call _exit`: the function of a
+/// context is jumped to, and returns to what follows that jump.
+const X86_64_FINISH: &[u8] = &[0x55, 0xff, 0xe3, 0x48, 0x31, 0xff, 0xe8];
 /// Nothing was pushed.
 const X86_64_CALLED: Rule = Rule {
     cfa_register: X86_64::STACK_POINTER,
@@ -71,15 +77,22 @@ const X86_64_SHAPES: &[Shape] = &[
         instructions: X86_64_INSTRUCTIONS,
         then: &[],
         rule: rule(Machine::X86_64),
-        before: 1,
-        length: X86_64_INSTRUCTIONS.len() as u8 + 1,
+        from: -1,
+        length: X86_64_INSTRUCTIONS.len() as u8 + 2,
     },
     Shape {
         instructions: X86_64_CLONE,
         then: X86_64_CLONE_RETURNS,
         rule: X86_64_CALLED,
-        before: 0,
+        from: 0,
         length: (X86_64_CLONE.len() + 1 + X86_64_CLONE_RETURNS.len()) as u8,
+    },
+    Shape {
+        instructions: X86_64_FINISH,
+        then: &[],
+        rule: Rule::CONTEXT,
+        from: 2,
+        length: X86_64_FINISH.len() as u8 - 2,
     },
 ];
 const AARCH64_SHAPES: &[Shape] = &[
@@ -87,14 +100,14 @@ const AARCH64_SHAPES: &[Shape] = &[
         instructions: AARCH64_INSTRUCTIONS,
         then: &[],
         rule: rule(Machine::Aarch64),
-        before: 1,
-        length: AARCH64_INSTRUCTIONS.len() as u8 + 1,
+        from: -1,
+        length: AARCH64_INSTRUCTIONS.len() as u8 + 2,
     },
     Shape {
         instructions: AARCH64_THREAD,
         then: &[],
         rule: Rule::END_OF_STACK,
-        before: 0,
+        from: 0,
         length: AARCH64_THREAD.len() as u8,
     },
 ];
@@ -186,8 +199,8 @@ pub(super) fn search<S: Source + ?Sized>(
                     let address = position - load.offset + load.address;
                     if searched.found.len() < MAX_FOUND {
                         searched.found.push(Supplement {
-                            address: address.saturating_sub(u64::from(shape.before)),
-                            length: u32::from(shape.before) + u32::from(shape.length),
+                            address: address.saturating_add_signed(i64::from(shape.from)),
+                            length: u32::from(shape.length),
                             rule: shape.rule,
                         });
                     }

@@ -53,6 +53,7 @@ fn walk_ours(traced: &Traced, space: &AddressSpace) -> Walked {
         base_register: Slot::value(traced.registers.rbx),
         link_register: 0,
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     };
     walk::<X86_64, _, _>(registers, space, &mut TracedMemory(traced))
 }

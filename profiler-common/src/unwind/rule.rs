@@ -111,12 +111,20 @@ impl Rule {
     /// There is a rule, but it cannot be evaluated here.
     pub const UNSUPPORTED: Self = Self::of(CfaKind::Unsupported);
 
-    /// Is it that of a signal trampoline? The kernel leaves its address as a return address, and nobody called from before it:
-    /// it is named as it is, not at the byte before.
+    /// There is no caller, and the code was not called either: what a context's function returns to.
+    pub const CONTEXT: Self = Self {
+        signal: 1,
+        ..Self::END_OF_STACK
+    };
+
+    /// Is it that of a signal trampoline, or of what a context's function returns to? Its address was left as a return address,
+    /// and nobody called from before it: it is named as it is, not at the byte before.
     #[inline(always)]
     #[must_use]
     pub const fn is_trampoline(&self) -> bool {
-        self.signal != 0 && self.return_address == SavedKind::AtStackPointer as u8
+        self.signal != 0
+            && (self.return_address == SavedKind::AtStackPointer as u8
+                || self.cfa == CfaKind::EndOfStack as u8)
     }
 
     /// A rule of this kind whose registers are all unchanged.

@@ -87,6 +87,9 @@ pub struct Registers {
     /// Was the pc interrupted, and by what: [`Registers::CALLED`], [`Registers::LEAF`] or
     /// [`Registers::BY_SIGNAL`].
     pub interrupted: u64,
+    /// 1: the frame called the interrupted one, by its rule. A register that its own rule counts on across that call is the
+    /// one that was interrupted: assembly agrees with its local functions on what they leave alone.
+    pub called_leaf: u64,
 }
 
 impl Registers {
@@ -211,6 +214,7 @@ fn advance<A: Architecture, M: Memory>(
     );
     registers.pc = return_address;
     registers.stack_pointer = cfa;
+    registers.called_leaf = (!signal && registers.interrupted == Registers::LEAF) as u64;
     registers.interrupted = if signal {
         Registers::BY_SIGNAL
     } else {
@@ -262,7 +266,7 @@ fn canonical_frame_address<A: Architecture, M: Memory>(
             registers.frame_pointer.load(memory)?
         } else if rule.cfa_register == A::BASE_REGISTER {
             registers.base_register.load(memory)?
-        } else if registers.interrupted == Registers::LEAF {
+        } else if registers.interrupted == Registers::LEAF || registers.called_leaf != 0 {
             memory
                 .interrupted_register(rule.cfa_register)
                 .ok_or(Outcome::RegisterUnavailable)?
@@ -379,5 +383,6 @@ pub(super) fn follow_frame_pointer<A: Architecture, M: Memory>(
     registers.base_register = Slot::lost();
     registers.link_register = 0;
     registers.interrupted = Registers::CALLED;
+    registers.called_leaf = 0;
     Ok(())
 }

@@ -331,5 +331,6 @@ fn go_to<M: Memory>(registers: &mut Registers, pc: u64, memory: &M) -> Result<()
     registers.pc = pc;
     registers.base_register = Slot::lost();
     registers.link_register = 0;
+    registers.called_leaf = 0;
     Ok(())
 }

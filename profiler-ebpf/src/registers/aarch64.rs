@@ -99,5 +99,6 @@ pub fn registers(user: *const UserRegisters, general: &mut [u64; REGISTERS]) -> 
         base_register: Slot::value(user.regs[19]),
         link_register: user.regs[30],
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     }
 }

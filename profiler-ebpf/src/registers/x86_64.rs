@@ -122,5 +122,6 @@ pub fn registers(user: *const UserRegisters, general: &mut [u64; REGISTERS]) -> 
         base_register: Slot::value(user.rbx),
         link_register: 0,
         interrupted: Registers::LEAF,
+        called_leaf: 0,
     }
 }

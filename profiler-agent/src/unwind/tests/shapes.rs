@@ -177,6 +177,38 @@ fn signal_trampolines_are_found_without_information() {
 }
 
 #[test]
+fn contexts_end_where_their_functions_return_to() {
+    // glibc's `__start_context`, described like a function that was called, behind another one.
+    let mut text = vec![0x90; 0x80];
+    let start = [
+        0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff, 0x74, 8,
+    ];
+    text[0x20..0x2c].copy_from_slice(&start);
+    let mut frames = DebugFrame::default();
+    let cie = frames.cie(16, CALLED);
+    for function in [0, 0x20, 0x40] {
+        frames.fde(cie, TEXT + function, 0x1a, &[]);
+    }
+    let file = ElfFile::new(X86_64, text).with(".debug_frame", frames.bytes);
+    let built = build(&file.bytes()).unwrap();
+    assert_consistent(&built);
+    assert_eq!(rule_at(&built, TEXT + 0x19), sp(8));
+    assert_eq!(rule_at(&built, TEXT + 0x1e), Rule::NONE);
+    assert_eq!(rule_at(&built, TEXT + 0x1f), Rule::CONTEXT);
+    for offset in [0x20, 0x39] {
+        assert_eq!(rule_at(&built, TEXT + offset), Rule::END_OF_STACK);
+    }
+    assert_eq!(rule_at(&built, TEXT + 0x40), sp(8));
+
+    // Boost.Context's: push %rbp; jmp *%rbx; xor %rdi, %rdi; call _exit; hlt.
+    let mut text = vec![0x90; 0x80];
+    text[0x2c..0x33].copy_from_slice(&[0x55, 0xff, 0xe3, 0x48, 0x31, 0xff, 0xe8]);
+    let built = build(&ElfFile::new(X86_64, text).bytes()).unwrap();
+    assert_eq!(rule_at(&built, TEXT + 0x2d), Rule::NONE);
+    assert_eq!(rule_at(&built, TEXT + 0x2e), Rule::CONTEXT);
+}
+
+#[test]
 fn threads_of_musl_begin_where_they_exit() {
     // As its `clone` ends on aarch64: ldp x1, x0, [sp], #16; blr x1; mov x8, #93; svc #0.
     let mut text = vec![0; 0x80];

@@ -85,7 +85,7 @@ pub(super) fn infer<S: Source + ?Sized>(
             follow,
             unknown: &unknown,
         };
-        search.run(&functions, relocations::taken(source, image))
+        search.run(&functions, &relocations::taken(source, image))
     } else {
         follow_all(source, image, follow, functions)
     };

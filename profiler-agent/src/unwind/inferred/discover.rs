@@ -80,7 +80,7 @@ pub(super) struct Search<'a, 's, S: ?Sized> {
 
 impl<S: Source + ?Sized> Search<'_, '_, S> {
     /// The functions of `symbols`, the one at `entry`, and those that are found from there, in order of address.
-    pub(super) fn run(&self, symbols: &[Function], taken: Vec<u64>) -> Vec<(Function, Followed)> {
+    pub(super) fn run(&self, symbols: &[Function], taken: &[u64]) -> Vec<(Function, Followed)> {
         let mut known = BTreeMap::new();
         for symbol in symbols {
             self.add(&mut known, symbol.address, symbol.length, false);

@@ -123,6 +123,7 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
             }
         }
         self.refute(&mut known, &mut refuted);
+        forget_overlapping(&mut known);
         let functions = known.into_iter().filter_map(|(address, function)| {
             let length = function.end.saturating_sub(address);
             Some((Function { address, length }, function.followed?))
@@ -222,7 +223,12 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
             next = *address;
             let end = address.saturating_add(length);
             let same = function.end == end && function.told == function.told(returns);
-            if same && function.followed.is_some() || *bytes_left < length {
+            if same && function.followed.is_some() {
+                continue;
+            }
+            // What was found of it before is of another length.
+            function.followed = None;
+            if *bytes_left < length {
                 continue;
             }
             *bytes_left -= length;
@@ -250,6 +256,18 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
             function.followed = Some(followed);
             function.told = function.told(returns);
         }
+    }
+}
+
+/// Forgets what was followed of functions into what is known to be another one, where the bounds ended the search before they
+/// could be followed again.
+fn forget_overlapping(known: &mut BTreeMap<u64, Known>) {
+    let mut next = u64::MAX;
+    for (address, function) in known.iter_mut().rev() {
+        if function.length == 0 && function.end > next {
+            function.followed = None;
+        }
+        next = *address;
     }
 }
 
@@ -330,4 +348,33 @@ fn covered(known: &BTreeMap<u64, Known>) -> Vec<(u64, u64)> {
 fn is_covered(ranges: &[(u64, u64)], address: u64) -> bool {
     let behind = ranges.partition_point(|(start, _)| *start <= address);
     behind > 0 && address < ranges[behind - 1].1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_followed_into_another_function_is_forgotten() {
+        let function = |end, length| Known {
+            length,
+            doubtful: false,
+            followed: Some(Followed::default()),
+            end,
+            told: 0,
+        };
+        let mut known = BTreeMap::from([
+            (0x10, function(0x20, 0)),
+            (0x20, function(0x40, 0)),
+            (0x30, function(0x50, 0x20)),
+            (0x40, function(0x48, 0)),
+        ]);
+        forget_overlapping(&mut known);
+        let kept: Vec<u64> = known
+            .iter()
+            .filter(|(_, function)| function.followed.is_some())
+            .map(|(address, _)| *address)
+            .collect();
+        assert_eq!(kept, [0x10, 0x30, 0x40]);
+    }
 }

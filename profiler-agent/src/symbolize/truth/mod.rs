@@ -11,6 +11,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
@@ -157,8 +158,13 @@ fn resolve(symbolizer: &mut Symbolizer, file: &Arc<Executable>, offsets: &[FileO
     symbolizer.resolve(&window(&owner, keys, std::slice::from_ref(file)), &clocks())
 }
 
+/// With all the time that a busy machine needs: what it finds is compared, not how long it takes.
 fn symbolizer() -> Symbolizer {
-    Symbolizer::new(&SymbolizeConfig::default())
+    Symbolizer::new(&SymbolizeConfig {
+        file_time: Duration::from_secs(600),
+        window_time: Duration::from_secs(1_200),
+        ..SymbolizeConfig::default()
+    })
 }
 
 /// One function of a location as text: raw name, file, line.

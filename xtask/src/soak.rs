@@ -24,10 +24,10 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Builds the agent as the suites have it, and runs the one suite.
+/// Builds the suites and their agent, and runs the one.
 pub(crate) fn run(options: &Options) -> Result<()> {
     prerequisite::ensure(Wanted::All)?;
-    step::run(&mut test::build_of_agent())?;
+    step::run(&mut test::build())?;
     let mut suite = test::suites(&["--nocapture", "soak"]);
     suite.env("PROFILER_SOAK_MINUTES", options.minutes.to_string());
     step::run(&mut suite)

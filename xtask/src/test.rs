@@ -53,8 +53,8 @@ enum Step {
 
 /// Runs the steps; an error if one of them failed.
 ///
-/// Installing what is missing, and then compiling for somebody else than the tests (the kernel, the suites' agent,
-/// aarch64), goes on beside the checks and unit tests; the suites need the machine for themselves.
+/// Installing what is missing, and then compiling for others than this machine (the kernel, aarch64), goes on beside the
+/// checks and unit tests; the suites need the machine for themselves.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::default();
     let (checks, builds) = thread::scope(|scope| {
@@ -105,7 +105,7 @@ impl Options {
         if self.wants(Step::Lint) {
             let clippy = |targets: &[&str]| {
                 let mut clippy = cargo();
-                clippy.args(["clippy", "--workspace", "--locked"]);
+                clippy.args(["clippy", "--workspace", "--locked", "--profile", PROFILE]);
                 step::run(clippy.args(targets).args(["--", "-Dwarnings"]))
             };
             steps.check("lint", || clippy(&["--all-targets"]));
@@ -119,9 +119,7 @@ impl Options {
             steps.tests("unit tests", tests().arg("--no-fail-fast"));
         }
         if self.wants(Step::Suites) || self.wants(Step::Kernels) {
-            let programs = ["--test", "suites", "--test", "kernels", "--no-run"];
-            let build = || step::run(tests().args(programs));
-            steps.check("build of the suites", build);
+            steps.check("build of the suites", || step::run(&mut build()));
         }
         steps
     }
@@ -143,12 +141,6 @@ impl Options {
                 steps.check("eBPF objects", || build_ebpf::run(true));
             }
             let kernels = self.wants(Step::Kernels);
-            if self.wants(Step::Suites)
-                || self.with_peers
-                || (kernels && self.kernels.has(Cpu::X86_64))
-            {
-                steps.check("build of the agent", || step::run(&mut build_of_agent()));
-            }
             match fetched.join() {
                 Ok(fetched) => steps.join(fetched),
                 Err(_) => steps.check("fetching of kernels", || bail!("panicked")),
@@ -169,11 +161,17 @@ impl Options {
     }
 }
 
-/// The agent as the suites have it.
-pub(crate) fn build_of_agent() -> Command {
-    let mut build = cargo();
-    build.args(["build", "--profile", "suites", "--locked"]);
-    build.args(["--package", "profiler-agent"]);
+/// What tests are compiled to.
+const PROFILE: &str = "tested";
+
+/// Builds the suites, the checks of kernels and their agent.
+pub(crate) fn build() -> Command {
+    let mut build = tests();
+    // For any test of its package cargo builds the agent.
+    for test in ["suites", "kernels", "objects"] {
+        build.args(["--test", test]);
+    }
+    build.arg("--no-run");
     build
 }
 
@@ -186,11 +184,11 @@ pub(crate) fn suites(arguments: &[&str]) -> Command {
     suites
 }
 
-/// `cargo test` of everything that it links. The unit tests and the suites are built from the same packages, so
-/// that these have the same features and are compiled once.
+/// `cargo test` of everything that it links. The unit tests, the suites and their agent are built from the same packages
+/// at once, so that these have the same features and are compiled once; clippy shares what their build scripts compile.
 fn tests() -> Command {
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--locked"]);
+    tests.args(["test", "--workspace", "--locked", "--profile", PROFILE]);
     // `cargo fuzz` links the fuzz targets.
     tests.args(["--exclude", "profiler-agent-fuzz"]);
     tests
@@ -199,10 +197,8 @@ fn tests() -> Command {
 /// Tests of the agent that was built for them.
 fn tests_of_agent() -> Command {
     let mut tests = tests();
-    tests.env(
-        "PROFILER_AGENT",
-        workspace().join("target/suites/profiler-agent"),
-    );
+    let agent = workspace().join("target").join(PROFILE);
+    tests.env("PROFILER_AGENT", agent.join("profiler-agent"));
     tests
 }
 

@@ -3,10 +3,10 @@
 //! The standard library for arm64 comes from rustup where it could be fetched; else from Debian: its compiler is
 //! installed, and the library that belongs to exactly that compiler is unpacked below `target/kernels`.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
 
 use anyhow::{Context, Result};
 
@@ -134,11 +134,10 @@ fn unpack(apt: &Apt, version: &str, sysroot: &Path) -> Result<()> {
     link(&unpacked.join(of_target), &libraries.join(TARGET))
 }
 
+/// Links where there is nothing, or a link: of a checkout that was moved it leads nowhere.
 fn link(to: &Path, from: &Path) -> Result<()> {
-    match symlink(to, from) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("cannot link {}", from.display()))
-        }
-        _ => Ok(()),
+    if from.is_symlink() {
+        fs::remove_file(from).with_context(|| from.display().to_string())?;
     }
+    symlink(to, from).with_context(|| format!("cannot link {}", from.display()))
 }

@@ -65,6 +65,7 @@ fn stacks(random: &mut Random) -> Vec<Vec<LocatedFrame>> {
         LocatedFrame {
             key: LocationKey::File(executable.id, offset),
             executable: Some(Arc::clone(executable)),
+            kernel_code: None,
         }
     };
     let outer: Vec<Vec<_>> = (0..50).map(|_| (0..25).map(&mut frame).collect()).collect();

@@ -81,6 +81,8 @@ pub struct Scratch {
     pub runtime: u32,
     /// The thread's pointer to its thread-local variables.
     pub thread_pointer: u64,
+    /// Where the stack ends that is copied.
+    pub stack_end: u64,
     /// Where numbers are laundered.
     pub cell: Cell,
 }

@@ -5,14 +5,15 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_ringbuf_output, bpf_ringbuf_query};
 use profiler_common::layout::SnapshotHeader;
 use profiler_common::layout::snapshot::{
+    GOROUTINE_MACHINE, GOROUTINE_SAVED_STACK_POINTER, GOROUTINE_WORDS, GoThread, MACHINE_USER,
     MAX_RECORDS, MAX_STACK_BYTES, PIECE_BYTES, RECORD_SNAPSHOT,
 };
-use profiler_common::unwind::Architecture as _;
+use profiler_common::unwind::{Architecture as _, Memory as _};
 
 use crate::globals::RING_WAKE_BYTES;
 use crate::launder::Cell;
 use crate::maps::{RINGS, SCRATCH, SNAPSHOT};
-use crate::memory;
+use crate::memory::{self, UserMemory};
 use crate::registers::{self, Machine, REGISTERS, STACK_POINTER};
 use crate::sample::{AVAILABLE_DATA, NO_WAKEUP};
 
@@ -39,6 +40,13 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
     header.pc = registers::pc(&raw const scratch.user);
     let stack_pointer = scratch.general[STACK_POINTER];
     header.start = stack_pointer.wrapping_sub(BELOW) & !7;
+    let mut user_stack = go_thread_alone();
+    let user = header.go.user.words;
+    scratch.stack_end = if user[0] <= stack_pointer && stack_pointer < user[1] {
+        user[1]
+    } else {
+        u64::MAX
+    };
     header.goroutine = scratch.goroutine;
     header.kind = RECORD_SNAPSHOT;
     let mut number = 0;
@@ -53,7 +61,7 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
             return 0;
         }
         let copied = copy_stack_alone();
-        if copied == 0 {
+        if copied == 0 && user_stack == 0 {
             return 0;
         }
         // The compiler would make one comparison of both, of another number than the one that is used.
@@ -65,13 +73,85 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
         let bytes = size_of::<SnapshotHeader>() as u64 + stack;
         // SAFETY: `ring` is a ring buffer map; a snapshot is at least this long.
         let result = unsafe { bpf_ringbuf_output(ring, snapshot.cast(), bytes, NO_WAKEUP) };
-        if result != 0 || stack < MAX_STACK_BYTES as u64 {
+        if result != 0 {
             return 0;
         }
-        header.start = header.start.wrapping_add(stack);
+        if stack >= MAX_STACK_BYTES as u64 {
+            header.start = header.start.wrapping_add(stack);
+        } else if user_stack != 0 {
+            header.start = user_stack;
+            scratch.stack_end = user[1];
+            user_stack = 0;
+        } else {
+            return 0;
+        }
     }
     0
 }
+
+/// Notes what the thread has of Go; where its user goroutine's stack begins that it left for another one, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn go_thread_alone() -> u64 {
+    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr(0), SNAPSHOT.get_ptr_mut(0)) else {
+        return 0;
+    };
+    // SAFETY: this CPU's elements, which the program that samples alone uses.
+    let (scratch, go) = unsafe { (&*scratch, &mut (*snapshot).header.go) };
+    *go = GoThread::default();
+    go.thread_pointer = scratch.thread_pointer;
+    let general = &scratch.general;
+    let mut memory = UserMemory { general };
+    let mut user = scratch.goroutine.user;
+    go.machine = scratch.goroutine.machine;
+    if scratch.runtime == 0 {
+        let Some(running) = registers::go_running(general, go.thread_pointer, &mut memory) else {
+            return 0;
+        };
+        go.running = running;
+        go.machine = memory.read_word(running.wrapping_add(GOROUTINE_MACHINE)).unwrap_or(0);
+        if go.machine == 0 {
+            return 0;
+        }
+        for offset in MACHINE_USER {
+            let found = memory.read_word(go.machine.wrapping_add(offset)).unwrap_or(0);
+            if found != 0
+                && memory.read_word(found.wrapping_add(GOROUTINE_MACHINE)) == Some(go.machine)
+            {
+                user = found;
+                go.user_offset = offset;
+                break;
+            }
+        }
+    }
+    if user == 0 {
+        return 0;
+    }
+    let scheduler = memory.read_word(go.machine).unwrap_or(0);
+    // SAFETY: as many bytes as the words have.
+    unsafe {
+        go.scheduler.address = scheduler;
+        memory::copy(go.scheduler.words.as_mut_ptr(), GOROUTINE_BYTES, scheduler);
+        go.user.address = user;
+        memory::copy(go.user.words.as_mut_ptr(), GOROUTINE_BYTES, user);
+    }
+    let words = &go.user.words;
+    let (low, high) = (words[0], words[1]);
+    let saved = words[GOROUTINE_SAVED_STACK_POINTER];
+    let stack_pointer = scratch.general[STACK_POINTER];
+    let left = stack_pointer < low || high < stack_pointer;
+    if !left || saved < low || high < saved {
+        return 0;
+    }
+    // Where `asmcgocall` was left tells another word, which is a little below at most.
+    let from = saved.wrapping_sub(BESIDE_SAVED);
+    (if from < low { low } else { from }) & !7
+}
+
+const GOROUTINE_BYTES: u64 = 8 * GOROUTINE_WORDS as u64;
+
+/// How far below the stack pointer that a goroutine was left with its stack is copied, in bytes.
+const BESIDE_SAVED: u64 = 64;
 
 /// What a rule may ask for below the stack pointer: on machines with a link register Go's frame records begin there.
 const BELOW: u64 = if Machine::LINK_REGISTER { 16 } else { 0 };
@@ -84,9 +164,10 @@ extern "C" fn copy_stack_alone() -> u32 {
         return 0;
     };
     // SAFETY: this CPU's elements, which the program that samples alone uses.
-    let (cell, header, stack) = unsafe {
+    let (cell, end, header, stack) = unsafe {
         (
             &raw mut (*scratch).cell,
+            (*scratch).stack_end,
             &mut (*snapshot).header,
             (&raw mut (*snapshot).stack).cast::<u8>(),
         )
@@ -99,6 +180,9 @@ extern "C" fn copy_stack_alone() -> u32 {
             break;
         }
         let from = header.start.wrapping_add(at);
+        if from >= end {
+            break;
+        }
         let piece = PIECE_BYTES as u64 - (from & (PIECE_BYTES as u64 - 1));
         // SAFETY: a piece that begins before MAX_STACK_BYTES fits.
         if !unsafe { memory::copy(stack.add(at as usize).cast(), piece, from) } {

@@ -321,6 +321,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
         stacks,
         samples,
         executables: [(executable.id, Arc::new(again))].into_iter().collect(),
+        kernel_code: std::iter::empty().collect(),
         outcomes: Vec::new(),
         losses: Losses::default(),
     };

@@ -22,6 +22,7 @@ mod go_symbols;
 mod hostile;
 mod inlined;
 mod jit;
+mod kernel_code;
 mod large;
 mod limits;
 mod namespaces;

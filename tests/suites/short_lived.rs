@@ -5,7 +5,9 @@ use std::process::Command;
 
 use profiler_tests::agent::{self, FREQUENCY, record};
 use profiler_tests::build::{c, text};
-use profiler_tests::claim::{C_ROOTS, has_samples, holds, is_in, is_named};
+use profiler_tests::claim::{C_ROOTS, has_samples, holds, is_in, is_named, passes};
+use profiler_tests::go::program::{Variant, build_stacks};
+use profiler_tests::go::toolchain::{Toolchain, VERSIONS};
 use profiler_tests::pprof::Profile;
 use profiler_tests::workload::Workload;
 use tempfile::TempDir;
@@ -86,5 +88,57 @@ fn a_swarm_is_seen_on_the_whole_machine_too() {
     });
     holds(&swarm, "burns below its own functions", OWN, |sample| {
         is_in(sample, &["main", "brief_work", "brief_burn"])
+    });
+}
+
+/// Where stacks of Go's programs begin: goroutines, and what a thread does for none.
+const GO_ROOTS: &[&str] = &[
+    "runtime.goexit",
+    "runtime.mstart",
+    "runtime.mstart1",
+    "runtime.rt0_go",
+    "runtime.mcall",
+    "runtime.morestack",
+    "_rt0_amd64_linux",
+];
+
+/// Each life is over before anything could be known of it that is not in its samples.
+#[test]
+fn short_lives_in_go_are_whole_on_both_of_their_stacks() {
+    let toolchain = Toolchain::get(VERSIONS[VERSIONS.len() - 1]);
+    let program = build_stacks(&toolchain, Variant::Default);
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("lives.pb.gz");
+    let mut command = agent::command(&["record", "-F", "997", "-o", text(&file), "--"]);
+    let lives = command.arg(c("swarm")).arg(&program).args(["150", "brief"]);
+    let output = agent::run(lives);
+    let log = agent::log(&output);
+    assert!(output.status.success(), "{log}");
+    let name = program.file_name().expect("a name").to_string_lossy();
+    let comm: String = name.chars().take(15).collect();
+    let lives = Profile::read(&file).only(|sample| sample.label("comm") == comm);
+    has_samples(&lives, 1000);
+    // `execve` before it, and the end behind it.
+    let inside = lives.only(|sample| {
+        sample
+            .frames
+            .iter()
+            .any(|frame| frame.function.contains('.'))
+    });
+    let growing = inside
+        .clone()
+        .only(|sample| is_in(sample, &["runtime.copystack"]));
+    has_samples(&growing, 50);
+    holds(&growing, "is called by whom needs it", 0.97, |sample| {
+        passes(
+            sample,
+            &["runtime.goexit", "main.deepen", "runtime.newstack"],
+        )
+    });
+    holds(&inside, "reaches a root", 0.97, |sample| {
+        sample
+            .frames
+            .first()
+            .is_some_and(|frame| GO_ROOTS.iter().any(|root| frame.function.starts_with(root)))
     });
 }

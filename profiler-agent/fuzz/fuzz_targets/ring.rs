@@ -9,7 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Record::Sample(sample)) => {
             assert!(8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
         }
-        Ok(Record::Snapshot(snapshot)) => assert!(snapshot.stack.len() <= bytes.len()),
+        Ok(Record::Snapshot(snapshot)) => assert!(snapshot.stack_bytes() <= bytes.len()),
         Err(_) => {}
     }
 });

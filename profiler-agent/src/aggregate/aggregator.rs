@@ -9,9 +9,9 @@ use super::stack_table::StackTable;
 use crate::profile::distinct::Distinct;
 use crate::profile::window::{OutcomeCounts, WindowThread};
 use crate::profile::{
-    BootTime, ContextIndex, Executable, ExecutableId, LocatedFrame, LocatedSample, LocationIndex,
-    LocationKey, LossCause, Losses, Process, ProcessKey, SampleContext, SamplePeriod, StackIndex,
-    ThreadIndex, ThreadName, Window, WindowSample,
+    BootTime, ContextIndex, Executable, ExecutableId, KernelCode, KernelCodeId, LocatedFrame,
+    LocatedSample, LocationIndex, LocationKey, LossCause, Losses, Process, ProcessKey,
+    SampleContext, SamplePeriod, StackIndex, ThreadIndex, ThreadName, Window, WindowSample,
 };
 
 /// Most of each thing that one window holds.
@@ -77,6 +77,7 @@ pub struct Aggregator {
     sample_outcomes: Vec<Outcome>,
     count: usize,
     executables: HashMap<ExecutableId, Arc<Executable>>,
+    kernel_code: HashMap<KernelCodeId, Arc<KernelCode>>,
     new_locations: Vec<LocatedFrame>,
     losses: Losses,
     moved: u64,
@@ -109,6 +110,7 @@ impl Aggregator {
             sample_outcomes: Vec::new(),
             count: 0,
             executables: HashMap::new(),
+            kernel_code: HashMap::new(),
             new_locations: Vec::new(),
             losses: Losses::default(),
             moved: 0,
@@ -179,6 +181,7 @@ impl Aggregator {
             contexts: std::mem::replace(&mut self.contexts, no_contexts()).into_values(),
             samples: std::mem::take(&mut self.samples),
             executables: std::mem::take(&mut self.executables),
+            kernel_code: std::mem::take(&mut self.kernel_code),
             outcomes: std::mem::take(&mut self.outcomes),
             losses: all_losses,
         };
@@ -286,6 +289,7 @@ impl Aggregator {
             table,
             scratch,
             executables,
+            kernel_code,
             new_locations,
             ..
         } = self;
@@ -294,6 +298,11 @@ impl Aggregator {
                 executables
                     .entry(executable.id)
                     .or_insert_with(|| Arc::clone(executable));
+            }
+            if let Some(code) = &frame.kernel_code {
+                kernel_code
+                    .entry(code.id)
+                    .or_insert_with(|| Arc::clone(code));
             }
             new_locations.push(frame.clone());
         })
@@ -348,9 +357,14 @@ impl Aggregator {
                     LocationKey::File(id, _) => window.executables.get(&id),
                     _ => None,
                 };
+                let kernel_code = match key {
+                    LocationKey::KernelCode(id, _) => window.kernel_code.get(&id),
+                    _ => None,
+                };
                 LocatedFrame {
                     key,
                     executable: executable.map(Arc::clone),
+                    kernel_code: kernel_code.map(Arc::clone),
                 }
             })
             .collect();

@@ -60,7 +60,11 @@ fn frame(number: u16) -> LocatedFrame {
         2 => (LocationKey::Anonymous(owner, VirtualAddress(address)), None),
         _ => (LocationKey::Unmapped(owner, VirtualAddress(address)), None),
     };
-    LocatedFrame { key, executable }
+    LocatedFrame {
+        key,
+        executable,
+        kernel_code: None,
+    }
 }
 
 fn sample(time: u64, pid: u32, tid: u32, frames: &[u16]) -> LocatedSample {

@@ -122,15 +122,7 @@ impl Runtimes {
         now: BootTime,
     ) {
         let files = self.files(process.program, mappings);
-        let mut entry = RuntimeEntry::default();
-        let found = files
-            .iter()
-            .find_map(|file| Some((file.facts.go.as_ref()?, file.mapping)));
-        if let Some((runtime, mapping)) = found
-            && let Some(with_go) = self::entry(runtime, mapping)
-        {
-            entry = with_go;
-        }
+        let mut entry = with_go(&files).unwrap_or_default();
         let resolved = variables(process.pid, &files);
         resolved.write(&mut entry);
         self.look_again(process, &resolved, now);
@@ -145,6 +137,14 @@ impl Runtimes {
             };
             self.looks.entry(process.pid).or_insert(look);
         }
+    }
+
+    /// What a walk needs to know of Go in a process with these mappings, which may be gone by now.
+    pub(super) fn go_of<'a>(
+        &self,
+        mappings: impl Iterator<Item = &'a ExecutableMapping>,
+    ) -> Option<RuntimeEntry> {
+        with_go(&self.files("", mappings))
     }
 
     /// The files of a process that something is known of, each once.
@@ -243,6 +243,13 @@ fn variables(pid: u32, files: &[KnownFile<'_>]) -> Resolved {
     let memory = ProcessMemory::new(|| confine::memory_of(pid).ok());
     let files = files.iter().map(|file| (&file.facts.variables, file.role));
     thread_local::resolve(files, &memory)
+}
+
+/// The entry of a process with the first of these files that has Go in it.
+fn with_go(files: &[KnownFile<'_>]) -> Option<RuntimeEntry> {
+    let mut all = files.iter();
+    let (runtime, mapping) = all.find_map(|file| Some((file.facts.go.as_ref()?, file.mapping)))?;
+    entry(runtime, mapping)
 }
 
 /// The entry of a process that maps the file of `runtime` as `mapping` says.

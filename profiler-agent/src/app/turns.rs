@@ -31,7 +31,7 @@ use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
-use crate::process::{ProcFs, ProcessTable};
+use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, LocatedSample, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample, Window,
     WindowUuid,
@@ -64,6 +64,7 @@ pub(super) struct Running {
     sideband: Sideband,
     cpus: CpuFollower,
     processes: ProcessTable<ProcFs>,
+    kernel_code: KernelCodeTable,
     demand: Demand,
     runtimes: Runtimes,
     resources: Resources,
@@ -182,6 +183,7 @@ impl Running {
         self.known_until = self.sideband.drain(&mut self.events);
         for event in &self.events {
             self.processes.apply(event);
+            self.kernel_code.apply(event);
         }
         let now = boot_now();
         if self.processes.scan_wanted() && now >= self.next_scan {
@@ -204,6 +206,18 @@ impl Running {
             }
         }
         self.events.clear();
+    }
+
+    /// Has the kernel list the code that it has made. Where it does not, only what comes from now on has names.
+    fn list_kernel_code(&mut self) {
+        let now = boot_now();
+        match process::kernel_code::read() {
+            Ok(list) => self.kernel_code.listed(&list, now),
+            Err(error) => {
+                tracing::debug!(%error, "/proc/kallsyms cannot be read");
+                self.kernel_code.listed(&[], now);
+            }
+        }
     }
 
     /// Tells the kernel side what is known of a process.
@@ -298,7 +312,8 @@ impl Running {
     }
 
     /// Adds a sample whose stack is as whole as it gets to the window.
-    fn add_finished(&mut self, located: &LocatedSample) {
+    fn add_finished(&mut self, mut located: LocatedSample) {
+        self.kernel_code.settle(located.time, &mut located.frames);
         for frame in &located.frames {
             if let Some(executable) = &frame.executable {
                 self.kernel.publisher.used(executable.id, located.time);
@@ -307,7 +322,7 @@ impl Running {
         if located.has_unknown_code() {
             self.losses.add(LossCause::MappingUnknown, 1);
         }
-        self.aggregator.add(located);
+        self.aggregator.add(&located);
         self.gauges.samples.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -5,13 +5,15 @@ use std::mem::offset_of;
 use profiler_common::layout::sample::{
     MAX_KERNEL_FRAMES, MAX_USER_FRAMES, RECORD_ON_CPU, SampleHeader,
 };
-use profiler_common::layout::snapshot::{RECORD_SNAPSHOT, SnapshotHeader};
+use profiler_common::layout::snapshot::{
+    GoThread, GoroutineWords, RECORD_SNAPSHOT, SnapshotHeader,
+};
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::context;
 use crate::profile::{
-    BootTime, KernelAddress, RawSample, StackSnapshot, ThreadName, VirtualAddress,
+    BootTime, KernelAddress, RawSample, StackBytes, StackSnapshot, ThreadName, VirtualAddress,
 };
 
 /// Why a record is not a sample.
@@ -65,8 +67,11 @@ fn decode_snapshot(record: &[u8]) -> Result<StackSnapshot, Malformed> {
         pc: header.pc,
         general: header.general,
         goroutine: header.goroutine,
-        start: VirtualAddress(header.start),
-        stack: stack.into(),
+        go: header.go,
+        stacks: vec![StackBytes {
+            start: VirtualAddress(header.start),
+            bytes: stack.into(),
+        }],
     })
 }
 
@@ -89,7 +94,26 @@ fn read_snapshot_header(reader: &mut Reader<'_>) -> Option<SnapshotHeader> {
     for register in &mut header.general {
         *register = u64::from_ne_bytes(reader.take()?);
     }
+    header.go = GoThread {
+        thread_pointer: u64::from_ne_bytes(reader.take()?),
+        running: u64::from_ne_bytes(reader.take()?),
+        machine: u64::from_ne_bytes(reader.take()?),
+        user_offset: u64::from_ne_bytes(reader.take()?),
+        scheduler: read_goroutine(reader)?,
+        user: read_goroutine(reader)?,
+    };
     Some(header)
+}
+
+fn read_goroutine(reader: &mut Reader<'_>) -> Option<GoroutineWords> {
+    let mut goroutine = GoroutineWords {
+        address: u64::from_ne_bytes(reader.take()?),
+        ..GoroutineWords::default()
+    };
+    for word in &mut goroutine.words {
+        *word = u64::from_ne_bytes(reader.take()?);
+    }
+    Some(goroutine)
 }
 
 /// Decodes a sample. Bytes behind what the header announces are ignored: later kernel sides append.
@@ -270,6 +294,18 @@ mod tests {
         let mut general = [0; GENERAL_REGISTERS];
         general[7] = 0x7ffc_0000_1000;
         general[31] = 31;
+        let goroutine = |address, first| GoroutineWords {
+            address,
+            words: std::array::from_fn(|index| first + index as u64),
+        };
+        let go = GoThread {
+            thread_pointer: 6,
+            running: 7,
+            machine: 8,
+            user_offset: 9,
+            scheduler: goroutine(10, 100),
+            user: goroutine(11, 200),
+        };
         let header = SnapshotHeader {
             time: 1,
             pc: 2,
@@ -284,6 +320,7 @@ mod tests {
             kind: RECORD_SNAPSHOT,
             reserved: [0; 7],
             general,
+            go,
         };
         // SAFETY: `SnapshotHeader` is repr(C), without padding, and plain data.
         let header: [u8; size_of::<SnapshotHeader>()] = unsafe { std::mem::transmute(header) };
@@ -295,13 +332,17 @@ mod tests {
             (snapshot.time, snapshot.pc, snapshot.tid),
             (BootTime(1), 2, 5)
         );
-        assert_eq!(snapshot.start, VirtualAddress(0x7ffc_0000_1000));
         assert_eq!(
             (snapshot.goroutine.machine, snapshot.goroutine.user),
             (3, 4)
         );
         assert_eq!(snapshot.general, general);
-        assert_eq!(snapshot.stack, [9; 16]);
+        assert_eq!(snapshot.go, go);
+        let stack = StackBytes {
+            start: VirtualAddress(0x7ffc_0000_1000),
+            bytes: vec![9; 16],
+        };
+        assert_eq!(snapshot.stacks, [stack]);
         for length in 0..header.len() + 16 {
             assert_eq!(decode(&record[..length]), Err(Malformed::Short), "{length}");
         }
@@ -309,13 +350,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+        fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1000)) {
             match decode(&bytes) {
                 Ok(Record::Sample(sample)) => {
                     prop_assert!(64 + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
                 }
                 Ok(Record::Snapshot(snapshot)) => {
-                    prop_assert!(size_of::<SnapshotHeader>() + snapshot.stack.len() <= bytes.len());
+                    prop_assert!(size_of::<SnapshotHeader>() + snapshot.stack_bytes() <= bytes.len());
                 }
                 Err(_) => {}
             }

@@ -88,10 +88,15 @@ impl Rings {
                     break;
                 };
                 match decode::decode(&record) {
-                    Ok(Record::Snapshot(snapshot)) => match &mut ring.snapshot {
-                        Some(begun) if begun.goes_on_in(&snapshot) => begun.append(&snapshot),
-                        begun => *begun = Some(snapshot),
-                    },
+                    Ok(Record::Snapshot(snapshot)) => {
+                        let another = match &mut ring.snapshot {
+                            Some(begun) => begun.append(snapshot),
+                            None => Some(snapshot),
+                        };
+                        if another.is_some() {
+                            ring.snapshot = another;
+                        }
+                    }
                     Ok(Record::Sample(mut decoded)) => {
                         drained.samples += 1;
                         decoded.snapshot = ring

@@ -72,12 +72,6 @@ impl<C: Clone + Eq + Hash> Slots<C> {
         Some(Slot { slot, write: true })
     }
 
-    /// What a slot in use holds.
-    #[must_use]
-    pub fn content(&self, slot: u32) -> Option<&C> {
-        self.slots.get(&slot).map(|(content, _)| content)
-    }
-
     /// Slots in use or resting.
     #[must_use]
     pub fn taken(&self) -> usize {

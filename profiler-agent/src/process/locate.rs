@@ -196,6 +196,7 @@ fn in_mapping(
                         FileOffset(offset.0.wrapping_add(within)),
                     ),
                     executable: Some(Arc::clone(executable)),
+                    kernel_code: None,
                 }
             }
             MappingKind::Anonymous => frame(LocationKey::Anonymous(process, address)),
@@ -211,5 +212,6 @@ const fn frame(key: LocationKey) -> LocatedFrame {
     LocatedFrame {
         key,
         executable: None,
+        kernel_code: None,
     }
 }

@@ -3,14 +3,15 @@
 //! [`table::ProcessTable`] is the stage: side-band events go in ([`ProcessTable::apply`]), samples
 //! come out located ([`ProcessTable::locate`]), and what changed is told to whom publishes it. What
 //! it must ask of the machine it asks a [`Reader`], which [`scan::ProcFs`] answers from /proc with
-//! the cache of opened files, [`executables::Executables`].
+//! the cache of opened files, [`executables::Executables`]. Beside it, [`KernelCodeTable`] follows what code the kernel makes.
 //!
-//! Pure: `cgroup`, `elf`, `maps`, `mappings`, `published`, `stat`, and the table over its reader.
+//! Pure: `cgroup`, `elf`, `kernel_code` but for its list, `maps`, `mappings`, `published`, `stat`, and the table over its reader.
 
 pub mod cgroup;
 pub mod elf;
 pub mod executables;
 mod history;
+pub mod kernel_code;
 mod locate;
 pub mod mappings;
 pub mod maps;
@@ -23,6 +24,7 @@ mod text;
 pub mod vdso;
 
 pub use executables::{Executables, Limits, MappedFile};
+pub use kernel_code::KernelCodeTable;
 pub use locate::frames_of;
 pub use mappings::MappingSet;
 pub use reader::{FoundProcess, Reader};

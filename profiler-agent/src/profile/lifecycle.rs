@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{BootTime, BuildId, FileOffset, ThreadName, VirtualAddress};
+use super::{
+    BootTime, BuildId, FileOffset, KernelAddress, KernelCodeKind, ThreadName, VirtualAddress,
+};
 
 /// One event, with its time. Events of different CPUs are merged by time before they are applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,20 @@ pub enum ProcessEventKind {
         /// The path as the process's root sees it, ` (deleted)` included as the kernel gives it;
         /// `//anon`, `[vdso]` and the like for what is no file. Comes from a stranger.
         path: Box<[u8]>,
+    },
+    /// The kernel made code for itself.
+    KernelCodeCame {
+        /// Where.
+        range: Range<KernelAddress>,
+        /// What for.
+        kind: KernelCodeKind,
+        /// Its symbol.
+        name: Box<str>,
+    },
+    /// Such code is gone.
+    KernelCodeWent {
+        /// Where it was.
+        range: Range<KernelAddress>,
     },
     /// The kernel dropped records, all of them before the time of this event: processes must be scanned again.
     Lost {

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub(crate) mod example;
 pub mod executable;
 pub mod hexadecimal;
+pub mod kernel_code;
 pub mod lifecycle;
 pub mod links;
 pub mod loss;
@@ -35,6 +36,7 @@ pub use context::{
     SampleContext,
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
+pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};
@@ -46,7 +48,9 @@ pub use named::{
 };
 pub use payload::{Coding, Delivery, Destination, Payload, PayloadId, WindowUuid};
 pub use process::{AttributeValue, ContainerId, Process, ProcessKey, ResourceAttribute};
-pub use sample::{LocatedFrame, LocatedSample, LocationKey, RawSample, StackSnapshot, ThreadName};
+pub use sample::{
+    LocatedFrame, LocatedSample, LocationKey, RawSample, StackBytes, StackSnapshot, ThreadName,
+};
 pub use summary::{
     ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,
 };

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use profiler_common::layout::snapshot::GENERAL_REGISTERS;
+use profiler_common::layout::snapshot::{GENERAL_REGISTERS, GoThread};
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::{
-    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Process, ProcessKey, RawContext,
-    SampleContext, VirtualAddress,
+    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, KernelCode, KernelCodeId,
+    Process, ProcessKey, RawContext, SampleContext, VirtualAddress,
 };
 
 /// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Comes from a stranger.
@@ -68,10 +68,19 @@ pub struct StackSnapshot {
     pub general: [u64; GENERAL_REGISTERS],
     /// What the thread worked for, as far as the kernel side knew.
     pub goroutine: Goroutine,
-    /// Address of the first byte of `stack`.
+    /// What it had of Go.
+    pub go: GoThread,
+    /// The stack that it was on, then that of its user goroutine, each up to where it could be read or there was room.
+    pub stacks: Vec<StackBytes>,
+}
+
+/// Bytes of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackBytes {
+    /// Address of the first of them.
     pub start: VirtualAddress,
-    /// The stack, up to where it could be read or there was room for it.
-    pub stack: Vec<u8>,
+    /// What is there.
+    pub bytes: Vec<u8>,
 }
 
 impl StackSnapshot {
@@ -81,24 +90,59 @@ impl StackSnapshot {
         (self.time, self.tid) == (sample.time, sample.tid)
     }
 
-    /// Is `next` what follows in the same stack?
-    #[must_use]
-    pub fn goes_on_in(&self, next: &Self) -> bool {
-        (self.time, self.tid) == (next.time, next.tid)
-            && self.start.0.wrapping_add(self.stack.len() as u64) == next.start.0
+    /// Adds what was copied after it; back comes what is of another sample.
+    pub fn append(&mut self, next: Box<Self>) -> Option<Box<Self>> {
+        if (self.time, self.tid) != (next.time, next.tid) {
+            return Some(next);
+        }
+        for stack in next.stacks {
+            match self.stacks.last_mut() {
+                Some(last) if last.end() == stack.start => {
+                    last.bytes.extend_from_slice(&stack.bytes);
+                }
+                _ => self.stacks.push(stack),
+            }
+        }
+        None
     }
 
-    /// Adds what follows.
-    pub fn append(&mut self, next: &Self) {
-        self.stack.extend_from_slice(&next.stack);
+    /// Bytes of all stacks.
+    #[must_use]
+    pub fn stack_bytes(&self) -> usize {
+        self.stacks.iter().map(|stack| stack.bytes.len()).sum()
+    }
+
+    /// The words of all stacks.
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        let words = self
+            .stacks
+            .iter()
+            .flat_map(|stack| stack.bytes.as_chunks().0);
+        words.map(|word| u64::from_ne_bytes(*word))
+    }
+}
+
+impl StackBytes {
+    fn end(&self) -> VirtualAddress {
+        VirtualAddress(self.start.0.wrapping_add(self.bytes.len() as u64))
+    }
+
+    /// The word at an address, if all of it is there.
+    #[must_use]
+    pub fn word(&self, address: VirtualAddress) -> Option<u64> {
+        let from = usize::try_from(address.0.checked_sub(self.start.0)?).ok()?;
+        let word = self.bytes.get(from..)?.first_chunk()?;
+        Some(u64::from_ne_bytes(*word))
     }
 }
 
 /// What identifies a location within one run of the agent: the same key has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LocationKey {
-    /// Kernel code; the address to look up.
+    /// Code of the kernel or of a module; the address to look up.
     Kernel(KernelAddress),
+    /// Code that the kernel made; the address to look up.
+    KernelCode(KernelCodeId, KernelAddress),
     /// Code of a file; the offset to look up (of the call for a return address).
     File(ExecutableId, FileOffset),
     /// Anonymous executable memory of one process; the address to look up.
@@ -116,6 +160,8 @@ pub struct LocatedFrame {
     pub key: LocationKey,
     /// Its file, for `LocationKey::File`.
     pub executable: Option<Arc<Executable>>,
+    /// What code it is in, for `LocationKey::KernelCode`.
+    pub kernel_code: Option<Arc<KernelCode>>,
 }
 
 /// A sample whose frames were looked up in the mappings that were valid at its time.

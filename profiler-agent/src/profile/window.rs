@@ -6,8 +6,9 @@ use hashbrown::HashMap;
 use profiler_common::unwind::Outcome;
 
 use super::{
-    BootTime, ContextIndex, Executable, ExecutableId, LocationIndex, LocationKey, Losses, Process,
-    SampleContext, SamplePeriod, StackIndex, Stacks, ThreadIndex, ThreadName,
+    BootTime, ContextIndex, Executable, ExecutableId, KernelCode, KernelCodeId, LocationIndex,
+    LocationKey, Losses, Process, SampleContext, SamplePeriod, StackIndex, Stacks, ThreadIndex,
+    ThreadName,
 };
 
 /// A thread that was sampled in a window.
@@ -100,6 +101,8 @@ pub struct Window {
     pub samples: Vec<WindowSample>,
     /// The files that `locations` names.
     pub executables: HashMap<ExecutableId, Arc<Executable>>,
+    /// The kernel's own code that `locations` names.
+    pub kernel_code: HashMap<KernelCodeId, Arc<KernelCode>>,
     /// How stacks ended, per index into `processes`.
     pub outcomes: Vec<OutcomeCounts>,
     /// What was lost in this window, by cause.

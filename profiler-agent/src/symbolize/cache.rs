@@ -62,6 +62,18 @@ impl Cache {
         }
     }
 
+    /// Forgets the names of such locations.
+    pub(super) fn forget(&mut self, such: impl Fn(&LocationKey) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|key, entry| {
+            let kept = !such(key);
+            if !kept {
+                *bytes -= cost(&entry.frames);
+            }
+            kept
+        });
+    }
+
     /// Ends a window: trims to the budget, which the cached strings share.
     pub(super) fn end_window(&mut self, strings: &mut Strings) {
         self.window += 1;

@@ -8,6 +8,10 @@ use crate::profile::{ElfAddress, Executable, FileOffset, KernelAddress};
 
 /// The kernel's mapping.
 pub(super) const KERNEL: &str = "[kernel]";
+/// The mapping of BPF programs.
+pub(super) const BPF: &str = "[bpf]";
+/// The mapping of trampolines of the kernel's tracers.
+pub(super) const TRAMPOLINE: &str = "[trampoline]";
 /// The mapping of anonymous memory.
 pub(super) const ANONYMOUS: &str = "[anonymous]";
 /// Code in anonymous memory that no perf map names. One frame for all of it: addresses of generated

@@ -16,8 +16,8 @@ use super::placeholder;
 use super::tables;
 use crate::profile::{
     ClockPair, Executable, ExecutableId, FileOffset, FrameName, FrameType, KernelAddress,
-    LocatedFrame, LocationKey, LossCause, Losses, ProcessKey, Profile, ResolvedFrames, SourceLine,
-    VirtualAddress, Window,
+    KernelCode, LocatedFrame, LocationKey, LossCause, Losses, ProcessKey, Profile, ResolvedFrames,
+    SourceLine, VirtualAddress, Window,
 };
 
 /// The stage from [`Window`] to [`Profile`].
@@ -108,6 +108,10 @@ impl Symbolizer {
     #[must_use]
     pub fn resolve(&mut self, window: &Window, clocks: &ClockPair) -> Profile {
         let java = java_processes(window);
+        if self.kernel.modules_changed() {
+            self.cache
+                .forget(|key| matches!(key, LocationKey::Kernel(_)));
+        }
         self.anonymous(&window.locations, &java);
         let mut frames: Vec<Option<ResolvedFrames>> = window
             .locations
@@ -128,6 +132,9 @@ impl Symbolizer {
             match *key {
                 LocationKey::Kernel(address) => misses.kernel.push(address),
                 LocationKey::File(id, offset) => misses.files.entry(id).or_default().push(offset),
+                LocationKey::KernelCode(id, _) => {
+                    self.kernel_code(*key, window.kernel_code.get(&id));
+                }
                 _ => {}
             }
         }
@@ -190,7 +197,7 @@ impl Symbolizer {
                 .names
                 .unnamed(&placeholder::broken(*outcome), FrameType::Native),
             LocationKey::Anonymous(..) => self.names.unnamed(placeholder::JIT, FrameType::Native),
-            LocationKey::Kernel(address) => self
+            LocationKey::Kernel(address) | LocationKey::KernelCode(_, address) => self
                 .names
                 .unnamed(&placeholder::kernel(*address), FrameType::Kernel),
             LocationKey::Unmapped(..) | LocationKey::File(..) => {
@@ -199,16 +206,21 @@ impl Symbolizer {
         }
     }
 
+    fn kernel_code(&mut self, key: LocationKey, code: Option<&Arc<KernelCode>>) {
+        if let Some(code) = code {
+            let frames = self.names.single(&code.name, FrameType::Kernel);
+            self.cache.insert(key, frames);
+        }
+    }
+
     fn kernel(&mut self, addresses: &[KernelAddress]) {
         self.kernel.prepare(addresses, &mut self.losses);
         for address in addresses {
-            let frames = match self.kernel.name(*address) {
-                Some(name) => self.names.single(name, FrameType::Kernel),
-                None => self
-                    .names
-                    .unnamed(&placeholder::kernel(*address), FrameType::Kernel),
-            };
-            self.cache.insert(LocationKey::Kernel(*address), frames);
+            // What has no name now may get one when the symbols are read again.
+            if let Some(name) = self.kernel.name(*address) {
+                let frames = self.names.single(name, FrameType::Kernel);
+                self.cache.insert(LocationKey::Kernel(*address), frames);
+            }
         }
     }
 

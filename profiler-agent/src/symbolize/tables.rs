@@ -13,9 +13,9 @@ use super::kernel::KernelSymbols;
 use super::placeholder;
 use crate::profile::{
     ClockPair, ContextIndex, Executable, ExecutableId, FileOffset, Function, FunctionIndex,
-    HtlHash, LabelSet, LabelSetIndex, LineEntry, Link, Location, LocationIndex, LocationKey,
-    Losses, Mapping, MappingIndex, Profile, ProfileSample, ResolvedFrames, StackIndex, Stacks,
-    Thread, ThreadIndex, Window, WindowSample,
+    HtlHash, KernelCodeKind, LabelSet, LabelSetIndex, LineEntry, Link, Location, LocationIndex,
+    LocationKey, Losses, Mapping, MappingIndex, Profile, ProfileSample, ResolvedFrames, StackIndex,
+    Stacks, Thread, ThreadIndex, Window, WindowSample,
 };
 
 /// Bytes at each end of a file that its head-tail-length hash covers.
@@ -217,6 +217,18 @@ fn merge_stacks(
     (stacks, samples)
 }
 
+/// A mapping of which nothing is known but what it is called.
+fn unmapped(name: &str) -> Mapping {
+    Mapping {
+        file: Arc::from(name),
+        memory_start: 0,
+        memory_limit: 0,
+        file_offset: 0,
+        build_id: None,
+        htl_hash: None,
+    }
+}
+
 struct Mappings {
     table: Table<Mapping>,
     /// The mapping of a file's segment (by its number; none for an offset in no segment).
@@ -236,19 +248,20 @@ impl Mappings {
                 let mapping = self.table.intern(kernel.mapping(address));
                 (Some(MappingIndex(mapping)), address.0)
             }
+            LocationKey::KernelCode(id, address) => {
+                let kind = window.kernel_code.get(&id).map(|code| code.kind);
+                let mapping = self.table.intern(unmapped(match kind {
+                    Some(KernelCodeKind::Trampoline) => placeholder::TRAMPOLINE,
+                    _ => placeholder::BPF,
+                }));
+                (Some(MappingIndex(mapping)), address.0)
+            }
             LocationKey::File(id, offset) => match window.executables.get(&id) {
                 Some(executable) => self.segment(executable, offset),
                 None => (None, offset.0),
             },
             LocationKey::Anonymous(_, address) => {
-                let mapping = self.table.intern(Mapping {
-                    file: Arc::from(placeholder::ANONYMOUS),
-                    memory_start: 0,
-                    memory_limit: 0,
-                    file_offset: 0,
-                    build_id: None,
-                    htl_hash: None,
-                });
+                let mapping = self.table.intern(unmapped(placeholder::ANONYMOUS));
                 (Some(MappingIndex(mapping)), address.0)
             }
             LocationKey::Unmapped(_, address) => (None, address.0),

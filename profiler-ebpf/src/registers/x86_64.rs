@@ -1,7 +1,10 @@
 //! `struct pt_regs` of x86_64 (`arch/x86/include/uapi/asm/ptrace.h`).
 
 use aya_ebpf::bindings::bpf_perf_event_data;
-use profiler_common::unwind::{Registers, Slot};
+use profiler_common::layout::snapshot::GO_RUNNING_BELOW;
+use profiler_common::unwind::{Memory as _, Registers, Slot};
+
+use crate::memory::UserMemory;
 
 /// The machine whose stacks are walked.
 pub type Machine = profiler_common::unwind::X86_64;
@@ -92,6 +95,17 @@ pub fn is_compat(user: *const UserRegisters) -> bool {
 pub fn pc(user: *const UserRegisters) -> u64 {
     // SAFETY: points into the scratch space.
     unsafe { (*user).rip }
+}
+
+/// The `g` that a thread of a program that is linked by Go runs on: at a fixed distance from the thread pointer
+/// (`runtime.tlsg`).
+#[inline(always)]
+pub fn go_running(
+    _general: &[u64; REGISTERS],
+    thread_pointer: u64,
+    memory: &mut UserMemory<'_>,
+) -> Option<u64> {
+    memory.read_word(thread_pointer.wrapping_sub(GO_RUNNING_BELOW))
 }
 
 /// The registers to unwind from; `general` gets all of them by DWARF number.

@@ -1,5 +1,5 @@
-// Starts the program of its first argument again and again, one at a time, until it is stopped or has
-// started as many as its second argument says; prints how many and the CPU time that they used.
+// Starts the program of its first argument again and again, one at a time, with its third argument if there is one, until
+// it is stopped or has started as many as its second argument says; prints how many and the CPU time that they used.
 #include "workload.h"
 #include <spawn.h>
 #include <sys/resource.h>
@@ -13,7 +13,7 @@ int main(int count, char **arguments) {
     unsigned most = count > 2 ? (unsigned)atoi(arguments[2]) : ~0u;
     ready();
     unsigned started = 0;
-    char *child_arguments[] = {arguments[1], NULL};
+    char *child_arguments[] = {arguments[1], count > 3 ? arguments[3] : NULL, NULL};
     while (!stopped && started < most) {
         pid_t child;
         int status;

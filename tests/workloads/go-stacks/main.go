@@ -34,6 +34,7 @@ var modes = map[string]func(){
 	"allocate": allocate,
 	"signals":  signals,
 	"mixed":    mixed,
+	"brief":    brief,
 }
 
 // everyThread works on as many goroutines as there are processors.

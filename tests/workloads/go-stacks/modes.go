@@ -152,3 +152,12 @@ func mixed() {
 	grow()
 	allocate()
 }
+
+// brief is a life of some ten milliseconds, most of it on the scheduler's stack.
+func brief() {
+	for i := 0; i < 30; i++ {
+		grow()
+		garbage()
+	}
+	os.Exit(0)
+}

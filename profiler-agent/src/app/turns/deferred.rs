@@ -52,7 +52,7 @@ struct Missing {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.snapshot.stack.len() + 8 * self.raw.user.len()
+        size_of::<Self>() + self.snapshot.stack_bytes() + 8 * self.raw.user.len()
     }
 }
 
@@ -86,13 +86,13 @@ impl Running {
             if raw.flags.has(SampleFlags::TABLE_PENDING) {
                 self.need_frames(&raw);
             }
-            return self.add_finished(&located);
+            return self.add_finished(located);
         };
         let Some(mappings) = self.processes.mappings_at(raw.pid, raw.time) else {
-            return self.add_finished(&located);
+            return self.add_finished(located);
         };
-        match self.walk(&snapshot, &mappings, raw.pid, raw.time) {
-            Ok(walked) => self.add_finished(&finished(raw, located, &mappings, walked)),
+        match self.walk(&snapshot, &mappings, raw.time) {
+            Ok(walked) => self.add_finished(finished(raw, located, &mappings, walked)),
             Err(missing) => {
                 self.need_stack(&snapshot, &mappings);
                 self.defer(Waiting {
@@ -121,8 +121,7 @@ impl Running {
     fn need_stack(&mut self, snapshot: &StackSnapshot, mappings: &MappingSet) {
         let mut last = None;
         let mut asked = 0;
-        for word in snapshot.stack.as_chunks::<8>().0 {
-            let word = u64::from_ne_bytes(*word);
+        for word in snapshot.words() {
             if last == Some(word >> PAGE_BITS) || word >> PAGE_BITS == 0 {
                 continue;
             }
@@ -156,7 +155,7 @@ impl Running {
             self.deferred.bytes += bytes;
             self.deferred.waiting.push(waiting);
         } else {
-            self.add_finished(&waiting.located);
+            self.add_finished(waiting.located);
         }
     }
 
@@ -179,8 +178,8 @@ impl Running {
                 self.deferred.waiting.push(sample);
                 continue;
             }
-            let (pid, time) = (sample.raw.pid, sample.raw.time);
-            match self.walk(&sample.snapshot, &sample.mappings, pid, time) {
+            let time = sample.raw.time;
+            match self.walk(&sample.snapshot, &sample.mappings, time) {
                 Ok(walked) => {
                     let Waiting {
                         raw,
@@ -188,7 +187,7 @@ impl Running {
                         mappings,
                         ..
                     } = sample;
-                    self.add_finished(&finished(raw, located, &mappings, walked));
+                    self.add_finished(finished(raw, located, &mappings, walked));
                 }
                 Err(missing) => {
                     sample.missing = missing;
@@ -203,7 +202,7 @@ impl Running {
     pub(super) fn give_up(&mut self) {
         self.deferred.bytes = 0;
         for waiting in std::mem::take(&mut self.deferred.waiting) {
-            self.add_finished(&waiting.located);
+            self.add_finished(waiting.located);
         }
     }
 
@@ -215,7 +214,6 @@ impl Running {
         &self,
         snapshot: &StackSnapshot,
         mappings: &MappingSet,
-        pid: u32,
         time: BootTime,
     ) -> Result<Walked, Missing> {
         let publisher = &self.kernel.publisher;
@@ -226,7 +224,7 @@ impl Running {
             rules: self.demand.rules(),
             missing: Cell::new(None),
         };
-        let runtime = publisher.runtime_of(pid);
+        let runtime = self.runtimes.go_of(mappings.current());
         let mask = self.kernel.address_mask();
         let walked = walk_snapshot::<Machine, _>(snapshot, &code, runtime.as_ref(), mask);
         code.missing.into_inner().map_or(Ok(walked), Err)

@@ -49,6 +49,10 @@ impl Running {
         self.kernel.traces.follow(Path::new(traces::PINNED));
         self.kernel.publisher.retry(now);
         self.processes.prune(now);
+        if self.kernel_code.list_wanted() {
+            self.list_kernel_code();
+        }
+        self.kernel_code.expire(now);
         self.kernel.publisher.unload_idle(now);
         self.demand.prune(now);
         let publisher = &self.kernel.publisher;

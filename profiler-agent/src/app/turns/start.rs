@@ -22,7 +22,7 @@ use crate::collect::error::{Attempt, Host};
 use crate::collect::sideband::Sideband;
 use crate::collect::{CollectError, Kernel, LoadOptions, Selection, limits, traces};
 use crate::correlate::Correlator;
-use crate::process::{self, ProcFs, ProcessTable};
+use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{LossCause, Losses, MappingKind};
 
 /// Length of the first window, where others are longer: who starts the agent wants to see that it works.
@@ -76,6 +76,7 @@ impl Running {
             sideband,
             cpus: CpuFollower::default(),
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
+            kernel_code: KernelCodeTable::default(),
             demand,
             runtimes: Runtimes::default(),
             resources: Resources::default(),
@@ -110,6 +111,7 @@ impl Running {
     /// selected, starts sampling.
     fn prepare(&mut self, selected: &[u32]) -> Result<(), CollectorError> {
         self.watch_descriptors();
+        self.list_kernel_code();
         self.processes.scan(boot_now());
         self.read_sideband();
         self.want_common_files();

@@ -12,13 +12,6 @@ use crate::profile::{BootTime, LossCause};
 const WITH_CONSTANTS: usize = MAX_RUNTIMES / 2;
 
 impl<M: Maps> Publisher<M> {
-    /// What is known of the runtime of a published process.
-    #[must_use]
-    pub fn runtime_of(&self, pid: u32) -> Option<RuntimeEntry> {
-        let published = self.published.get(&pid)?;
-        self.runtime_slots.content(published.runtime).copied()
-    }
-
     /// Says what is known of the runtime of a published process's image. Nothing is written when the
     /// process has another image by now, or none. False when the kernel refused it: to be tried again.
     pub fn set_runtime(

@@ -12,18 +12,21 @@
 //!             path NUL-terminated and padded to 8
 //!   file      major u32, minor u32, inode u64, generation u64; or with `MISC_MMAP_BUILD_ID`:
 //!             length u8, reserved [u8; 3], build id [u8; 20]
+//! KSYMBOL 17  addr u64, len u32, type u16, flags u16, symbol NUL-terminated and padded to 8
 //! sample id   pid u32, tid u32, time u64, cpu u32, reserved u32 (the tail of every record)
 //! ```
 //!
 //! The tail is what `PERF_SAMPLE_TID | TIME | CPU` with `sample_id_all` asks for.
 
 use crate::profile::{
-    BootTime, BuildId, FileIdentity, FileOffset, ProcessEvent, ProcessEventKind, ThreadName,
-    VirtualAddress,
+    BootTime, BuildId, FileIdentity, FileOffset, KernelAddress, KernelCodeKind, ProcessEvent,
+    ProcessEventKind, ThreadName, VirtualAddress,
 };
 
 /// Longest path that is kept; a longer one is cut.
 pub const MAX_PATH_BYTES: usize = 4096;
+/// Longest symbol that is kept (`KSYM_NAME_LEN`); a longer one is cut.
+const MAX_SYMBOL_BYTES: usize = 512;
 
 const HEADER_BYTES: usize = 8;
 const SAMPLE_ID_BYTES: usize = 24;
@@ -33,12 +36,17 @@ const RECORD_COMM: u32 = 3;
 const RECORD_EXIT: u32 = 4;
 const RECORD_FORK: u32 = 7;
 const RECORD_MMAP2: u32 = 10;
+const RECORD_KSYMBOL: u32 = 17;
 
 const MISC_COMM_EXEC: u16 = 1 << 13;
 const MISC_MMAP_DATA: u16 = 1 << 13;
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 
 const PROT_EXEC: u32 = 4;
+
+/// `PERF_RECORD_KSYMBOL_TYPE_BPF`; others are trampolines.
+const KSYMBOL_BPF: u16 = 1;
+const KSYMBOL_UNREGISTER: u16 = 1;
 
 /// Why a record is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +57,8 @@ pub enum Malformed {
     /// The size in the header is not the record's.
     #[error("record size {0} is impossible")]
     Size(u16),
-    /// A mapping that wraps around the address space, or is empty.
-    #[error("mapping has an impossible range")]
+    /// A mapping or a symbol that wraps around the address space, or is empty.
+    #[error("mapping or symbol has an impossible range")]
     Range,
 }
 
@@ -70,7 +78,7 @@ pub fn decode(record: &[u8]) -> Result<Option<ProcessEvent>, Malformed> {
     }
     if !matches!(
         kind,
-        RECORD_LOST | RECORD_COMM | RECORD_EXIT | RECORD_FORK | RECORD_MMAP2
+        RECORD_LOST | RECORD_COMM | RECORD_EXIT | RECORD_FORK | RECORD_MMAP2 | RECORD_KSYMBOL
     ) {
         return Ok(None);
     }
@@ -86,6 +94,7 @@ pub fn decode(record: &[u8]) -> Result<Option<ProcessEvent>, Malformed> {
     let event = match kind {
         RECORD_LOST => lost(&mut body, BootTime(time)),
         RECORD_COMM => comm(&mut body, misc & MISC_COMM_EXEC != 0),
+        RECORD_KSYMBOL => Some(kernel_symbol(&mut body)?),
         RECORD_EXIT | RECORD_FORK => task(&mut body, kind == RECORD_FORK),
         _ => return mapping(&mut body, misc, BootTime(time)),
     };
@@ -130,6 +139,33 @@ fn task(body: &mut Fields<'_>, fork: bool) -> Option<ProcessEventKind> {
         }
     } else {
         ProcessEventKind::Exit { pid, tid }
+    })
+}
+
+fn kernel_symbol(body: &mut Fields<'_>) -> Result<ProcessEventKind, Malformed> {
+    let short = Malformed::Short(RECORD_KSYMBOL);
+    let start = body.u64().ok_or(short)?;
+    let length = body.u32().ok_or(short)?;
+    let kind = body.u16().ok_or(short)?;
+    let flags = body.u16().ok_or(short)?;
+    let end = start
+        .checked_add(u64::from(length))
+        .filter(|end| *end > start)
+        .ok_or(Malformed::Range)?;
+    let range = KernelAddress(start)..KernelAddress(end);
+    if flags & KSYMBOL_UNREGISTER != 0 {
+        return Ok(ProcessEventKind::KernelCodeWent { range });
+    }
+    let name = body.text();
+    let name = &name[..name.len().min(MAX_SYMBOL_BYTES)];
+    Ok(ProcessEventKind::KernelCodeCame {
+        range,
+        kind: if kind == KSYMBOL_BPF {
+            KernelCodeKind::Bpf
+        } else {
+            KernelCodeKind::Trampoline
+        },
+        name: String::from_utf8_lossy(name).into(),
     })
 }
 

@@ -63,6 +63,7 @@ fn request(cpu: u32, build_id: bool) -> io::Result<OwnedFd> {
     attr.set_task(1);
     attr.set_mmap(1);
     attr.set_mmap2(1);
+    attr.set_ksymbol(1);
     attr.set_build_id(u64::from(build_id));
     attr.set_sample_id_all(1);
     attr.set_use_clockid(1);

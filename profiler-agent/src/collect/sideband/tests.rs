@@ -7,8 +7,8 @@ use super::decode::{Malformed, decode};
 use super::events_of;
 use super::ring::{LyingSize, Records, Taken, pieces};
 use crate::profile::{
-    BootTime, BuildId, FileIdentity, FileOffset, LossCause, Losses, ProcessEvent, ProcessEventKind,
-    ThreadName, VirtualAddress,
+    BootTime, BuildId, FileIdentity, FileOffset, KernelAddress, KernelCodeKind, LossCause, Losses,
+    ProcessEvent, ProcessEventKind, ThreadName, VirtualAddress,
 };
 
 const TIME: u64 = 0x0123_4567_89ab;
@@ -107,6 +107,31 @@ fn fork_and_exit() {
         decode(&record(4, 0, &body)),
         event(ProcessEventKind::Exit { pid: 20, tid: 21 })
     );
+}
+
+#[test]
+fn code_of_the_kernel_comes_and_goes() {
+    let symbol = |length: u32, kind: u16, flags: u16| {
+        let mut body = 0xffff_ffff_c000_1000_u64.to_ne_bytes().to_vec();
+        body.extend(length.to_ne_bytes());
+        body.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        body.extend(b"bpf_prog_6deef7357e7b4530_alpha\0");
+        decode(&record(17, 0, &body))
+    };
+    let range = KernelAddress(0xffff_ffff_c000_1000)..KernelAddress(0xffff_ffff_c000_1100);
+    let came = |kind| ProcessEventKind::KernelCodeCame {
+        range: range.clone(),
+        kind,
+        name: "bpf_prog_6deef7357e7b4530_alpha".into(),
+    };
+    assert_eq!(symbol(0x100, 1, 0), event(came(KernelCodeKind::Bpf)));
+    assert_eq!(symbol(0x100, 2, 0), event(came(KernelCodeKind::Trampoline)));
+    let went = ProcessEventKind::KernelCodeWent {
+        range: range.clone(),
+    };
+    assert_eq!(symbol(0x100, 1, 1), event(went));
+    assert_eq!(symbol(0, 1, 0), Err(Malformed::Range));
+    assert_eq!(decode(&record(17, 0, &[0; 8])), Err(Malformed::Short(17)));
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl<R: Reader> ProcessTable<R> {
                 path,
                 time,
             }),
+            // They are no process's.
+            ProcessEventKind::KernelCodeCame { .. } | ProcessEventKind::KernelCodeWent { .. } => {}
             ProcessEventKind::Lost { since, .. } => self.lose(*since, time),
         }
     }

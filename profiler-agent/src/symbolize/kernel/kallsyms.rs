@@ -4,13 +4,17 @@
 //! A line is `ADDRESS TYPE NAME` with a blank and `\t[MODULE]` behind it where it belongs to a
 //! module (linux `kernel/kallsyms.c`, `s_show`). Text symbols alone are kept (t, T, w, W): 8 bytes
 //! an address, 4 for the name's place, and the names in one run of bytes; 2 MB for 60,000 symbols.
-//! Where several symbols share an address the global one is kept, then the one with the fewest
+//! Code that the kernel makes while it runs is left out: `process/kernel_code.rs` knows when it is there. Where several symbols share an address the global one is kept, then the one with the fewest
 //! leading underscores. `__pfx_` and `__cfi_` paddings are left out.
+
+use std::ops::Range;
+
+use hashbrown::HashMap;
 
 use crate::profile::KernelAddress;
 
-/// Farther than this behind the last symbol an address belongs to no symbol: the code came later.
-const MAX_DISTANCE: u64 = 4 << 20;
+/// Farther than this behind the last symbol an address belongs to no symbol, where it is not known where the module ends.
+const MAX_DISTANCE: u64 = 1 << 20;
 /// Bytes of a name that are kept.
 const MAX_NAME: usize = 512;
 
@@ -25,6 +29,8 @@ pub(super) struct Kallsyms {
     names: Vec<u8>,
     /// Start and end of the kernel's own text (`_stext`, `_etext`), where they are listed.
     text: Option<(u64, u64)>,
+    /// Where each module is (`super::modules`).
+    modules: HashMap<Box<str>, Range<u64>>,
     /// Every address was zero: they are hidden from us.
     hidden: bool,
 }
@@ -82,6 +88,9 @@ impl KallsymsBuilder {
             .next()
             .and_then(|module| module.strip_prefix('[')?.strip_suffix(']'))
             .unwrap_or("");
+        if module == "bpf" || module.starts_with("__builtin__") {
+            return;
+        }
         let underscores = name
             .bytes()
             .take_while(|byte| *byte == b'_')
@@ -99,8 +108,8 @@ impl KallsymsBuilder {
         self.symbols.push((address, rank, place));
     }
 
-    /// The symbols, sorted, one an address.
-    pub(super) fn finish(mut self) -> Kallsyms {
+    /// The symbols, sorted, one an address; with the addresses of the modules that there are.
+    pub(super) fn finish(mut self, modules: HashMap<Box<str>, Range<u64>>) -> Kallsyms {
         self.symbols.sort_unstable();
         self.symbols.dedup_by_key(|(address, ..)| *address);
         self.names.shrink_to_fit();
@@ -109,6 +118,7 @@ impl KallsymsBuilder {
             places: self.symbols.iter().map(|(.., place)| *place).collect(),
             names: self.names,
             text: (0 < self.start && self.start < self.end).then_some((self.start, self.end)),
+            modules,
             hidden: self.lines > 0 && !self.nonzero,
         }
     }
@@ -122,12 +132,18 @@ impl Kallsyms {
             .partition_point(|start| *start <= address.0)
             .checked_sub(1)?;
         let start = self.addresses[index];
-        if address.0 - start > MAX_DISTANCE {
-            return None;
-        }
         let place = self.places[index] as usize;
         let (name, rest) = self.text_at(place)?;
         let (module, _) = self.text_at(rest)?;
+        // What lies behind the last symbol of all that belongs together is something else.
+        let end = match (self.modules.get(module), self.text) {
+            (Some(range), _) if range.contains(&start) => range.end,
+            (None, Some((first, end))) if module.is_empty() && (first..end).contains(&start) => end,
+            _ => start.saturating_add(MAX_DISTANCE),
+        };
+        if address.0 >= end {
+            return None;
+        }
         Some(KernelSymbol {
             start: KernelAddress(start),
             name,
@@ -167,7 +183,7 @@ mod tests {
     fn parse(text: &str) -> Kallsyms {
         let mut builder = KallsymsBuilder::default();
         text.lines().for_each(|line| builder.line(line));
-        builder.finish()
+        builder.finish(HashMap::new())
     }
 
     #[test]

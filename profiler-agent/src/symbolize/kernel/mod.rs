@@ -1,13 +1,15 @@
 //! Names of kernel code.
 //!
-//! `/proc/kallsyms` is read when the first kernel address is asked for, and again when an address
-//! has no symbol (a module or a BPF program was loaded), at most once in [`REREAD_WINDOWS`].
+//! `/proc/kallsyms` is read when the first kernel address is asked for, again when other modules are loaded than then, and
+//! when an address has no symbol, at most once in [`REREAD_WINDOWS`].
 
 mod kallsyms;
+mod modules;
 pub(super) mod notes;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::ops::Range;
 
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -29,9 +31,21 @@ pub(super) struct KernelSymbols {
     read: u64,
     window: u64,
     build_ids: HashMap<Box<str>, Option<BuildId>>,
+    /// `/proc/modules` before the last reading.
+    modules: Vec<u8>,
 }
 
 impl KernelSymbols {
+    /// Have modules come or gone since the symbols were read? They are read again then: no name that was found before holds.
+    pub(super) fn modules_changed(&mut self) -> bool {
+        let changed =
+            self.symbols.is_some() && modules::read().is_ok_and(|now| now != self.modules);
+        if changed {
+            self.symbols = None;
+        }
+        changed
+    }
+
     /// Makes sure that the symbols are there, and as new as `addresses` need them to be.
     pub(super) fn prepare(&mut self, addresses: &[KernelAddress], losses: &mut Losses) {
         let stale = match &self.symbols {
@@ -48,7 +62,9 @@ impl KernelSymbols {
         }
         self.read = self.window;
         self.build_ids.clear();
-        let symbols = read_list().unwrap_or_default();
+        self.modules = modules::read().unwrap_or_default();
+        let ranges = modules::parse(&self.modules);
+        let symbols = read_list(ranges).unwrap_or_default();
         if symbols.hidden() {
             losses.add(LossCause::KernelSymbolsHidden, 1);
         }
@@ -96,7 +112,7 @@ impl KernelSymbols {
     }
 }
 
-fn read_list() -> std::io::Result<Kallsyms> {
+fn read_list(modules: HashMap<Box<str>, Range<u64>>) -> std::io::Result<Kallsyms> {
     let mut reader =
         BufReader::with_capacity(64 << 10, File::open("/proc/kallsyms")?.take(MAX_LIST));
     let mut builder = KallsymsBuilder::default();
@@ -105,7 +121,7 @@ fn read_list() -> std::io::Result<Kallsyms> {
         builder.line(line.trim_end());
         line.clear();
     }
-    Ok(builder.finish())
+    Ok(builder.finish(modules))
 }
 
 /// The build id of the kernel (empty name) or of a module.

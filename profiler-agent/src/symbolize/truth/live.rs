@@ -49,6 +49,7 @@ fn announce(symbolizer: &mut Symbolizer, key: LocationKey) {
     symbolizer.prefetch(&[LocatedFrame {
         key,
         executable: None,
+        kernel_code: None,
     }]);
 }
 
@@ -189,6 +190,7 @@ fn a_thread_serves_windows_and_ends_with_its_last_handle() {
     handle.prefetch(vec![LocatedFrame {
         key: unmapped,
         executable: None,
+        kernel_code: None,
     }]);
     let pending = handle
         .resolve(window(&process, vec![unmapped], &[]), clocks())

@@ -126,6 +126,7 @@ fn window(
             context: ContextIndex(0),
             times: vec![BootTime(1_500)],
         }],
+        kernel_code: HashMap::new(),
         executables: files
             .iter()
             .map(|file| (file.id, Arc::clone(file)))

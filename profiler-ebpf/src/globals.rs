@@ -26,6 +26,21 @@ pub static SIGNAL_LIVE_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of the thread pointer in `task_struct`.
 #[unsafe(no_mangle)]
 pub static TASK_THREAD_POINTER_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.utask`; 0: this kernel has no probes in user space.
+#[unsafe(no_mangle)]
+pub static TASK_PROBES_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `uprobe_task.return_instances`.
+#[unsafe(no_mangle)]
+pub static RETURN_INSTANCES_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `return_instance.stack`.
+#[unsafe(no_mangle)]
+pub static RETURN_STACK_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `return_instance.orig_ret_vaddr`.
+#[unsafe(no_mangle)]
+pub static RETURN_ADDRESS_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `return_instance.next`.
+#[unsafe(no_mangle)]
+pub static RETURN_NEXT_OFFSET: Global<u32> = Global::new(0);
 /// [`AddressMask`](profiler_common::unwind::AddressMask) of this machine.
 #[unsafe(no_mangle)]
 pub static ADDRESS_MASK: Global<u64> = Global::new(0);

@@ -18,6 +18,7 @@ mod memory;
 mod process;
 mod registers;
 mod repeat;
+mod return_probe;
 mod rules;
 mod runtime;
 mod sample;

@@ -109,12 +109,16 @@ extern "C" fn go_thread_alone() -> u64 {
             return 0;
         };
         go.running = running;
-        go.machine = memory.read_word(running.wrapping_add(GOROUTINE_MACHINE)).unwrap_or(0);
+        go.machine = memory
+            .read_word(running.wrapping_add(GOROUTINE_MACHINE))
+            .unwrap_or(0);
         if go.machine == 0 {
             return 0;
         }
         for offset in MACHINE_USER {
-            let found = memory.read_word(go.machine.wrapping_add(offset)).unwrap_or(0);
+            let found = memory
+                .read_word(go.machine.wrapping_add(offset))
+                .unwrap_or(0);
             if found != 0
                 && memory.read_word(found.wrapping_add(GOROUTINE_MACHINE)) == Some(go.machine)
             {

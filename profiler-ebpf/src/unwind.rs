@@ -2,13 +2,15 @@
 
 use profiler_common::layout::{MappingEntry, ProcessEntry, RawFrame, SampleFlags};
 use profiler_common::unwind::{
-    CfaKind, Outcome, Registers, StackSwitch, Stacks, Step, cross, frame_pointer_step, step,
+    CfaKind, Memory as _, Outcome, Registers, StackSwitch, Stacks, Step, cross, frame_pointer_step,
+    step,
 };
 
 use crate::maps::RULES;
 use crate::memory::UserMemory;
 use crate::registers::Machine;
 use crate::repeat::{Next, Repeat};
+use crate::return_probe::probed_return_alone;
 use crate::rules::{ProcessImage, find_rule};
 use crate::runtime;
 use crate::sample::{MAX_FRAMES, Scratch};
@@ -95,6 +97,17 @@ pub fn frame(scratch: &mut Scratch) -> Next {
             }
         }
         None => {
+            if missing == Outcome::UnknownCode {
+                let address = probed_return_alone();
+                if address != 0 {
+                    scratch.frames[position] |= RawFrame::RETURN_PROBE;
+                    scratch.registers.pc = memory.address_mask().address(address);
+                    scratch.registers.interrupted = Registers::CALLED;
+                    scratch.found_by = 0;
+                    scratch.guessed = 0;
+                    return Next::Continue;
+                }
+            }
             if missing == Outcome::UnknownCode && scratch.guessed != 0 {
                 scratch.position = position as u64;
                 scratch.header.outcome = Outcome::NoRule as u8;

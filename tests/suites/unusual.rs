@@ -57,6 +57,33 @@ fn assembly_without_information_ends_no_stack_and_invents_no_frame() {
     reaches_root(&profile, C_ROOTS);
 }
 
+/// Memory of no file that a program put in the place of its own code, whole or in part, is that code.
+#[test]
+fn code_that_was_copied_to_other_memory_is_the_file_s() {
+    for what in ["whole", "part"] {
+        let profile = profile(&c("copied_text"), &[what]);
+        has_samples(&profile, 400);
+        has_chain_in(&profile, &["main", "top", "middle", "leaf"], 0.995);
+        reaches_root(&profile, C_ROOTS);
+    }
+}
+
+/// Another tool's probes have put the kernel's trampoline in the place of return addresses.
+#[test]
+fn return_probes_of_others_leave_stacks_whole() {
+    let profile = profile(&c("return_probe"), &[]);
+    has_samples(&profile, 400);
+    let callers = ["main", "above", "[uretprobe]", "outer"];
+    let callees = ["between", "[uretprobe]", "probed", "leaf"];
+    // The rest is in traps, and in the kernel's page of copied instructions.
+    let inside = profile
+        .clone()
+        .only(|sample| holds_function(sample, "leaf"));
+    has_samples(&inside, 400);
+    has_chain_in(&inside, &[callers, callees].concat(), 0.995);
+    reaches_root(&profile, C_ROOTS);
+}
+
 /// The file's code spans more addresses than the file has bytes.
 #[test]
 fn code_that_is_linked_far_away_is_unwound_and_named() {

@@ -20,6 +20,7 @@ pub(super) fn displace(offsets: Offsets) -> Offsets {
         signal: offsets.signal + 3,
         live: offsets.live + 3,
         thread_pointer: offsets.thread_pointer + 3,
+        ..offsets
     }
 }
 

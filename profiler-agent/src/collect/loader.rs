@@ -208,6 +208,7 @@ fn open(
     ring_bytes: u32,
 ) -> Result<Ebpf, CollectError> {
     let offsets = Offsets::read()?;
+    let probes = offsets.return_probes;
     let address_mask = address_mask::learn().bits();
     let (only_selected, select_children) = match options.selection {
         Selection::All => (0u32, 0u32),
@@ -225,6 +226,11 @@ fn open(
         .override_global("TASK_SIGNAL_OFFSET", &offsets.signal, true)
         .override_global("SIGNAL_LIVE_OFFSET", &offsets.live, true)
         .override_global("TASK_THREAD_POINTER_OFFSET", &offsets.thread_pointer, true)
+        .override_global("TASK_PROBES_OFFSET", &probes.task, true)
+        .override_global("RETURN_INSTANCES_OFFSET", &probes.instances, true)
+        .override_global("RETURN_STACK_OFFSET", &probes.stack, true)
+        .override_global("RETURN_ADDRESS_OFFSET", &probes.address, true)
+        .override_global("RETURN_NEXT_OFFSET", &probes.next, true)
         .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("ONLY_SELECTED", &only_selected, true)
         .override_global("SELECT_CHILDREN", &select_children, true)

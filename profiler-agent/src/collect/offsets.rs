@@ -15,6 +15,35 @@ pub(super) struct Offsets {
     /// Within `signal_struct`, to which `signal` points.
     pub(super) live: u32,
     pub(super) thread_pointer: u32,
+    pub(super) return_probes: ReturnProbes,
+}
+
+/// Where a task keeps the return addresses that return probes replaced (`include/linux/uprobes.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReturnProbes {
+    /// `task_struct.utask`; 0: this kernel has no such probes.
+    pub(super) task: u32,
+    /// `uprobe_task.return_instances`.
+    pub(super) instances: u32,
+    /// `return_instance.stack`.
+    pub(super) stack: u32,
+    /// `return_instance.orig_ret_vaddr`.
+    pub(super) address: u32,
+    /// `return_instance.next`.
+    pub(super) next: u32,
+}
+
+impl ReturnProbes {
+    fn find(types: &KernelTypes<'_>) -> Option<Self> {
+        let instance = |field| types.offset("return_instance", field).ok();
+        Some(Self {
+            task: types.offset("task_struct", "utask").ok()?,
+            instances: types.offset("uprobe_task", "return_instances").ok()?,
+            stack: instance("stack")?,
+            address: instance("orig_ret_vaddr")?,
+            next: instance("next")?,
+        })
+    }
 }
 
 /// Where a task keeps its thread pointer: `struct thread_struct` of the machine
@@ -40,6 +69,7 @@ impl Offsets {
                 signal: types.offset("task_struct", "signal")?,
                 live: types.offset("signal_struct", "live")?,
                 thread_pointer: types.offset_of_path("task_struct", THREAD_POINTER)?,
+                return_probes: ReturnProbes::find(&types).unwrap_or_default(),
             })
         });
         #[cfg(feature = "fault-injection")]

@@ -162,6 +162,10 @@ pub fn frames_of(sample: &RawSample, mappings: &MappingSet, key: ProcessKey) -> 
     }));
     let mut last: Option<&ExecutableMapping> = None;
     for raw in &sample.user {
+        if raw.return_probe() {
+            frames.push(frame(LocationKey::ReturnProbe));
+            continue;
+        }
         let pc = VirtualAddress(raw.pc());
         let address = if raw.interrupted() {
             Pc::Interrupted(pc)

@@ -1,5 +1,6 @@
 //! Reads processes from /proc: all at the start, one on demand, all again after records were lost.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,12 +13,12 @@ use rustix::time::{ClockId, clock_gettime};
 use super::cgroup::{self, Cgroup};
 use super::executables::{Executables, Limits, MappedFile};
 use super::mappings::MAX_MAPPINGS;
-use super::maps::{self, MapsLine};
+use super::maps::{self, Lines, MapsLine, Told};
 use super::reader::{FoundProcess, Reader};
 use super::stat::Stat;
 use super::text::{lossy, without_deleted};
 use crate::profile::{
-    BootTime, ExecutableMapping, FileIdentity, Losses, MappingKind, VirtualAddress,
+    BootTime, ExecutableMapping, FileIdentity, FileOffset, Losses, MappingKind, VirtualAddress,
 };
 
 /// Longest line of /proc/PID/maps that is read: a path of 4,096 bytes, escaped.
@@ -66,16 +67,10 @@ impl ProcFs {
         time: BootTime,
     ) -> io::Result<Vec<ExecutableMapping>> {
         let mut mappings = Vec::new();
+        let room = Cell::new(MAX_MAPPINGS);
         let executables = &mut self.executables;
-        each_line(open(directory, "maps")?, &mut self.text, |line| {
-            let Some(line) = maps::executable(line) else {
-                return true;
-            };
-            // `[vsyscall]` lies in the kernel's half: no user address is ever looked up there.
-            if line.range.end.0 > 1 << 63 {
-                return true;
-            }
-            let kind = executables.content(&MappedFile {
+        let mut content = |line: &MapsLine<'_>| {
+            executables.content(&MappedFile {
                 pid,
                 range: line.range.clone(),
                 offset: line.offset,
@@ -87,14 +82,40 @@ impl ProcFs {
                 },
                 path: &line.path,
                 time,
-            });
-            mappings.push(ExecutableMapping {
-                range: line.range,
-                kind,
-            });
-            mappings.len() < MAX_MAPPINGS
+            })
+        };
+        let mut tell = |told: Told<'_>| {
+            let (range, kind) = match told {
+                // `[vsyscall]` lies in the kernel's half: no user address is ever looked up there.
+                Told::Mapping(line) if line.range.end.0 > 1 << 63 => return,
+                Told::Mapping(line) => (line.range.clone(), content(&line)),
+                Told::Anonymous(range) => (range, MappingKind::Anonymous),
+                Told::Copied {
+                    range,
+                    offset,
+                    beside,
+                } => (range, part_at(offset, content(beside))),
+            };
+            if room.get() > 0 {
+                room.set(room.get() - 1);
+                mappings.push(ExecutableMapping { range, kind });
+            }
+        };
+        let mut lines = Lines::default();
+        each_line(open(directory, "maps")?, &mut self.text, |line| {
+            lines.take(line, &mut tell);
+            room.get() > 0
         })?;
+        lines.end(&mut tell);
         Ok(mappings)
+    }
+}
+
+/// What is mapped of a file, from another place on.
+fn part_at(offset: FileOffset, kind: MappingKind) -> MappingKind {
+    match kind {
+        MappingKind::File { executable, .. } => MappingKind::File { executable, offset },
+        MappingKind::Anonymous => MappingKind::Anonymous,
     }
 }
 

@@ -149,6 +149,8 @@ pub enum LocationKey {
     Anonymous(ProcessKey, VirtualAddress),
     /// An address in no known mapping of the process.
     Unmapped(ProcessKey, VirtualAddress),
+    /// The trampoline of a return probe (uretprobe), which is nobody's code.
+    ReturnProbe,
     /// Stands where the walk stopped short of the root: `[truncated]` and the like.
     Broken(Outcome),
 }

@@ -17,6 +17,8 @@ pub(super) const ANONYMOUS: &str = "[anonymous]";
 /// Code in anonymous memory that no perf map names. One frame for all of it: addresses of generated
 /// code mean nothing to a person, and would scatter it over thousands of frames.
 pub(super) const JIT: &str = "[jit]";
+/// Where the kernel has put a trampoline in the place of a return address, so that a probe sees the return.
+pub(super) const RETURN_PROBE: &str = "[uretprobe]";
 /// An address in no mapping.
 pub(super) const UNKNOWN: &str = "[unknown]";
 

@@ -196,6 +196,9 @@ impl Symbolizer {
             LocationKey::Broken(outcome) => self
                 .names
                 .unnamed(&placeholder::broken(*outcome), FrameType::Native),
+            LocationKey::ReturnProbe => self
+                .names
+                .single(placeholder::RETURN_PROBE, FrameType::Native),
             LocationKey::Anonymous(..) => self.names.unnamed(placeholder::JIT, FrameType::Native),
             LocationKey::Kernel(address) | LocationKey::KernelCode(_, address) => self
                 .names

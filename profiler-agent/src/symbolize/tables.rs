@@ -265,7 +265,7 @@ impl Mappings {
                 (Some(MappingIndex(mapping)), address.0)
             }
             LocationKey::Unmapped(_, address) => (None, address.0),
-            LocationKey::Broken(_) => (None, 0),
+            LocationKey::ReturnProbe | LocationKey::Broken(_) => (None, 0),
         }
     }
 

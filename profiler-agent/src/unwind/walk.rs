@@ -7,6 +7,8 @@
 //! | where the table has no rule | frame pointer | `NoRule` |
 //! | elsewhere | where the rule's switch leads, then the rule | as they say |
 //!
+//! On the kernel side a return probe's trampoline, which is in no mapping of a file, leads to the address that the kernel keeps.
+//!
 //! Code without a rule need not keep a frame pointer: what following it leads to is a frame only where it lies in a mapping
 //! of a file.
 //!

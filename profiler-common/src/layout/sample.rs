@@ -87,9 +87,11 @@ impl RawFrame {
     pub const INTERRUPTED: u64 = 1 << 63;
     /// The step that led to this frame followed a frame pointer, not a table.
     pub const BY_FRAME_POINTER: u64 = 1 << 62;
-    const FLAGS: u64 = Self::INTERRUPTED | Self::BY_FRAME_POINTER;
+    /// The trampoline of a return probe: the next frame is where the probed function really returns to.
+    pub const RETURN_PROBE: u64 = 1 << 61;
+    const FLAGS: u64 = Self::INTERRUPTED | Self::BY_FRAME_POINTER | Self::RETURN_PROBE;
 
-    /// A frame at `pc` (the two top bits of which are dropped) with `flags`.
+    /// A frame at `pc` (the three top bits of which are dropped) with `flags`.
     #[must_use]
     pub const fn new(pc: u64, flags: u64) -> Self {
         Self((pc & !Self::FLAGS) | (flags & Self::FLAGS))
@@ -103,6 +105,11 @@ impl RawFrame {
     #[must_use]
     pub const fn interrupted(self) -> bool {
         self.0 & Self::INTERRUPTED != 0
+    }
+    /// Is it the trampoline of a return probe?
+    #[must_use]
+    pub const fn return_probe(self) -> bool {
+        self.0 & Self::RETURN_PROBE != 0
     }
     /// Did a frame pointer lead here?
     #[must_use]

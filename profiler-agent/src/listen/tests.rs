@@ -1,3 +1,5 @@
+use std::os::fd::{AsRawFd as _, RawFd};
+
 use axum::body::Body;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,12 +61,27 @@ async fn a_new_client_gets_in_whatever_others_hold() {
     }
 }
 
+/// Waits until the other side's kernel has answered for all that a socket has sent. Real time goes by: a paused clock stands
+/// still while something blocks, and would go on from timer to timer while bytes are on their way on a busy machine.
+async fn delivered(socket: RawFd) {
+    let waits = move || {
+        let mut left: libc::c_int = 1;
+        // SAFETY: the request writes one number.
+        while unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut left) } == 0 && left > 0 {
+            std::thread::yield_now();
+        }
+    };
+    tokio::task::spawn_blocking(waits).await.unwrap();
+}
+
 // Time is paused: it goes on to the next timer when every task waits.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_drips_is_closed_at_its_deadline() {
     let address = served().await;
     let start = Instant::now();
     let mut stream = sent(address, "GET / HTTP/1.1\r\nx: ").await;
+    let socket = stream.as_raw_fd();
+    delivered(socket).await;
     let (mut reading, mut writing) = stream.split();
     let mut byte = [0];
     let drip = async {
@@ -74,6 +91,7 @@ async fn a_head_that_drips_is_closed_at_its_deadline() {
             if writing.write_all(b"x").await.is_err() {
                 return;
             }
+            delivered(socket).await;
         }
     };
     tokio::select! {

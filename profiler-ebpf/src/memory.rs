@@ -44,6 +44,16 @@ impl Bytes for UserMemory<'_> {
     }
 }
 
+/// A word of the thread's memory; 0 where it cannot be read: the helper leaves zeros then, and the verifier has no second way to
+/// follow.
+#[inline(always)]
+pub fn word_or_zero(address: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: a word has room for one; the helper checks the address.
+    unsafe { copy(&raw mut word, size_of::<u64>() as u64, address) };
+    word
+}
+
 /// Copies `bytes` bytes at `address` of the thread's memory.
 ///
 /// # Safety

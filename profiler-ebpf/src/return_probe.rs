@@ -1,7 +1,10 @@
 //! Return addresses that a return probe has replaced by its trampoline's: the kernel keeps the real ones
 //! (`struct return_instance` of `include/linux/uprobes.h`), the innermost call first.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_get_current_task;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::unwind::{Architecture as _, Registers};
 
 use crate::globals::{
@@ -11,16 +14,20 @@ use crate::globals::{
 use crate::maps::SCRATCH;
 use crate::registers::Machine;
 
-/// Calls of probed functions that a thread may be in (`MAX_URETPROBE_DEPTH`).
-const MAX_CALLS: usize = 64;
+/// Calls of probed functions in one another that are looked at: half of what the kernel allows (`MAX_URETPROBE_DEPTH`).
+const MAX_CALLS: usize = 32;
 
 /// Where the return address was from where a called function's frame ends: it is pushed, or in a register.
 const BELOW_FRAME: u64 = if Machine::LINK_REGISTER { 0 } else { 8 };
 
+/// A word of the kernel's; 0 where it cannot be read: the helper leaves zeros then, and the verifier has no second way to follow.
 #[inline(always)]
 fn word(address: u64, offset: u32) -> u64 {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel((address + u64::from(offset)) as *const u64) }.unwrap_or(0)
+    let mut word = 0_u64;
+    let place = (address + u64::from(offset)) as *const c_void;
+    // SAFETY: the helper checks the address, and writes a word.
+    unsafe { bpf_probe_read_kernel((&raw mut word).cast(), size_of::<u64>() as u32, place) };
+    word
 }
 
 /// Bytes below the return address that are in use while the kernel's page runs: a function's first instruction, which it runs there,

@@ -8,12 +8,12 @@ use profiler_common::layout::snapshot::{
     GOROUTINE_MACHINE, GOROUTINE_SAVED_STACK_POINTER, GOROUTINE_WORDS, GoThread, MACHINE_USER,
     MAX_RECORDS, MAX_STACK_BYTES, PIECE_BYTES, RECORD_SNAPSHOT,
 };
-use profiler_common::unwind::{Architecture as _, Memory as _};
+use profiler_common::unwind::Architecture as _;
 
 use crate::globals::RING_WAKE_BYTES;
 use crate::launder::Cell;
 use crate::maps::{RINGS, SCRATCH, SNAPSHOT};
-use crate::memory::{self, UserMemory};
+use crate::memory;
 use crate::registers::{self, Machine, REGISTERS, STACK_POINTER};
 use crate::sample::{AVAILABLE_DATA, NO_WAKEUP};
 
@@ -100,27 +100,18 @@ extern "C" fn go_thread_alone() -> u64 {
     let (scratch, go) = unsafe { (&*scratch, &mut (*snapshot).header.go) };
     *go = GoThread::default();
     go.thread_pointer = scratch.thread_pointer;
-    let general = &scratch.general;
-    let mut memory = UserMemory { general };
     let mut user = scratch.goroutine.user;
     go.machine = scratch.goroutine.machine;
     if scratch.runtime == 0 {
-        let Some(running) = registers::go_running(general, go.thread_pointer, &mut memory) else {
-            return 0;
-        };
-        go.running = running;
-        go.machine = memory
-            .read_word(running.wrapping_add(GOROUTINE_MACHINE))
-            .unwrap_or(0);
+        go.running = registers::go_running(&scratch.general, go.thread_pointer);
+        go.machine = memory::word_or_zero(go.running.wrapping_add(GOROUTINE_MACHINE));
         if go.machine == 0 {
             return 0;
         }
         for offset in MACHINE_USER {
-            let found = memory
-                .read_word(go.machine.wrapping_add(offset))
-                .unwrap_or(0);
+            let found = memory::word_or_zero(go.machine.wrapping_add(offset));
             if found != 0
-                && memory.read_word(found.wrapping_add(GOROUTINE_MACHINE)) == Some(go.machine)
+                && memory::word_or_zero(found.wrapping_add(GOROUTINE_MACHINE)) == go.machine
             {
                 user = found;
                 go.user_offset = offset;
@@ -131,7 +122,7 @@ extern "C" fn go_thread_alone() -> u64 {
     if user == 0 {
         return 0;
     }
-    let scheduler = memory.read_word(go.machine).unwrap_or(0);
+    let scheduler = memory::word_or_zero(go.machine);
     // SAFETY: as many bytes as the words have.
     unsafe {
         go.scheduler.address = scheduler;

@@ -3,8 +3,6 @@
 use aya_ebpf::bindings::bpf_perf_event_data;
 use profiler_common::unwind::{Registers, Slot};
 
-use crate::memory::UserMemory;
-
 /// The machine whose stacks are walked.
 pub type Machine = profiler_common::unwind::Aarch64;
 
@@ -85,12 +83,8 @@ pub fn pc(user: *const UserRegisters) -> u64 {
 
 /// The `g` that a thread runs on while it runs code of Go (R28 of its ABI).
 #[inline(always)]
-pub fn go_running(
-    general: &[u64; REGISTERS],
-    _thread_pointer: u64,
-    _memory: &mut UserMemory<'_>,
-) -> Option<u64> {
-    Some(general[28])
+pub const fn go_running(general: &[u64; REGISTERS], _thread_pointer: u64) -> u64 {
+    general[28]
 }
 
 /// The registers to unwind from; `general` gets all of them by DWARF number.

@@ -2,9 +2,9 @@
 
 use aya_ebpf::bindings::bpf_perf_event_data;
 use profiler_common::layout::snapshot::GO_RUNNING_BELOW;
-use profiler_common::unwind::{Memory as _, Registers, Slot};
+use profiler_common::unwind::{Registers, Slot};
 
-use crate::memory::UserMemory;
+use crate::memory;
 
 /// The machine whose stacks are walked.
 pub type Machine = profiler_common::unwind::X86_64;
@@ -100,12 +100,8 @@ pub fn pc(user: *const UserRegisters) -> u64 {
 /// The `g` that a thread of a program that is linked by Go runs on: at a fixed distance from the thread pointer
 /// (`runtime.tlsg`).
 #[inline(always)]
-pub fn go_running(
-    _general: &[u64; REGISTERS],
-    thread_pointer: u64,
-    memory: &mut UserMemory<'_>,
-) -> Option<u64> {
-    memory.read_word(thread_pointer.wrapping_sub(GO_RUNNING_BELOW))
+pub fn go_running(_general: &[u64; REGISTERS], thread_pointer: u64) -> u64 {
+    memory::word_or_zero(thread_pointer.wrapping_sub(GO_RUNNING_BELOW))
 }
 
 /// The registers to unwind from; `general` gets all of them by DWARF number.

@@ -14,8 +14,8 @@ use crate::globals::{
 use crate::maps::SCRATCH;
 use crate::registers::Machine;
 
-/// Calls of probed functions in one another that are looked at: half of what the kernel allows (`MAX_URETPROBE_DEPTH`).
-const MAX_CALLS: usize = 32;
+/// Calls of probed functions in one another that are looked at: a quarter of what the kernel allows (`MAX_URETPROBE_DEPTH`).
+const MAX_CALLS: usize = 16;
 
 /// Where the return address was from where a called function's frame ends: it is pushed, or in a register.
 const BELOW_FRAME: u64 = if Machine::LINK_REGISTER { 0 } else { 8 };

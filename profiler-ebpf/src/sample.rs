@@ -83,6 +83,8 @@ pub struct Scratch {
     pub thread_pointer: u64,
     /// Where the stack ends that is copied.
     pub stack_end: u64,
+    /// Where the stack begins that is copied next; 0: none is.
+    pub user_stack: u64,
     /// Where numbers are laundered.
     pub cell: Cell,
 }

@@ -5,8 +5,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_ringbuf_output, bpf_ringbuf_query};
 use profiler_common::layout::SnapshotHeader;
 use profiler_common::layout::snapshot::{
-    GOROUTINE_MACHINE, GOROUTINE_SAVED_STACK_POINTER, GOROUTINE_WORDS, GoThread, MACHINE_USER,
-    MAX_RECORDS, MAX_STACK_BYTES, PIECE_BYTES, RECORD_SNAPSHOT,
+    GOROUTINE_MACHINE, GOROUTINE_SAVED_STACK_POINTER, GOROUTINE_STACK_END, GOROUTINE_WORDS,
+    GoThread, MACHINE_USER, MAX_RECORDS, MAX_STACK_BYTES, PIECE_BYTES, RECORD_SNAPSHOT,
 };
 use profiler_common::unwind::Architecture as _;
 
@@ -40,13 +40,7 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
     header.pc = registers::pc(&raw const scratch.user);
     let stack_pointer = scratch.general[STACK_POINTER];
     header.start = stack_pointer.wrapping_sub(BELOW) & !7;
-    let mut user_stack = go_thread_alone();
-    let user = header.go.user.words;
-    scratch.stack_end = if user[0] <= stack_pointer && stack_pointer < user[1] {
-        user[1]
-    } else {
-        u64::MAX
-    };
+    go_thread_alone();
     header.goroutine = scratch.goroutine;
     header.kind = RECORD_SNAPSHOT;
     let mut number = 0;
@@ -61,7 +55,7 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
             return 0;
         }
         let copied = copy_stack_alone();
-        if copied == 0 && user_stack == 0 {
+        if copied == 0 && scratch.user_stack == 0 {
             return 0;
         }
         // The compiler would make one comparison of both, of another number than the one that is used.
@@ -78,10 +72,10 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
         }
         if stack >= MAX_STACK_BYTES as u64 {
             header.start = header.start.wrapping_add(stack);
-        } else if user_stack != 0 {
-            header.start = user_stack;
-            scratch.stack_end = user[1];
-            user_stack = 0;
+        } else if scratch.user_stack != 0 {
+            header.start = scratch.user_stack;
+            scratch.stack_end = header.go.user.words[GOROUTINE_STACK_END];
+            scratch.user_stack = 0;
         } else {
             return 0;
         }
@@ -89,58 +83,60 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
     0
 }
 
-/// Notes what the thread has of Go; where its user goroutine's stack begins that it left for another one, or 0.
+/// Notes what the thread has of Go, where the stack ends that it is on, and where its user goroutine's stack begins that it left
+/// for another one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn go_thread_alone() -> u64 {
-    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr(0), SNAPSHOT.get_ptr_mut(0)) else {
+extern "C" fn go_thread_alone() -> u32 {
+    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
         return 0;
     };
     // SAFETY: this CPU's elements, which the program that samples alone uses.
-    let (scratch, go) = unsafe { (&*scratch, &mut (*snapshot).header.go) };
+    let (scratch, go) = unsafe { (&mut *scratch, &mut (*snapshot).header.go) };
+    scratch.stack_end = u64::MAX;
+    scratch.user_stack = 0;
     *go = GoThread::default();
     go.thread_pointer = scratch.thread_pointer;
-    let mut user = scratch.goroutine.user;
     go.machine = scratch.goroutine.machine;
+    go.user.address = scratch.goroutine.user;
     if scratch.runtime == 0 {
         go.running = registers::go_running(&scratch.general, go.thread_pointer);
         go.machine = memory::word_or_zero(go.running.wrapping_add(GOROUTINE_MACHINE));
-        if go.machine == 0 {
-            return 0;
-        }
         for offset in MACHINE_USER {
             let found = memory::word_or_zero(go.machine.wrapping_add(offset));
-            if found != 0
+            if go.machine != 0
+                && go.user.address == 0
                 && memory::word_or_zero(found.wrapping_add(GOROUTINE_MACHINE)) == go.machine
             {
-                user = found;
+                go.user.address = found;
                 go.user_offset = offset;
-                break;
             }
         }
     }
+    // Read back: the verifier goes on once, wherever it was found.
+    // SAFETY: the cell is this CPU's.
+    let user = unsafe { Cell::launder(&raw mut scratch.cell, go.user.address) };
     if user == 0 {
         return 0;
     }
-    let scheduler = memory::word_or_zero(go.machine);
+    go.scheduler.address = memory::word_or_zero(go.machine);
     // SAFETY: as many bytes as the words have.
     unsafe {
-        go.scheduler.address = scheduler;
+        let scheduler = go.scheduler.address;
         memory::copy(go.scheduler.words.as_mut_ptr(), GOROUTINE_BYTES, scheduler);
-        go.user.address = user;
         memory::copy(go.user.words.as_mut_ptr(), GOROUTINE_BYTES, user);
     }
     let words = &go.user.words;
-    let (low, high) = (words[0], words[1]);
+    let (low, high) = (words[0], words[GOROUTINE_STACK_END]);
     let saved = words[GOROUTINE_SAVED_STACK_POINTER];
     let stack_pointer = scratch.general[STACK_POINTER];
-    let left = stack_pointer < low || high < stack_pointer;
-    if !left || saved < low || high < saved {
-        return 0;
+    if low <= stack_pointer && stack_pointer <= high {
+        scratch.stack_end = high;
+    } else if low <= saved && saved <= high {
+        // Where `asmcgocall` was left tells another word, which is a little below at most. What lies below the stack is not walked.
+        scratch.user_stack = saved.wrapping_sub(BESIDE_SAVED) & !7;
     }
-    // Where `asmcgocall` was left tells another word, which is a little below at most.
-    let from = saved.wrapping_sub(BESIDE_SAVED);
-    (if from < low { low } else { from }) & !7
+    0
 }
 
 const GOROUTINE_BYTES: u64 = 8 * GOROUTINE_WORDS as u64;

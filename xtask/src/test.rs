@@ -118,7 +118,7 @@ impl Options {
         if self.wants(Step::Unit) {
             steps.tests("unit tests", tests().arg("--no-fail-fast"));
         }
-        if self.wants(Step::Suites) || self.wants(Step::Kernels) {
+        if self.wants(Step::Suites) || self.wants(Step::Kernels) || self.with_peers {
             steps.check("build of the suites", || step::run(&mut build()));
         }
         steps

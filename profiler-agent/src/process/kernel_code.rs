@@ -24,6 +24,8 @@ const KEPT: Duration = Duration::from_secs(15);
 const MAX_PIECES: usize = 65_536;
 /// Bytes that a piece without a known end has at most.
 const MAX_LISTED_BYTES: u64 = 1 << 20;
+/// From one list to the next at least.
+const BETWEEN_LISTS: Duration = Duration::from_secs(5);
 /// Spans of time in doubt that are kept; the oldest are joined.
 const MAX_DOUBTS: usize = 16;
 
@@ -37,6 +39,10 @@ pub struct KernelCodeTable {
     /// When records were lost.
     doubts: Vec<Range<BootTime>>,
     list_wanted: bool,
+    /// When the kernel listed it last.
+    listed: BootTime,
+    /// All addresses at which there ever was any: most of the kernel's are outside.
+    area: Range<u64>,
     ids: u32,
 }
 
@@ -107,14 +113,15 @@ impl KernelCodeTable {
         self.list_wanted = true;
     }
 
-    /// Has the kernel to list its code, because records were lost?
+    /// Has the kernel to list its code now, because records were lost? A list takes it some ten milliseconds.
     #[must_use]
-    pub const fn list_wanted(&self) -> bool {
-        self.list_wanted
+    pub fn list_wanted(&self, now: BootTime) -> bool {
+        self.list_wanted && now >= self.listed.plus(BETWEEN_LISTS)
     }
 
     /// What the kernel has listed from `read` on, by address.
     pub fn listed(&mut self, list: &[Listed], read: BootTime) {
+        self.listed = read;
         let mut since = BootTime(0);
         if std::mem::take(&mut self.list_wanted)
             && let Some(last) = self.doubts.last_mut()
@@ -145,9 +152,6 @@ impl KernelCodeTable {
 
     /// Says of the kernel's frames of a sample which are in such code.
     pub fn settle(&self, time: BootTime, frames: &mut [LocatedFrame]) {
-        if self.live.is_empty() && self.gone.is_empty() {
-            return;
-        }
         for frame in frames {
             let LocationKey::Kernel(address) = frame.key else {
                 // They come first.
@@ -162,7 +166,7 @@ impl KernelCodeTable {
 
     /// The code at an address at a time.
     fn at(&self, address: KernelAddress, time: BootTime) -> Option<&Arc<KernelCode>> {
-        if self.doubts.iter().any(|doubt| doubt.contains(&time)) {
+        if !self.area.contains(&address.0) || self.is_in_doubt(time) {
             return None;
         }
         let is_there =
@@ -173,11 +177,20 @@ impl KernelCodeTable {
         found.map(|piece| &piece.code)
     }
 
+    /// Were records of then lost, or may what was lost before still be missing?
+    fn is_in_doubt(&self, time: BootTime) -> bool {
+        let mut doubts = self.doubts.iter();
+        doubts.any(|doubt| doubt.contains(&time))
+            || self.list_wanted && self.doubts.last().is_some_and(|last| time >= last.start)
+    }
+
     /// Forgets what was before anything that is still to be located.
     pub fn expire(&mut self, now: BootTime) {
         let kept = |end: BootTime| end.plus(KEPT) >= now;
         self.gone.retain(|piece| kept(piece.time.end));
-        self.doubts.retain(|doubt| kept(doubt.end));
+        // The last one is not over before the list.
+        let wanted = self.list_wanted;
+        self.doubts.retain(|doubt| wanted || kept(doubt.end));
     }
 
     /// Whatever was where something is now is gone.
@@ -211,6 +224,11 @@ impl KernelCodeTable {
         if self.live.len() + self.gone.len() >= MAX_PIECES || range.is_empty() {
             return;
         }
+        self.area = if self.area.is_empty() {
+            range.clone()
+        } else {
+            self.area.start.min(range.start)..self.area.end.max(range.end)
+        };
         self.ids = self.ids.wrapping_add(1);
         let code = KernelCode {
             id: KernelCodeId(self.ids),

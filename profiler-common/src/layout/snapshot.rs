@@ -17,6 +17,8 @@ pub const GENERAL_REGISTERS: usize = 32;
 pub const GOROUTINE_WORDS: usize = 14;
 /// Where `g.m` is in every version (`runtime/runtime2.go`, from Go 1.6 on).
 pub const GOROUTINE_MACHINE: u64 = 48;
+/// Where `g.stack.hi` is in every version, in words; `g.stack.lo` is the first.
+pub const GOROUTINE_STACK_END: usize = 1;
 /// Where `g.sched.sp` is in every version that has `g.m` there, in words.
 pub const GOROUTINE_SAVED_STACK_POINTER: usize = 7;
 /// Where `m.curg` may be: from Go 1.25 on, and before.

@@ -49,7 +49,7 @@ impl Running {
         self.kernel.traces.follow(Path::new(traces::PINNED));
         self.kernel.publisher.retry(now);
         self.processes.prune(now);
-        if self.kernel_code.list_wanted() {
+        if self.kernel_code.list_wanted(now) {
             self.list_kernel_code();
         }
         self.kernel_code.expire(now);

@@ -74,9 +74,12 @@ fn there_is_no_name_while_records_are_missing() {
     came(&mut table, 10, range(0, 100), "stays");
     came(&mut table, 10, range(200, 100), "goes");
     table.lose(BootTime(20), BootTime(25));
-    assert!(table.list_wanted());
+    let now = BootTime(0).plus(BETWEEN_LISTS);
+    assert!(table.list_wanted(now));
+    // What went then may still seem to be there.
+    assert_eq!(name(&table, 200, 26), None);
     table.listed(&[listed(0, "stays"), listed(400, "new")], BootTime(30));
-    assert!(!table.list_wanted());
+    assert!(!table.list_wanted(now.plus(BETWEEN_LISTS)));
     for (address, new) in [(0, Some("stays")), (200, None), (400, Some("new"))] {
         assert_eq!(name(&table, address, 20), None);
         assert_eq!(name(&table, address, 29), None);

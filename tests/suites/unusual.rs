@@ -57,6 +57,22 @@ fn assembly_without_information_ends_no_stack_and_invents_no_frame() {
     reaches_root(&profile, C_ROOTS);
 }
 
+/// Assembly that keeps the stack pointer in another register before it aligns the stack.
+#[test]
+fn assembly_that_aligns_its_stack_is_whole_and_so_is_what_it_calls() {
+    let profile = profile(&c("aligned_assembly"), &[]);
+    has_samples(&profile, 800);
+    let compute = ["main", "call_aligned", "aligned", "back", "compute"];
+    for (function, chain) in [("compute", &compute[..]), ("aligned", &compute[..3])] {
+        let inside = profile
+            .clone()
+            .only(|sample| holds_function(sample, function));
+        has_samples(&inside, 200);
+        has_chain(&inside, chain);
+    }
+    reaches_root(&profile, C_ROOTS);
+}
+
 /// Memory of no file that a program put in the place of its own code, whole or in part, is that code.
 #[test]
 fn code_that_was_copied_to_other_memory_is_the_file_s() {

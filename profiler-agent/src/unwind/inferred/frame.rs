@@ -41,6 +41,9 @@ pub(super) struct Frame {
     pub(super) depth: Option<i32>,
     /// Bytes from the frame pointer to the CFA, where it points into the frame.
     pub(super) frame_pointer_depth: Option<i32>,
+    /// Bytes from the base register to the CFA, where it does: assembly keeps the stack pointer there before it aligns
+    /// the stack.
+    pub(super) base_register_depth: Option<i32>,
     pub(super) frame_pointer: Kept,
     pub(super) base_register: Kept,
     /// On x86_64 always at the top of the frame.
@@ -70,6 +73,7 @@ impl Frame {
         Self {
             depth: Some(depth),
             frame_pointer_depth: None,
+            base_register_depth: None,
             frame_pointer: untouched,
             base_register: untouched,
             return_address,
@@ -83,6 +87,9 @@ impl Frame {
             frame_pointer_depth: self
                 .frame_pointer_depth
                 .filter(|depth| other.frame_pointer_depth == Some(*depth)),
+            base_register_depth: self
+                .base_register_depth
+                .filter(|depth| other.base_register_depth == Some(*depth)),
             frame_pointer: self.frame_pointer.join(other.frame_pointer),
             base_register: self.base_register.join(other.base_register),
             return_address: self.return_address.join(other.return_address),
@@ -104,14 +111,27 @@ impl Frame {
 
     /// Its rule.
     pub(super) fn rule(&self, machine: Machine) -> Rule {
-        let (stack_pointer, frame_pointer) = match machine {
-            Machine::X86_64 => (X86_64::STACK_POINTER, X86_64::FRAME_POINTER),
-            Machine::Aarch64 => (Aarch64::STACK_POINTER, Aarch64::FRAME_POINTER),
+        let registers = match machine {
+            Machine::X86_64 => [
+                X86_64::STACK_POINTER,
+                X86_64::FRAME_POINTER,
+                X86_64::BASE_REGISTER,
+            ],
+            Machine::Aarch64 => [
+                Aarch64::STACK_POINTER,
+                Aarch64::FRAME_POINTER,
+                Aarch64::BASE_REGISTER,
+            ],
         };
-        let (register, offset) = match (self.depth, self.frame_pointer_depth) {
-            (Some(depth), _) => (stack_pointer, depth),
-            (None, Some(depth)) => (frame_pointer, depth),
-            (None, None) => return Rule::NONE,
+        let depths = [
+            self.depth,
+            self.frame_pointer_depth,
+            self.base_register_depth,
+        ];
+        let mut known = registers.into_iter().zip(depths);
+        let Some((register, offset)) = known.find_map(|(register, depth)| Some((register, depth?)))
+        else {
+            return Rule::NONE;
         };
         // A frame that called is looked up at the call, before which the link register was not changed yet: where it
         // was saved counts. Undefined would say that there is no caller.

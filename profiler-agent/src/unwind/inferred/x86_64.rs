@@ -223,6 +223,9 @@ fn after(
         Mnemonic::Mov if register_to_register && (one, two) == (Register::RSP, Register::RBP) => {
             before.frame_pointer_depth
         }
+        Mnemonic::Mov if register_to_register && (one, two) == (Register::RSP, Register::RBX) => {
+            before.base_register_depth
+        }
         _ if instruction.is_stack_instruction() => return None,
         _ if writes(instruction, factory, Register::RSP) => None,
         _ => before.depth,
@@ -233,12 +236,17 @@ fn after(
         return None;
     }
 
-    if writes(instruction, factory, Register::RBP) {
-        frame.frame_pointer_depth = match instruction.mnemonic() {
-            Mnemonic::Mov if register_to_register && two == Register::RSP => before.depth,
-            Mnemonic::Lea if one == Register::RBP => memory.and_then(i32::checked_neg),
-            _ => None,
-        };
+    for (register, depth) in [
+        (Register::RBP, &mut frame.frame_pointer_depth),
+        (Register::RBX, &mut frame.base_register_depth),
+    ] {
+        if writes(instruction, factory, register) {
+            *depth = match instruction.mnemonic() {
+                Mnemonic::Mov if register_to_register && two == Register::RSP => before.depth,
+                Mnemonic::Lea if one == register => memory.and_then(i32::checked_neg),
+                _ => None,
+            };
+        }
     }
     frame.frame_pointer = kept(
         instruction,
@@ -301,6 +309,7 @@ fn slot(instruction: &Instruction, frame: &Frame) -> Option<i32> {
     let depth = match instruction.memory_base() {
         Register::RSP => frame.depth?,
         Register::RBP => frame.frame_pointer_depth?,
+        Register::RBX => frame.base_register_depth?,
         _ => return None,
     };
     if instruction.memory_index() != Register::None

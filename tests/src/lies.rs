@@ -1,6 +1,8 @@
 //! Programs whose files lie about what is in them: each a real one with sections of a few megabytes that announce
 //! billions of items. They run as any other.
 
+pub mod call_frames;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

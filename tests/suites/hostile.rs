@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use profiler_tests::agent::until;
@@ -93,9 +93,21 @@ fn files_that_lie_cost_no_more_than_their_budget_and_others_nothing() {
     let directory = TempDir::new().expect("a temporary directory");
     let everybody = fs::Permissions::from_mode(0o755);
     fs::set_permissions(directory.path(), everybody).expect("it is ours");
-    let program = c("split");
-    let programs = lies::programs(&program, "burn_half", directory.path());
-    let honest = Workload::start(&mut Command::new(&program));
+    let programs = lies::programs(&c("split"), "burn_half", directory.path());
+    let all = run_beside_an_honest_program(&programs);
+    for program in &programs {
+        let comm = program.file_name().expect("a name").to_string_lossy();
+        let lying = all.clone().only(|sample| sample.label("comm") == comm);
+        has_samples(&lying, 100);
+        // It starts without an unwind table.
+        has_chain_in(&lying, &["main", "run_cycle"], 0.9);
+    }
+}
+
+/// Runs each of the programs for some windows: an honest one beside them is whole and named all the time, and the agent's memory
+/// grows by little. Everything that was sampled.
+fn run_beside_an_honest_program(programs: &[PathBuf]) -> Profile {
+    let honest = Workload::start(&mut Command::new(c("split")));
     let daemon = Daemon::with("");
     let (from, before) = (settled(&daemon), memory(daemon.pid(), "VmRSS"));
     // A few at a time: the honest program has its share of the CPUs.
@@ -113,13 +125,6 @@ fn files_that_lie_cost_no_more_than_their_budget_and_others_nothing() {
     );
     is_honest(&daemon, from);
     let all = everything(&daemon, from);
-    for program in &programs {
-        let comm = program.file_name().expect("a name").to_string_lossy();
-        let lying = all.clone().only(|sample| sample.label("comm") == comm);
-        has_samples(&lying, 100);
-        // It starts without an unwind table.
-        has_chain_in(&lying, &["main", "run_cycle"], 0.9);
-    }
     assert!(
         peak <= before + GROWTH,
         "{} MiB resident before, {} MiB at most",
@@ -128,6 +133,23 @@ fn files_that_lie_cost_no_more_than_their_budget_and_others_nothing() {
     );
     drop(honest);
     daemon.stop();
+    all
+}
+
+#[test]
+fn call_frame_information_that_lies_costs_no_more_than_its_budget_and_others_nothing() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), everybody).expect("it is ours");
+    let programs = lies::call_frames::programs(directory.path());
+    let all = run_beside_an_honest_program(&programs);
+    for program in &programs {
+        let comm = program.file_name().expect("a name").to_string_lossy();
+        has_samples(
+            &all.clone().only(|sample| sample.label("comm") == comm),
+            100,
+        );
+    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn executable(id: u32) -> Arc<Executable> {
         build_id: BuildId::new(&[id as u8 + 1; 20]),
         htl_hash: std::sync::OnceLock::new(),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     })
 }

@@ -124,6 +124,7 @@ fn executable(id: u64) -> Arc<Executable> {
         build_id: BuildId::new(&[id as u8 + 1; 20]),
         htl_hash: OnceLock::new(),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     })
 }

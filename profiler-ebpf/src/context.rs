@@ -8,8 +8,9 @@ use profiler_common::context::labels::{Found, Text};
 use profiler_common::context::links::{self, LINK_ROOM, LINK_WORDS};
 use profiler_common::layout::RuntimeEntry;
 use profiler_common::layout::context::{
-    ENTRY_GOROUTINE, ENTRY_INCOMPLETE, ENTRY_LABEL, ENTRY_LINK, FLAG_CUT, LINK_BYTES, LINK_ELASTIC,
-    LINK_INSTRUMENTATION, LINK_THREAD_CONTEXT, MAX_KEY, MAX_VALUE,
+    ENTRY_GOROUTINE, ENTRY_INCOMPLETE, ENTRY_LABEL, ENTRY_LINK, FLAG_CUT, FLAG_KEY_UNREAD,
+    FLAG_VALUE_UNREAD, LINK_BYTES, LINK_ELASTIC, LINK_INSTRUMENTATION, LINK_THREAD_CONTEXT,
+    MAX_KEY, MAX_VALUE, UNREAD_BYTES,
 };
 use profiler_common::unwind::Memory as _;
 
@@ -106,16 +107,39 @@ fn label(scratch: &mut Scratch, key: Text, value: Text, cut: bool) {
     if position > RECORD_WORDS as u64 - LABEL_WORDS {
         return scratch.labels.unreadable();
     }
-    let behind_key = position + 1 + key.length.div_ceil(8);
     // SAFETY: a label of the longest key and value fits behind `position`, and what the masks leave into the
     // slack behind the record.
-    let read = unsafe { text(scratch, position + 1, key) && text(scratch, behind_key, value) };
-    if !read {
-        return scratch.labels.unreadable();
+    let (key_bytes, is_key_read) = unsafe { text_or_place(scratch, position + 1, key) };
+    // SAFETY: the cell is this CPU's.
+    let key_bytes = unsafe { Cell::launder(&raw mut scratch.cell, key_bytes) } & KEY_MASK;
+    let behind_key = position + 1 + key_bytes.div_ceil(8);
+    // SAFETY: as above.
+    let (value_bytes, is_value_read) = unsafe { text_or_place(scratch, behind_key, value) };
+    let flags = (if cut { FLAG_CUT } else { 0 })
+        | (if is_key_read { 0 } else { FLAG_KEY_UNREAD })
+        | (if is_value_read { 0 } else { FLAG_VALUE_UNREAD });
+    scratch.frames[position as usize] = header(ENTRY_LABEL, flags, key_bytes, value_bytes);
+    scratch.position = behind_key + value_bytes.div_ceil(8);
+}
+
+/// Copies a text to the record from the word `at` on, or where it cannot be read its place: how many bytes that are, and
+/// whether they are the text.
+///
+/// # Safety
+/// There is room for it, and for two words.
+#[inline(always)]
+unsafe fn text_or_place(scratch: &mut Scratch, at: u64, wanted: Text) -> (u64, bool) {
+    // SAFETY: the caller answers for it.
+    if unsafe { text(scratch, at, wanted) } {
+        return (wanted.length, true);
     }
-    let flags = if cut { FLAG_CUT } else { 0 };
-    scratch.frames[position as usize] = header(ENTRY_LABEL, flags, key.length, value.length);
-    scratch.position = behind_key + value.length.div_ceil(8);
+    // SAFETY: the caller answers for it.
+    unsafe {
+        let into = (&raw mut scratch.frames).cast::<u64>().add(at as usize);
+        into.write(wanted.address);
+        into.add(1).write(wanted.length);
+    }
+    (UNREAD_BYTES as u64, false)
 }
 
 /// Copies a text of the thread's memory to the record from the word `at` on.

@@ -110,6 +110,24 @@ pub fn go_labels_for(toolchain: &Toolchain, architecture: &str) -> PathBuf {
     )
 }
 
+/// The Go program whose labels are constants that it never reads, and the plugin that it loads.
+#[must_use]
+pub fn go_constants() -> (PathBuf, PathBuf) {
+    let build = |name: &str, package: &str, mode: &str| {
+        let directory = sources().join(package);
+        let mut command = Command::new("go");
+        command
+            .args(["build", "-buildvcs=false", "-trimpath", mode])
+            .env("CGO_ENABLED", "1")
+            .current_dir(&directory);
+        build(name, &mut command, &directory)
+    };
+    (
+        build("go-constants", "go-constants", "-buildmode=default"),
+        build("go-plugin.so", "go-constants/plugin", "-buildmode=plugin"),
+    )
+}
+
 /// The Go program that works with four labels or without.
 #[must_use]
 pub fn go_cost() -> PathBuf {

@@ -254,6 +254,7 @@ fn executable(program: &Path) -> Executable {
         build_id: None,
         htl_hash: OnceLock::new(),
         segments,
+        constants: Box::default(),
         root: None,
     }
 }
@@ -291,6 +292,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
         image: None,
         htl_hash: OnceLock::new(),
         segments: executable.segments.clone(),
+        constants: Box::default(),
         root: None,
         ..*executable
     };

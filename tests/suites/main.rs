@@ -14,6 +14,7 @@ mod doctor;
 mod durability;
 mod exports;
 mod first_seconds;
+mod go_constants;
 mod go_labels;
 mod go_profile;
 mod go_runtime_profile;

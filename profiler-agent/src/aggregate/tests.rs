@@ -40,6 +40,7 @@ fn executable(id: u32) -> Arc<Executable> {
         build_id: None,
         htl_hash: std::sync::OnceLock::new(),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     })
 }

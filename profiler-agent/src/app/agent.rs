@@ -375,9 +375,7 @@ async fn serve(
         }
         Err(_) => {
             let named = lock(&totals);
-            let behind = named.losses.of(LossCause::PipelineBehind);
-            let samples = sampled.samples.load(Ordering::Relaxed);
-            let late = samples.saturating_sub(named.samples + behind);
+            let late = named.open(sampled.samples.load(Ordering::Acquire));
             tracing::warn!(
                 samples = late,
                 "the last window is not named in time: its samples are lost"

@@ -36,6 +36,16 @@ pub struct Totals {
     pub last: BootTime,
 }
 
+impl Totals {
+    /// Of so many samples that were read those that are neither in a named window nor lost.
+    pub(super) fn open(&self, read: u64) -> u64 {
+        let lost = self.losses.iter();
+        let lost = lost.filter(|(cause, _)| cause.loses_read_samples());
+        let lost: u64 = lost.map(|(_, count)| count).sum();
+        read.saturating_sub(self.samples + lost)
+    }
+}
+
 /// Where profiles go.
 pub(super) struct Outputs {
     pub(super) store: Arc<Store>,

@@ -68,6 +68,7 @@ mod tests {
             build_id: None,
             htl_hash: OnceLock::new(),
             segments: Box::new([]),
+            constants: Box::default(),
             root: None,
         })
     }

@@ -88,6 +88,9 @@ impl Subject for Reader {
         // What came for them was counted before in the totals: those are read after them.
         let destinations = destinations(&sources.outlets);
         let mut totals = self.totals();
+        // Counted before any of them was named or lost, and so read after the totals.
+        let samples = sources.gauges.samples.load(Ordering::Acquire);
+        let open_samples = totals.open(samples);
         let damages = sources.store.0.damages();
         totals.losses.add(LossCause::StoreDamaged, damages);
         let ages = self.ages(totals.last);
@@ -101,7 +104,8 @@ impl Subject for Reader {
             started: self.started,
             ready: self.readiness().is_ok(),
             healthy: health::judge(ages, sources.window).is_ok(),
-            samples: of(&gauges.samples),
+            samples,
+            open_samples,
             config_in_effect: sources.in_effect.is_file(),
             processes: of(&gauges.processes),
             cpus: crate::collect::cpus::online().map_or(0, |cpus| cpus.len() as u64),

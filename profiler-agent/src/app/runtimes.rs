@@ -310,6 +310,7 @@ mod tests {
             length: 0x10_0000,
             build_id: None,
             htl_hash: OnceLock::new(),
+            constants: Box::default(),
             segments: Box::new([Segment {
                 offset: FileOffset(0x1000),
                 address: ElfAddress(0x2000),

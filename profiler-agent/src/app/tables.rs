@@ -189,7 +189,7 @@ impl Drop for TableBuilder {
 }
 
 /// May reading the file hang: is it of a file system that somebody else answers for, and was not copied when it was opened?
-fn may_hang(executable: &Executable) -> bool {
+pub(super) fn may_hang(executable: &Executable) -> bool {
     let file = executable.file.as_ref();
     executable.length > COPIED && file.is_some_and(|file| !confine::is_local(file))
 }

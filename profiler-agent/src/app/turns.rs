@@ -10,6 +10,7 @@
 mod deferred;
 mod second;
 mod start;
+mod unlabelled;
 
 use std::io;
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use std::time::Duration;
 use profiler_common::layout::SampleFlags;
 
 use self::deferred::Deferred;
+use self::unlabelled::Unlabelled;
 use super::clock::{self, boot_now};
 use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink};
+use super::constants::Constants;
 use super::demand::Demand;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
@@ -68,6 +71,7 @@ pub(super) struct Running {
     demand: Demand,
     runtimes: Runtimes,
     resources: Resources,
+    constants: Constants,
     correlator: Correlator,
     aggregator: Aggregator,
     sink: WindowSink,
@@ -89,7 +93,9 @@ pub(super) struct Running {
     held: Vec<RawSample>,
     /// Samples whose unwind tables are not there.
     deferred: Deferred,
-    /// How long they may hold up the end of a window.
+    /// Samples whose labels are still being read.
+    unlabelled: Unlabelled,
+    /// How long these and those may hold up the end of a window.
     patience: Duration,
     losses: Losses,
     /// Why the thread cannot wait for all that it should, if it cannot.
@@ -118,6 +124,7 @@ impl Running {
             let woken = self.wait(until_turn);
             self.wake.clear();
             self.load_tables();
+            self.take_constants();
             if woken.sideband || self.sideband.holds() {
                 self.read_sideband();
                 // What follows at once is read together.
@@ -261,15 +268,17 @@ impl Running {
     fn read_rings(&mut self) {
         let held = &mut self.held;
         let resources = &mut self.resources;
-        let mut overflow = 0;
+        let (mut read, mut overflow) = (0, 0);
         let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
             resources.sampled(sample.pid);
+            read += 1;
             if held.len() < MAX_HELD {
                 held.push(sample);
             } else {
                 overflow += 1;
             }
         });
+        self.gauges.samples.fetch_add(read, Ordering::Release);
         self.losses.add(LossCause::WindowFull, overflow);
         self.losses
             .add(LossCause::RecordMalformed, drained.malformed);
@@ -279,7 +288,7 @@ impl Running {
     fn locate(&mut self, until: BootTime) {
         let held = std::mem::take(&mut self.held);
         let mut unknown = Vec::new();
-        for mut sample in held {
+        for sample in held {
             if sample.time > until {
                 self.held.push(sample);
                 continue;
@@ -291,12 +300,7 @@ impl Running {
                 unknown.push(sample.pid);
             }
             match self.processes.locate(&sample) {
-                Ok(mut located) => {
-                    if let Some(raw) = sample.context.take() {
-                        located.context = self.correlator.context(&located.process, *raw);
-                    }
-                    self.add(sample, located);
-                }
+                Ok(located) => self.label(sample, located),
                 Err(cause) => self.losses.add(cause, 1),
             }
         }
@@ -323,7 +327,6 @@ impl Running {
             self.losses.add(LossCause::MappingUnknown, 1);
         }
         self.aggregator.add(&located);
-        self.gauges.samples.fetch_add(1, Ordering::Relaxed);
     }
 
     fn tell_new_locations(&mut self) {
@@ -333,13 +336,19 @@ impl Running {
         }
     }
 
+    /// Do samples wait for what is being read of files?
+    const fn is_waited_for(&self) -> bool {
+        !self.deferred.is_empty() || !self.unlabelled.is_empty()
+    }
+
     /// Closes the windows whose time is over. Samples that wait for tables hold the end of theirs up for a while; those of
     /// later windows are not located before. An agent that stood still closes each window that has samples.
     fn close_windows(&mut self, now: BootTime) {
         while now >= self.window_end {
-            if !self.deferred.is_empty() && now < self.window_end.plus(self.patience) {
+            if self.is_waited_for() && now < self.window_end.plus(self.patience) {
                 return;
             }
+            self.give_up_labels();
             self.give_up();
             self.close(self.window_end);
             let first = self.held.iter().map(|sample| sample.time).min();
@@ -404,11 +413,13 @@ impl Running {
         self.locate(self.window_end);
         self.close_windows(now);
         self.locate(BootTime(u64::MAX));
-        while !self.deferred.is_empty() && boot_now().since(now) < self.patience {
+        while self.is_waited_for() && boot_now().since(now) < self.patience {
             self.wait(FIRST_TURNS);
             self.wake.clear();
             self.load_tables();
+            self.take_constants();
         }
+        self.give_up_labels();
         self.give_up();
         self.tell_new_locations();
         self.tell(now);

@@ -1,12 +1,13 @@
 //! The entries behind a record's frames: the layout of `profiler_common::layout::context`. Pure.
 
 use profiler_common::layout::context::{
-    ENTRY_GOROUTINE, ENTRY_INCOMPLETE, ENTRY_LABEL, ENTRY_LINK, FLAG_CUT, LINK_BYTES, LINK_ELASTIC,
-    LINK_INSTRUMENTATION, LINK_THREAD_CONTEXT, MAX_KEY, MAX_LABELS, MAX_LINKS, MAX_VALUE,
+    ENTRY_GOROUTINE, ENTRY_INCOMPLETE, ENTRY_LABEL, ENTRY_LINK, FLAG_CUT, FLAG_KEY_UNREAD,
+    FLAG_VALUE_UNREAD, LINK_BYTES, LINK_ELASTIC, LINK_INSTRUMENTATION, LINK_THREAD_CONTEXT,
+    MAX_KEY, MAX_LABELS, MAX_LINKS, MAX_VALUE, UNREAD_BYTES,
 };
 
 use super::decode::Malformed;
-use crate::profile::{LinkSource, RawContext, RawLabel};
+use crate::profile::{LabelPart, LinkSource, RawContext, RawLabel, UnreadText, VirtualAddress};
 
 /// Decodes all entries.
 pub(super) fn decode(mut bytes: &[u8]) -> Result<RawContext, Malformed> {
@@ -23,9 +24,11 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<RawContext, Malformed> {
                 if !fits || context.labels.len() >= MAX_LABELS {
                     return Err(Malformed::Context);
                 }
+                let key = text(&mut context, &entry, LabelPart::Key)?;
+                let value = text(&mut context, &entry, LabelPart::Value)?;
                 context.labels.push(RawLabel {
-                    key: entry.key.into(),
-                    value: entry.value.into(),
+                    key,
+                    value,
                     cut: entry.flags & FLAG_CUT != 0,
                 });
             }
@@ -48,6 +51,37 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<RawContext, Malformed> {
         }
     }
     Ok(context)
+}
+
+/// A part of the next label; of one that could not be read nothing, and where it is goes to `context`.
+fn text(
+    context: &mut RawContext,
+    entry: &Entry<'_>,
+    part: LabelPart,
+) -> Result<Box<[u8]>, Malformed> {
+    let (bytes, flag, most) = match part {
+        LabelPart::Key => (entry.key, FLAG_KEY_UNREAD, MAX_KEY),
+        LabelPart::Value => (entry.value, FLAG_VALUE_UNREAD, MAX_VALUE),
+    };
+    if entry.flags & flag == 0 {
+        return Ok(bytes.into());
+    }
+    let place: [u8; UNREAD_BYTES] = bytes.try_into().map_err(|_| Malformed::Context)?;
+    let word = |at: usize| {
+        let word: [u8; 8] = std::array::from_fn(|byte| place[at + byte]);
+        u64::from_ne_bytes(word)
+    };
+    let length = u16::try_from(word(8)).map_err(|_| Malformed::Context)?;
+    if usize::from(length) > most {
+        return Err(Malformed::Context);
+    }
+    context.unread.push(UnreadText {
+        label: context.labels.len(),
+        part,
+        address: VirtualAddress(word(0)),
+        length,
+    });
+    Ok(Box::default())
 }
 
 struct Entry<'a> {
@@ -120,6 +154,40 @@ mod tests {
         assert!(context.incomplete);
     }
 
+    fn place(address: u64, length: u64) -> Vec<u8> {
+        [address.to_ne_bytes(), length.to_ne_bytes()].concat()
+    }
+
+    #[test]
+    fn of_a_text_that_could_not_be_read_there_is_its_place() {
+        let bytes = [
+            entry(ENTRY_LABEL, 0, b"endpoint", b"/cart"),
+            entry(ENTRY_LABEL, FLAG_VALUE_UNREAD, b"route", &place(0x5000, 13)),
+            entry(ENTRY_LABEL, FLAG_KEY_UNREAD, &place(0x6000, 2), b"x"),
+        ]
+        .concat();
+        let mut context = decode(&bytes).unwrap();
+        let unread = |label, part, address, length| UnreadText {
+            label,
+            part,
+            address: VirtualAddress(address),
+            length,
+        };
+        let value = unread(1, LabelPart::Value, 0x5000, 13);
+        let key = unread(2, LabelPart::Key, 0x6000, 2);
+        assert_eq!(context.unread, [value, key]);
+        context.set(value, b"/v1");
+        context.unread = vec![key];
+        context.give_up_unread();
+        let labels = context.labels.iter();
+        let labels: Vec<_> = labels.map(|label| (&*label.key, &*label.value)).collect();
+        assert_eq!(
+            labels,
+            [(&b"endpoint"[..], &b"/cart"[..]), (b"route", b"/v1")]
+        );
+        assert!(context.incomplete);
+    }
+
     #[test]
     fn what_is_malformed_is_refused() {
         for bytes in [
@@ -128,6 +196,14 @@ mod tests {
             entry(ENTRY_LINK, LINK_ELASTIC, b"", b"short"),
             entry(ENTRY_LINK, 99, b"", &[7; LINK_BYTES]),
             entry(ENTRY_LABEL, 0, &[b'k'; MAX_KEY + 1], b""),
+            entry(ENTRY_LABEL, FLAG_VALUE_UNREAD, b"k", b"short"),
+            entry(
+                ENTRY_LABEL,
+                FLAG_KEY_UNREAD,
+                &place(1, MAX_KEY as u64 + 1),
+                b"",
+            ),
+            entry(ENTRY_LABEL, FLAG_VALUE_UNREAD, b"k", &place(1, u64::MAX)),
             entry(ENTRY_LABEL, 0, b"k", b"v").repeat(MAX_LABELS + 1),
             entry(ENTRY_LABEL, 0, b"k", b"v")[..20].to_vec(),
         ] {

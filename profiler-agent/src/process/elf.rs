@@ -54,6 +54,8 @@ pub struct ElfSummary {
     pub build_id: Option<BuildId>,
     /// Its executable segments, sorted by offset.
     pub segments: Box<[Segment]>,
+    /// The segments that a program reads and cannot write, code included, in the order of the file's headers.
+    pub constants: Box<[Segment]>,
 }
 
 /// Program headers that are looked at; the kernel itself takes 64 KiB of them (1,170).
@@ -68,6 +70,8 @@ const MAX_NOTES: usize = 1_024;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
+const PF_W: u32 = 2;
+const PF_R: u32 = 4;
 const SHT_NOTE: u32 = 7;
 const NT_GNU_BUILD_ID: u32 = 3;
 
@@ -91,15 +95,17 @@ pub fn read<S: ReadAt + ?Sized>(source: &S) -> Result<ElfSummary, ElfError> {
     };
     let header = table(source, 0, class.header_bytes).ok_or(ElfError::Malformed("header"))?;
     let programs = programs(source, class, &header)?;
-    let mut segments: Vec<Segment> = programs
-        .iter()
-        .filter(|program| program.kind == PT_LOAD && program.flags & PF_X != 0)
-        .map(|program| Segment {
+    let loaded = |mask: u32, flags: u32| -> Vec<Segment> {
+        let programs = programs.iter().filter(|program| program.kind == PT_LOAD);
+        let programs = programs.filter(|program| program.flags & mask == flags);
+        let segments = programs.map(|program| Segment {
             offset: FileOffset(program.offset),
             address: ElfAddress(program.address),
             length: program.length,
-        })
-        .collect();
+        });
+        segments.collect()
+    };
+    let mut segments = loaded(PF_X, PF_X);
     segments.sort_by_key(|segment| segment.offset);
     let build_id = programs
         .iter()
@@ -109,6 +115,7 @@ pub fn read<S: ReadAt + ?Sized>(source: &S) -> Result<ElfSummary, ElfError> {
     Ok(ElfSummary {
         build_id,
         segments: segments.into(),
+        constants: loaded(PF_R | PF_W, PF_R).into(),
     })
 }
 

@@ -123,6 +123,7 @@ impl<O: OpenMapped> Executables<O> {
                 build_id: summary.build_id,
                 htl_hash: OnceLock::from(elf::htl_hash(&*image, image.len() as u64)),
                 segments: summary.segments,
+                constants: summary.constants,
                 image: Some(image),
                 root: None,
             })
@@ -295,6 +296,7 @@ impl<O: OpenMapped> Executables<O> {
             length,
             build_id: found.summary.build_id,
             segments: found.summary.segments,
+            constants: found.summary.constants,
             root: found.root,
         });
         if found.copied {
@@ -371,6 +373,7 @@ fn unopened(id: ExecutableId, path: Box<str>, build_id: Option<BuildId>) -> Exec
         build_id,
         htl_hash: OnceLock::from(None),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     }
 }

@@ -19,7 +19,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::doubt::Doubts;
-use crate::profile::{BootTime, ExecutableMapping, FileOffset, MappingKind, VirtualAddress};
+use crate::profile::{
+    BootTime, ElfAddress, Executable, ExecutableMapping, FileOffset, MappingKind, VirtualAddress,
+    mapping_bias,
+};
 
 /// Executable mappings of one process image that are kept.
 pub const MAX_MAPPINGS: usize = 65_536;
@@ -117,6 +120,35 @@ impl MappingSet {
             .and_then(|(mapping, since)| {
                 let since = since.min(time);
                 self.unless_doubtful(mapping, since, address, time)
+            })
+    }
+
+    /// The file whose read-only data `length` bytes at `address` are, with their place in it. A loader puts a file's data beside
+    /// its code, so only the mappings of code next to the address are asked.
+    #[must_use]
+    pub fn constant_at(
+        &self,
+        address: VirtualAddress,
+        length: u64,
+        time: BootTime,
+    ) -> Option<(&Arc<Executable>, FileOffset)> {
+        let behind = self
+            .current
+            .partition_point(|current| current.mapping.range.start <= address);
+        let below = behind.checked_sub(1);
+        let beside = below.into_iter().chain(Some(behind));
+        let beside = beside.filter_map(|index| self.current.get(index));
+        beside
+            .filter(|current| current.since <= time)
+            .find_map(|current| {
+                let ExecutableMapping { range, kind } = &current.mapping;
+                let MappingKind::File { executable, offset } = kind else {
+                    return None;
+                };
+                let bias = mapping_bias(&executable.segments, range, *offset)?;
+                let own = ElfAddress(address.0.wrapping_add(bias));
+                let offset = executable.constant_offset(own, length)?;
+                Some((executable, offset))
             })
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::VirtualAddress;
+
 /// Index into `Window::contexts`; 0 is the empty context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContextIndex(pub u32);
@@ -85,6 +87,28 @@ pub struct RawLabel {
     pub cut: bool,
 }
 
+/// A part of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LabelPart {
+    /// Its key.
+    Key,
+    /// Its value.
+    Value,
+}
+
+/// A text that the kernel side could not read: the page that it lies on is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UnreadText {
+    /// Index into `RawContext::labels`; the part is empty there.
+    pub label: usize,
+    /// Which part of the label it is.
+    pub part: LabelPart,
+    /// Where it begins.
+    pub address: VirtualAddress,
+    /// Bytes of it that are kept.
+    pub length: u16,
+}
+
 /// What the kernel side read of a sample's request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RawContext {
@@ -94,6 +118,37 @@ pub struct RawContext {
     pub labels: Vec<RawLabel>,
     /// Trace and span ids (16 and 8 bytes), each with where it was found.
     pub links: Vec<(LinkSource, [u8; 24])>,
+    /// Texts of labels that are still to be read.
+    pub unread: Vec<UnreadText>,
     /// There were more labels than are read, or memory of one could not be read.
     pub incomplete: bool,
+}
+
+impl RawContext {
+    /// Puts a text that was read later where it belongs.
+    pub fn set(&mut self, text: UnreadText, bytes: &[u8]) {
+        if let Some(label) = self.labels.get_mut(text.label) {
+            match text.part {
+                LabelPart::Key => label.key = bytes.into(),
+                LabelPart::Value => label.value = bytes.into(),
+            }
+        }
+    }
+
+    /// Leaves out the labels that have texts that were never read.
+    pub fn give_up_unread(&mut self) {
+        let mut unread = std::mem::take(&mut self.unread);
+        if unread.is_empty() {
+            return;
+        }
+        self.incomplete = true;
+        // From behind, so that indices stay right.
+        unread.sort_unstable_by_key(|text| std::cmp::Reverse(text.label));
+        unread.dedup_by_key(|text| text.label);
+        for text in unread {
+            if text.label < self.labels.len() {
+                self.labels.remove(text.label);
+            }
+        }
+    }
 }

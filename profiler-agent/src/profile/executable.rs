@@ -69,7 +69,7 @@ impl fmt::Display for HtlHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExecutableId(pub u32);
 
-/// An executable `PT_LOAD` segment.
+/// A `PT_LOAD` segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Where it starts in the file.
@@ -120,6 +120,8 @@ pub struct Executable {
     pub htl_hash: OnceLock<Option<HtlHash>>,
     /// Its executable segments, sorted by offset. Empty when it is no ELF file.
     pub segments: Box<[Segment]>,
+    /// The segments that a program reads and cannot write.
+    pub constants: Box<[Segment]>,
     /// The process's root directory, kept open to look for debug files in; `None` for the agent's own root.
     pub root: Option<File>,
 }
@@ -131,6 +133,15 @@ impl Executable {
         self.segments.iter().find_map(|segment| {
             let within = offset.0.checked_sub(segment.offset.0)?;
             (within < segment.length).then(|| ElfAddress(segment.address.0.wrapping_add(within)))
+        })
+    }
+    /// Where in the file `length` bytes at an address are that no program can have changed.
+    #[must_use]
+    pub fn constant_offset(&self, address: ElfAddress, length: u64) -> Option<FileOffset> {
+        self.constants.iter().find_map(|segment| {
+            let within = address.0.checked_sub(segment.address.0)?;
+            let left = segment.length.checked_sub(within)?;
+            (length <= left).then(|| FileOffset(segment.offset.0.wrapping_add(within)))
         })
     }
     /// The last component of its path.

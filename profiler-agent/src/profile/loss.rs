@@ -229,6 +229,14 @@ impl LossCause {
             Self::WindowLate => "window_late",
         }
     }
+    /// Is a sample gone that was read from a ring, before its window was named?
+    #[must_use]
+    pub const fn loses_read_samples(self) -> bool {
+        matches!(
+            self,
+            Self::ProcessUnknown | Self::WindowFull | Self::PipelineBehind
+        )
+    }
     /// Is a sample gone (rather than something about it missing)?
     #[must_use]
     pub const fn loses_samples(self) -> bool {

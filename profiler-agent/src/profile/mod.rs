@@ -32,8 +32,8 @@ pub mod window;
 pub use address::{ElfAddress, FileOffset, KernelAddress, Pc, VirtualAddress};
 pub use builder::{ProfileBuilder, SampleKey};
 pub use context::{
-    ContextIndex, Label, LabelSet, LabelSetIndex, Link, LinkSource, RawContext, RawLabel,
-    SampleContext,
+    ContextIndex, Label, LabelPart, LabelSet, LabelSetIndex, Link, LinkSource, RawContext,
+    RawLabel, SampleContext, UnreadText,
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};

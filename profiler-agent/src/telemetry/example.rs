@@ -18,6 +18,7 @@ pub(super) fn reading() -> Reading {
         ready: true,
         healthy: true,
         samples: 1001,
+        open_samples: 1002,
         processes: 102,
         cpus: 4,
         cpus_unsampled: 1,

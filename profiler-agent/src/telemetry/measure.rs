@@ -71,6 +71,7 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::CpusUnsampled => count(reading.cpus_unsampled),
         Metric::Processes => count(reading.processes),
         Metric::Samples => count(reading.samples),
+        Metric::OpenSamples => count(reading.open_samples),
         Metric::SamplesLost => losses(reading, LossCause::loses_samples),
         Metric::Degradations => losses(reading, |cause| {
             !cause.loses_samples() && !is_of_delivery(cause)

@@ -22,8 +22,10 @@ pub struct Reading {
     pub healthy: bool,
     /// Is the configuration's file in effect as it was read last?
     pub config_in_effect: bool,
-    /// Samples taken.
+    /// Samples read from the rings.
     pub samples: u64,
+    /// Those of them whose window is not named yet.
+    pub open_samples: u64,
     /// Live processes.
     pub processes: u64,
     /// CPUs of the machine that are online.

@@ -27,6 +27,13 @@ pub const ENTRY_INCOMPLETE: u8 = 4;
 
 /// [`ENTRY_LABEL`]: key or value was longer, and cut.
 pub const FLAG_CUT: u8 = 1;
+/// [`ENTRY_LABEL`]: the key could not be read (its page is not in memory). Its address and its length stand in its place,
+/// two words.
+pub const FLAG_KEY_UNREAD: u8 = 2;
+/// [`ENTRY_LABEL`]: the same of the value.
+pub const FLAG_VALUE_UNREAD: u8 = 4;
+/// Bytes of what stands in the place of a text that could not be read.
+pub const UNREAD_BYTES: usize = 16;
 /// [`ENTRY_LINK`] from the OpenTelemetry thread context.
 pub const LINK_THREAD_CONTEXT: u8 = 1;
 /// [`ENTRY_LINK`] from Elastic's correlation record.

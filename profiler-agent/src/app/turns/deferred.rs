@@ -74,7 +74,7 @@ fn finished(
 
 impl Deferred {
     /// Does none wait?
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 }

@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::deferred::Deferred;
+use super::unlabelled::Unlabelled;
 use super::{FIRST_TURNS, Running, SECOND, system};
 use crate::aggregate::{self, Aggregator};
 use crate::app::clock::boot_now;
 use crate::app::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
+use crate::app::constants::Constants;
 use crate::app::demand::Demand;
 use crate::app::resources::Resources;
 use crate::app::runtimes::Runtimes;
@@ -64,6 +66,7 @@ impl Running {
         let sideband = Sideband::open_with(&online, config.records)?;
         let builder = TableBuilder::spawn(config.table_cache, wake.clone())
             .map_err(system("starting a thread"))?;
+        let constants = Constants::spawn(wake.clone()).map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
         let now = boot_now();
@@ -80,6 +83,7 @@ impl Running {
             demand,
             runtimes: Runtimes::default(),
             resources: Resources::default(),
+            constants,
             correlator: Correlator::new(config.correlation),
             aggregator: Aggregator::new(aggregation, now),
             sink,
@@ -96,6 +100,7 @@ impl Running {
             events: Vec::new(),
             held: Vec::new(),
             deferred: Deferred::default(),
+            unlabelled: Unlabelled::default(),
             patience: config.patience,
             losses: Losses::default(),
             waiting: None,

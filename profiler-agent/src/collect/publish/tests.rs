@@ -258,6 +258,7 @@ fn mapping(id: u32) -> ExecutableMapping {
         length: 0x1000,
         build_id: None,
         htl_hash: OnceLock::new(),
+        constants: Box::default(),
         segments: Box::new([Segment {
             offset: FileOffset(0),
             address: ElfAddress(0),

@@ -6,21 +6,32 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::{ElfError, htl_hash, read};
+use crate::profile::Segment;
 
 fn readelf(arguments: &[&str]) -> String {
     let output = Command::new("readelf").args(arguments).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Executable segments as `readelf` shows them: offset, address, length in the file.
-fn segments_of(path: &str) -> Vec<(u64, u64, u64)> {
+/// A segment: offset, address, length in the file.
+type Place = (u64, u64, u64);
+
+fn places(segments: &[Segment]) -> Vec<Place> {
+    let segments = segments.iter();
+    segments
+        .map(|segment| (segment.offset.0, segment.address.0, segment.length))
+        .collect()
+}
+
+/// Segments with such flags as `readelf` shows them.
+fn segments_of(path: &str, wanted: impl Fn(&str) -> bool) -> Vec<Place> {
     let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
     let listing = readelf(&["-lW", path]);
     listing
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|words| words.first() == Some(&"LOAD"))
-        .filter(|words| words[6..words.len() - 1].concat().contains('E'))
+        .filter(|words| wanted(&words[6..words.len() - 1].concat()))
         .map(|words| (number(words[1]), number(words[2]), number(words[4])))
         .collect()
 }
@@ -45,13 +56,13 @@ fn real_files_as_readelf_shows_them() {
             shown,
             "{path}"
         );
-        let segments: Vec<_> = summary
-            .segments
-            .iter()
-            .map(|segment| (segment.offset.0, segment.address.0, segment.length))
-            .collect();
+        let segments = places(&summary.segments);
         assert!(!segments.is_empty());
-        assert_eq!(segments, segments_of(path), "{path}");
+        let code = segments_of(path, |flags| flags.contains('E'));
+        assert_eq!(segments, code, "{path}");
+        let read_only = |flags: &str| flags.contains('R') && !flags.contains('W');
+        let constants = segments_of(path, read_only);
+        assert_eq!(places(&summary.constants), constants, "{path}");
     }
 }
 

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::{Inserted, MappingSet};
 use crate::profile::{
-    BootTime, Executable, ExecutableId, ExecutableMapping, FileOffset, MappingKind, VirtualAddress,
+    BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, FileOffset, MappingKind,
+    Segment, VirtualAddress,
 };
 
 const ADDRESSES: u64 = 24;
@@ -22,6 +23,7 @@ fn executable(id: u32) -> Arc<Executable> {
         build_id: None,
         htl_hash: OnceLock::new(),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     })
 }
@@ -335,4 +337,48 @@ fn both_bounds_hold() {
     }
     assert_eq!(inserted, Inserted::Full);
     assert!(set.current.len() <= super::MAX_MAPPINGS);
+}
+
+#[test]
+fn constants_lie_before_or_behind_the_code_of_their_file() {
+    let segment = |offset, address, length| Segment {
+        offset: FileOffset(offset),
+        address: ElfAddress(address),
+        length,
+    };
+    let file = |id, code: Segment, constants: &[Segment]| {
+        let mut file = Arc::into_inner(executable(id)).unwrap();
+        file.segments = Box::new([code]);
+        file.constants = constants.into();
+        Arc::new(file)
+    };
+    // As GNU ld places them, and as Go does.
+    let linked = segment(0x1000, 0x1000, 0x1000);
+    let before = [segment(0, 0, 0x800), segment(0x2000, 0x2000, 0x100)];
+    let go = segment(0, 0x40_0000, 0x3000);
+    let behind = [segment(0x3000, 0x40_3000, 0x5000)];
+    let (linked, go) = (file(0, linked, &before), file(1, go, &behind));
+    let mut set = MappingSet::default();
+    let mut map = |executable: &Arc<Executable>, start, end, offset| {
+        let range = VirtualAddress(start)..VirtualAddress(end);
+        let kind = MappingKind::File {
+            executable: Arc::clone(executable),
+            offset: FileOffset(offset),
+        };
+        set.insert(BootTime(5), ExecutableMapping { range, kind });
+    };
+    map(&go, 0x40_0000, 0x40_3000, 0);
+    map(&linked, 0x7f00_1000, 0x7f00_2000, 0x1000);
+    let constant = |address, length, time| {
+        let found = set.constant_at(VirtualAddress(address), length, BootTime(time))?;
+        Some((found.0.id.0, found.1.0))
+    };
+    assert_eq!(constant(0x7f00_0010, 8, 5), Some((0, 0x10)));
+    assert_eq!(constant(0x7f00_20f8, 8, 5), Some((0, 0x20f8)));
+    assert_eq!(constant(0x40_3004, 0x4ffc, 5), Some((1, 0x3004)));
+    // Longer than the segment, in none, behind all memory, and before anything was mapped.
+    assert_eq!(constant(0x40_3004, 0x4ffd, 5), None);
+    assert_eq!(constant(0x50_0000, 8, 5), None);
+    assert_eq!(constant(u64::MAX, 8, 5), None);
+    assert_eq!(constant(0x40_3004, 8, 4), None);
 }

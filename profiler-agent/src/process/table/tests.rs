@@ -72,6 +72,7 @@ fn executable(id: u32, path: &[u8]) -> Arc<Executable> {
         build_id: None,
         htl_hash: OnceLock::new(),
         segments: Box::default(),
+        constants: Box::default(),
         root: None,
     })
 }

@@ -57,6 +57,7 @@ fn altered(original: &Executable, bytes: &[u8], directory: &Path) -> Arc<Executa
         build_id: None,
         htl_hash: OnceLock::new(),
         segments: original.segments.clone(),
+        constants: original.constants.clone(),
         root: Some(File::open(directory).unwrap()),
     })
 }

@@ -68,6 +68,7 @@ fn executable(id: u32, file: &Path, seen: &str, root: Option<&Path>) -> Arc<Exec
         build_id: parsed.build_id().unwrap().and_then(BuildId::new),
         htl_hash: OnceLock::new(),
         segments,
+        constants: Box::default(),
         root: root.map(|root| File::open(root).unwrap()),
     })
 }

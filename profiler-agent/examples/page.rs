@@ -198,6 +198,7 @@ fn main() {
         status: Box::new(move || live.then(|| status(started))),
         host_names: Vec::new(),
         token: None,
+        users: None,
         further: Default::default(),
         probes: Default::default(),
         trace_url: Some("https://traces.example/trace/{trace_id}".to_owned()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -58,6 +59,48 @@ fn probes_metrics_and_status_are_answered_whatever_slow_clients_hold() {
         drop(stop);
         drip.join().expect("the thread of the clients");
     });
+}
+
+/// What the page answers nobody's process: the whole answer.
+fn as_nobody(address: SocketAddr, path: &str) -> String {
+    let script = format!(
+        "exec 3<>/dev/tcp/{}/{}; printf 'GET {path} HTTP/1.1\\r\\nhost: localhost\\r\\nconnection: close\\r\\n\\r\\n' >&3; cat <&3",
+        address.ip(),
+        address.port()
+    );
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["bash", "-c", &script]);
+    let output = command.output().expect("setpriv and bash are there");
+    String::from_utf8(output.stdout).expect("a text")
+}
+
+/// On loopback other users of the machine have to be named.
+#[test]
+fn the_page_is_shown_to_root_and_to_users_that_are_named() {
+    let daemon = Daemon::with("");
+    assert_eq!(daemon.page("/").status, 200);
+    assert_eq!(daemon.page("/api/status").status, 200);
+    for path in ["/", "/api/status", "/assets/page.js"] {
+        let answer = as_nobody(daemon.page_address(), path);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
+        assert!(answer.contains("user 65534 may not see"), "{answer}");
+        assert!(answer.contains("page.users"), "{answer}");
+    }
+    for path in ["/healthz", "/metrics"] {
+        let answer = as_nobody(daemon.page_address(), path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+    daemon.stop();
+    for page in ["users: [nobody]", "allow_unauthenticated: true"] {
+        let daemon = Daemon::with(&format!(
+            "page: {{endpoint: \"127.0.0.1:PAGE_PORT\", {page}}}\n"
+        ));
+        let answer = as_nobody(daemon.page_address(), "/api/status");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{page}: {answer}");
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -17,7 +17,6 @@ use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::own_signals;
-use super::page_token;
 use super::pipeline::{self, Outputs, Totals, give_memory_back};
 use super::reading::{Reader, Sources};
 use super::reload::{InEffect, Outcome, destinations, limits, reload};
@@ -26,6 +25,7 @@ use super::serving::Serving;
 use super::signals::Signals;
 use super::status::Status;
 use super::tables::CachePlace;
+use super::{page_token, page_users};
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
 use crate::config::{AgentConfig, ConfigError};
@@ -198,6 +198,8 @@ async fn serve(
 ) -> Result<End, AgentError> {
     let With { settings, own, .. } = with;
     let token = page_token::read(&config.page.token_file)?;
+    let users = page_users::read(&config.page.users)?;
+    let users = (!config.page.allow_unauthenticated).then_some(users);
     let endpoint = config.page.endpoint;
     let listener = TcpListener::bind(endpoint)
         .await
@@ -281,6 +283,7 @@ async fn serve(
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
         token,
+        users,
         further: metrics.clone(),
         probes: probes.clone(),
     };

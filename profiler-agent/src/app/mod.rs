@@ -11,6 +11,7 @@
 //!   changes them while it runs, by what `plan` says, and `restart` decides what is started when everything is.
 //! - `serving`: the page and the endpoints while they are served; `aside` has work done that may hang.
 //! - `page_token`: reads the token that the page asks for.
+//! - `page_users`: knows the users that may see the page without one.
 //! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
 //! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
@@ -21,12 +22,14 @@ mod bpf_memory;
 pub mod clock;
 mod codec;
 pub mod collector;
+mod constants;
 mod demand;
 pub mod destinations;
 pub mod incomplete;
 mod launch;
 mod own_signals;
 mod page_token;
+mod page_users;
 pub mod pipeline;
 mod plan;
 mod queue;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::codec::encode;
 use super::page_token::{self, TokenError};
+use super::page_users::{self, UserError};
 use crate::export::{Format, ReadLimits, otlp, pprof};
 use crate::page::{Page, SavedSource};
 use crate::profile::Profile;
@@ -28,6 +29,9 @@ pub enum ViewError {
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The users cannot be read.
+    #[error(transparent)]
+    Users(#[from] UserError),
     /// The address is taken, or the runtime cannot start.
     #[error("{what}: {source}")]
     System {
@@ -41,16 +45,28 @@ pub enum ViewError {
 /// Longest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Shows the files until SIGTERM or SIGINT, to whoever has the token where there is one. `ready` is told the page's address.
+/// Who may see the files.
+#[derive(Clone, Copy, Debug)]
+pub enum Access<'a> {
+    /// On loopback root, this process's user and the one that called sudo.
+    Users,
+    /// Whoever has the token in this file.
+    Token(&'a Path),
+    /// Everybody who reaches the address.
+    Everybody,
+}
+
+/// Shows the files until SIGTERM or SIGINT. `ready` is told the page's address.
 pub fn run(
     files: &[PathBuf],
     address: SocketAddr,
-    token_file: Option<&Path>,
+    access: Access<'_>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ViewError> {
-    let token = match token_file {
-        Some(path) => page_token::read(path)?,
-        None => None,
+    let (token, users) = match access {
+        Access::Users => (None, Some(page_users::read(&[])?)),
+        Access::Token(path) => (page_token::read(path)?, None),
+        Access::Everybody => (None, None),
     };
     let mut saved = Vec::new();
     for path in files {
@@ -72,6 +88,7 @@ pub fn run(
         host_names: Vec::new(),
         trace_url: None,
         token,
+        users,
         further: Default::default(),
         probes: Default::default(),
     };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::{self, fail};
-use crate::app::view;
+use crate::app::view::{self, Access};
 use crate::telemetry::log;
 
 /// The command line of `view`.
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// File with the token that the page asks for.
     #[arg(long, value_name = "FILE", conflicts_with = "allow_unauthenticated")]
     token_file: Option<PathBuf>,
-    /// Show the profiles beyond loopback to everybody who reaches the address.
+    /// Show the profiles to everybody who reaches the address, not to this user and root alone.
     #[arg(long)]
     allow_unauthenticated: bool,
 }
@@ -39,9 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             &format!("--listen {}: {fix}", arguments.listen),
         );
     }
-    let token = arguments.token_file.as_deref();
+    let access = match &arguments.token_file {
+        Some(file) => Access::Token(file),
+        None if arguments.allow_unauthenticated => Access::Everybody,
+        None => Access::Users,
+    };
     let ready = |address| eprintln!("the page is on http://{address}/ (Ctrl-C ends it)");
-    match view::run(&arguments.files, arguments.listen, token, ready) {
+    match view::run(&arguments.files, arguments.listen, access, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::FAILED, &error),
     }

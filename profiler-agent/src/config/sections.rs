@@ -56,7 +56,10 @@ pub struct Page {
     pub trace_url: TraceUrl,
     /// File with the token that the page asks for; it asks for none when empty.
     pub token_file: PathBuf,
-    /// May the page be seen beyond loopback by everybody who reaches it?
+    /// Users, by name or number, that may see the page on loopback beside root, the agent's own user and the one
+    /// that called sudo.
+    pub users: Vec<String>,
+    /// May everybody who reaches the page see it?
     pub allow_unauthenticated: bool,
 }
 
@@ -97,6 +100,7 @@ impl Default for Page {
             host_names: Vec::new(),
             trace_url: TraceUrl::default(),
             token_file: PathBuf::new(),
+            users: Vec::new(),
             allow_unauthenticated: false,
         }
     }

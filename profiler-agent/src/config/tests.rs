@@ -205,7 +205,7 @@ fn what_is_in_effect_is_shown_without_secrets_and_read_back() {
 }
 
 /// Each with the beginning of what is said of it.
-const BROKEN: [(&str, &str); 67] = [
+const BROKEN: [(&str, &str); 68] = [
     (
         "store: {directory: ''}",
         "line 1, column 20: store.directory: an absolute path is needed",
@@ -347,6 +347,10 @@ const BROKEN: [(&str, &str); 67] = [
     (
         "page: {endpoint: '0.0.0.0:4099', token_file: /t, allow_unauthenticated: true}",
         "line 1, column 73: page.allow_unauthenticated: `page.token_file` asks for a token",
+    ),
+    (
+        "page: {token_file: /t, users: [ann]}",
+        "line 1, column 31: page.users: they are for a page on loopback that asks for no token",
     ),
     (
         "page: {token_file: t}",

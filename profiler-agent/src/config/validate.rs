@@ -147,6 +147,12 @@ impl Page {
             "page.token_file",
             "an absolute path is needed",
         );
+        let open = has_token || self.allow_unauthenticated;
+        found.unless(
+            self.users.is_empty() || self.endpoint.ip().is_loopback() && !open,
+            "page.users",
+            "they are for a page on loopback that asks for no token",
+        );
         found.unless(
             !has_token || !self.allow_unauthenticated,
             "page.allow_unauthenticated",

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service as _;
 
+use super::peer::Peer;
 use super::phase::Event;
 use super::room::{Answers, Id, Room};
 
@@ -77,6 +78,7 @@ fn crowded() -> Response {
 /// Answers what is asked on `stream`; returns when nothing more will be.
 pub(super) async fn serve(
     stream: TcpStream,
+    peer: Option<Arc<Peer>>,
     seat: Seat,
     router: Router,
     mut closing: watch::Receiver<bool>,
@@ -86,8 +88,11 @@ pub(super) async fn serve(
         seat: seat.clone(),
     };
     let asked = seat.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         asked.note(Event::Asked);
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(Arc::clone(peer));
+        }
         let seat = asked.clone();
         let answer = router.clone().call(request.map(Body::new));
         async move {

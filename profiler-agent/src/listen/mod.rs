@@ -10,9 +10,11 @@
 //!   no room is answered with 503.
 //! - Order: each connection that is accepted is served before the next is accepted; a probe whose request has come
 //!   with it is answered before any flood behind it drops it.
+//! - Who it is: each request has the [`Peer`] that it came from.
 //! - Work: what takes time is done in a [`Pool`], never on the thread that serves.
 
 mod connection;
+mod peer;
 mod phase;
 mod pool;
 mod room;
@@ -35,6 +37,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use connection::Seat;
+pub use peer::Peer;
 pub use pool::{Busy, Pool};
 use room::{Bounds, Id, Room};
 
@@ -102,7 +105,9 @@ impl Connections {
         let (id, dropped) = admitted;
         self.drop_one(dropped);
         let seat = Seat::new(&self.room, id);
-        let served = connection::serve(stream, seat, router.clone(), closed.clone());
+        let peer = stream.local_addr().map(|local| Peer::new(address, local));
+        let peer = peer.ok().map(Arc::new);
+        let served = connection::serve(stream, peer, seat, router.clone(), closed.clone());
         self.handles.insert(id, self.tasks.spawn(served));
     }
 

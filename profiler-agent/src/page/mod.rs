@@ -10,7 +10,7 @@
 //! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
 //! nowhere but into text nodes and onto a canvas. Every answer carries a policy that lets nothing run but
 //! the page's own files. Only GET; no answer for another site's page or a foreign `Host`; where there is a
-//! [`Token`], none without it but to probes. What the network holds of the server is bounded ([`crate::listen`]).
+//! [`Token`], none without it but to probes; on loopback without one, none but to the [`Users`] that may see it. What the network holds of the server is bounded ([`crate::listen`]).
 
 mod answer;
 mod api;
@@ -33,6 +33,7 @@ mod stacks;
 mod status;
 mod token;
 mod trace;
+mod users;
 
 use std::future::Future;
 use std::io;
@@ -48,6 +49,7 @@ pub use self::query::AnswerFormat;
 pub use self::source::{LiveSource, SavedSource, Source};
 pub use self::status::{AgentStatus, StoreStatus};
 pub use self::token::{BadToken, Token};
+pub use self::users::Users;
 use crate::listen::{self, Pool};
 use crate::profile::{ArchiveError, Profile};
 
@@ -114,6 +116,8 @@ pub struct Page {
     pub trace_url: Option<String>,
     /// What is asked of everybody who wants to see it; nothing where there is none.
     pub token: Option<Token>,
+    /// Who may see it on loopback where no token is asked for; everybody where there are none.
+    pub users: Option<Users>,
     /// Further paths under the page's address, for whoever may see the page.
     pub further: Router,
     /// Further paths for which no token is asked.
@@ -132,12 +136,14 @@ impl Page {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let address = listener.local_addr()?.ip();
+        let is_local = address.is_loopback() && self.token.is_none();
+        let users = self.users.clone().filter(|_| is_local);
         let hosts = Arc::new(guard::AllowedHosts::new(address, &self.host_names));
-        listen::serve(listener, self.router(hosts)?, shutdown).await;
+        listen::serve(listener, self.router(hosts, users)?, shutdown).await;
         Ok(())
     }
 
-    fn router(self, hosts: Arc<guard::AllowedHosts>) -> io::Result<Router> {
+    fn router(self, hosts: Arc<guard::AllowedHosts>, users: Option<Users>) -> io::Result<Router> {
         let shared = Arc::new(api::Shared {
             queries: Pool::start("query", self.limits.queries, self.limits.waiting)?,
             statuses: Pool::start("status", 1, self.limits.waiting)?,
@@ -162,12 +168,14 @@ impl Page {
             .route("/api/diff", get(api::diff))
             .route("/api/labels", get(api::labels))
             .route("/api/trace", get(api::trace))
-            .with_state(shared)
-            .merge(self.further)
-            .fallback(async || {
-                let message = "There is nothing here: / is the page, /api/ the queries.\n";
-                (axum::http::StatusCode::NOT_FOUND, message).into_response()
-            });
+            .with_state(shared);
+        if let Some(users) = users.map(Arc::new) {
+            router = router.layer(axum::middleware::from_fn_with_state(users, users::require));
+        }
+        router = router.merge(self.further).fallback(async || {
+            let message = "There is nothing here: / is the page, /api/ the queries.\n";
+            (axum::http::StatusCode::NOT_FOUND, message).into_response()
+        });
         if let Some(token) = self.token.map(Arc::new) {
             router = router.layer(axum::middleware::from_fn_with_state(token, token::require));
         }

@@ -84,6 +84,7 @@ impl Served {
     pub(crate) fn asking(source: Arc<dyn Source>, limits: Limits, token: Option<Token>) -> Self {
         let page = Page {
             token,
+            users: None,
             source,
             encode,
             limits,

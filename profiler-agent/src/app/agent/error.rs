@@ -5,6 +5,7 @@ use std::io;
 use crate::app::collector::CollectorError;
 use crate::app::destinations::DestinationError;
 use crate::app::page_token::TokenError;
+use crate::app::page_users::UserError;
 use crate::app::restart::Failure;
 use crate::config::VariableError;
 use crate::export::otlp;
@@ -29,6 +30,9 @@ pub enum AgentError {
     /// The page's token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The page's users.
+    #[error(transparent)]
+    Users(#[from] UserError),
     /// The page's address.
     #[error(
         "the page cannot be served on {address}: {source}. Is another agent running? `page.endpoint` chooses another address."

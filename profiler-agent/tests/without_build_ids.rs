@@ -9,6 +9,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use profiler_agent::app::collector::{ClosedWindow, Collector, CollectorConfig, WindowSink};
+use profiler_agent::app::economy::{Economy, Shortage};
 use profiler_agent::collect::Selection;
 use profiler_agent::collect::sideband::open::MappingRecords;
 use profiler_agent::correlate;
@@ -33,7 +34,9 @@ fn profile(records: MappingRecords, program: &Path, script: &str) -> Profile {
         selection: Selection::Processes { children: true },
         selected: vec![waiting.id()],
         window: Duration::from_secs(60),
-        table_budget: 32 << 20,
+        economy: Economy::within(None, 32 << 20),
+        memory: None,
+        shortage: Shortage::default(),
         patience: Duration::from_secs(1),
         way: None,
         records,
@@ -46,7 +49,8 @@ fn profile(records: MappingRecords, program: &Path, script: &str) -> Profile {
     assert!(waiting.wait().expect("it ends").success());
     collector.stop().expect("the collector stops");
     let (symbolizer, handle) =
-        SymbolizerThread::spawn(SymbolizeConfig::default()).expect("a thread starts");
+        SymbolizerThread::spawn(SymbolizeConfig::default(), Default::default())
+            .expect("a thread starts");
     let profiles: Vec<Profile> = incoming
         .into_iter()
         .map(|ClosedWindow { window, clocks, .. }| {

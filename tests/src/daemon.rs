@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::agent::{self, until};
 use crate::build::text;
+use crate::quota::MemoryQuota;
 
 /// Longest time from SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(5);
@@ -62,6 +63,15 @@ impl Daemon {
     #[must_use]
     pub fn with(more: &str) -> Self {
         Self::launch(TempDir::new().expect("a temporary directory"), more, &[])
+    }
+
+    /// As [`Self::with`], with so much memory.
+    #[must_use]
+    pub fn within(quota: &MemoryQuota, more: &str) -> Self {
+        let mut command = quota.command();
+        command.arg(agent::executable());
+        let directory = TempDir::new().expect("a temporary directory");
+        Self::launch_by(command, directory, more, &[])
     }
 
     /// With these variables; nobody reads what it logs, and the pipe that it logs into is full from the start.

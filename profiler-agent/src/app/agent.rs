@@ -16,6 +16,8 @@ use super::aside::aside;
 use super::codec::{decode_pprof, encode};
 use super::collector::{Collector, CollectorConfig, WindowSink};
 use super::destinations::{Destinations, log_end};
+use super::economy::{Economy, Shortage};
+use super::memory_limit::MemoryLimit;
 use super::own_signals;
 use super::pipeline::{self, Outputs, Totals, give_memory_back};
 use super::reading::{Reader, Sources};
@@ -32,7 +34,7 @@ use crate::config::{AgentConfig, ConfigError};
 use crate::page::{LiveSource, Page};
 use crate::profile::{LossCause, Losses, SamplePeriod};
 use crate::store::Store;
-use crate::symbolize::{SymbolizeConfig, SymbolizerThread};
+use crate::symbolize::SymbolizerThread;
 use crate::telemetry::endpoints;
 use crate::telemetry::otlp::OwnSignals;
 
@@ -221,10 +223,16 @@ async fn serve(
     let store = Arc::new(Store::open(&config.store.directory, limits)?);
     let totals = Arc::new(Mutex::new(Totals::default()));
 
+    let memory = MemoryLimit::of_this_process();
+    let economy = Economy::within(
+        memory.as_ref().map(|limit| limit.bytes),
+        config.tables.max_size.0,
+    );
+    let (queries, shortage) = (economy.queries, Shortage::default());
     let wanted = destinations(&config, settings.environment)?;
     let mut destinations = Destinations::start(wanted).await?;
-    let (symbolizer, handle) =
-        SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
+    let (symbolizer, handle) = SymbolizerThread::spawn(economy.names.clone(), shortage.flag())
+        .map_err(system("starting a thread"))?;
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
     let outputs = Outputs {
         store: Arc::clone(&store),
@@ -236,7 +244,7 @@ async fn serve(
     let hurry = handle.hurry();
     let symbols = handle.usage();
     let collector = match Collector::start(
-        collector_config(&config),
+        collector_config(&config, economy, memory, shortage),
         WindowSink {
             windows,
             new_locations: Box::new(move |frames| handle.prefetch(frames)),
@@ -277,7 +285,7 @@ async fn serve(
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
-        limits: crate::page::Limits::AGENT,
+        limits: queries,
         rest: give_memory_back,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
@@ -389,14 +397,21 @@ async fn serve(
     }
 }
 
-fn collector_config(config: &AgentConfig) -> CollectorConfig {
+fn collector_config(
+    config: &AgentConfig,
+    economy: Economy,
+    memory: Option<MemoryLimit>,
+    shortage: Shortage,
+) -> CollectorConfig {
     let directory = &config.tables.cache_directory;
     CollectorConfig {
         period: SamplePeriod::from_hertz(config.sampling.frequency),
         selection: Selection::All,
         selected: Vec::new(),
         window: config.sampling.window.0,
-        table_budget: config.tables.max_size.0,
+        economy,
+        memory,
+        shortage,
         records: MappingRecords::BuildId,
         table_cache: (!directory.as_os_str().is_empty()).then(|| CachePlace {
             directory: directory.clone(),

@@ -10,6 +10,8 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::economy::{Economy, Shortage};
+use super::memory_limit::MemoryLimit;
 use super::signals;
 use super::tables::CachePlace;
 use super::troubles::Troubles;
@@ -32,8 +34,12 @@ pub struct CollectorConfig {
     pub selected: Vec<u32>,
     /// Length of a window.
     pub window: Duration,
-    /// Bytes of unwind tables in the kernel.
-    pub table_budget: u64,
+    /// What may be taken of memory.
+    pub economy: Economy,
+    /// The limit of memory, where one is watched.
+    pub memory: Option<MemoryLimit>,
+    /// Says when it is short.
+    pub shortage: Shortage,
     /// How long samples may hold up the end of a window while they wait for unwind tables.
     pub patience: Duration,
     /// How stacks are walked; `None`: the first way that the kernel takes.

@@ -152,6 +152,10 @@ const fn less(cause: LossCause) -> Option<(&'static str, &'static str)> {
             "times the kernel side had no room for what stacks are walked by",
             "record fewer processes (-p)",
         ),
+        LossCause::MemoryShort => (
+            "times nearly all memory that the control group may have was in use, and new names had no lines",
+            "raise its limit: 256 MiB are enough",
+        ),
         LossCause::MappingUnknown => (
             "samples have frames without a name, because it is not known what was mapped there at that time",
             "the machine was too busy for the agent to follow what programs map: record again, or give it more CPU time",

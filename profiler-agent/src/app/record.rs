@@ -12,13 +12,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::clock;
 use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError, WindowSink};
+use super::economy::{Economy, Shortage};
 use super::launch::Launched;
+use super::memory_limit::MemoryLimit;
 use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{Selection, Way};
 use crate::correlate;
 use crate::process::stat::Stat;
 use crate::profile::{Profile, SamplePeriod, merge};
-use crate::symbolize::{SymbolizeConfig, SymbolizerGone, SymbolizerHandle, SymbolizerThread};
+use crate::symbolize::{SymbolizerGone, SymbolizerHandle, SymbolizerThread};
 
 /// What to record.
 #[derive(Clone, Debug)]
@@ -150,8 +152,11 @@ async fn run(
             children: recording.children,
         }
     };
-    let (symbolizer, handle) =
-        SymbolizerThread::spawn(SymbolizeConfig::default()).map_err(system("starting a thread"))?;
+    let memory = MemoryLimit::of_this_process();
+    let economy = Economy::within(memory.as_ref().map(|limit| limit.bytes), TABLE_BUDGET);
+    let shortage = Shortage::default();
+    let (symbolizer, handle) = SymbolizerThread::spawn(economy.names.clone(), shortage.flag())
+        .map_err(system("starting a thread"))?;
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
     let naming = spawn_naming(incoming, handle.clone()).map_err(system("starting a thread"))?;
     let config = CollectorConfig {
@@ -159,7 +164,9 @@ async fn run(
         selection,
         selected,
         window: WINDOW,
-        table_budget: TABLE_BUDGET,
+        economy,
+        memory,
+        shortage,
         records: MappingRecords::BuildId,
         table_cache: None,
         patience: PATIENCE,

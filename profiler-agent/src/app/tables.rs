@@ -17,6 +17,7 @@ use profiler_common::unwind::table::PAGE_BITS;
 
 use self::requests::{Next, Requests};
 use self::whole::Whole;
+use super::economy::Shortage;
 use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
@@ -32,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MAX_HANGING: usize = 8;
 /// How long tables of whole files are kept for the next page.
 const KEPT_FOR: Duration = Duration::from_secs(20);
+/// How often it is looked whether memory is short.
+const LOOK: Duration = Duration::from_secs(1);
 /// Shorter files than this were copied when they were opened, where their file system may hang.
 const COPIED: u64 = 1 << 20;
 
@@ -124,7 +127,12 @@ impl Outgoing {
 
 impl TableBuilder {
     /// Starts the threads. `wake` is woken when something is there.
-    pub(super) fn spawn(cache: Option<CachePlace>, wake: Wake) -> io::Result<Self> {
+    /// Tables of whole files that take so many bytes are kept for the next page, while memory is not short.
+    pub(super) fn spawn(
+        cache: Option<CachePlace>,
+        (kept, shortage): (usize, Shortage),
+        wake: Wake,
+    ) -> io::Result<Self> {
         let (pieces, results) = channel();
         let outgoing = Outgoing { pieces, wake };
         let (requests, whole) = (Arc::<Requests>::default(), Arc::<Requests>::default());
@@ -138,12 +146,19 @@ impl TableBuilder {
         let thread = Builder::new().name("whole-tables".to_owned());
         builder.threads.push(thread.spawn(move || {
             let (requests, outgoing) = slow;
-            let mut whole = Whole::new(cache);
+            let mut whole = Whole::new(cache, kept);
+            let mut used = Instant::now();
             loop {
-                match requests.next_within(KEPT_FOR) {
-                    Next::Order(order) => whole.fill(&order, &outgoing),
-                    Next::Nothing => whole.forget(),
+                match requests.next_within(LOOK) {
+                    Next::Order(order) => {
+                        whole.fill(&order, &outgoing);
+                        used = Instant::now();
+                    }
+                    Next::Nothing => {}
                     Next::Closed => return,
+                }
+                if used.elapsed() >= KEPT_FOR || shortage.is_now() {
+                    whole.forget();
                 }
             }
         })?);

@@ -26,6 +26,8 @@ use super::clock::{self, boot_now};
 use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink};
 use super::constants::Constants;
 use super::demand::Demand;
+use super::economy::Shortage;
+use super::memory_limit::MemoryLimit;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
 use super::wake::{Waiter, Wake};
@@ -98,6 +100,9 @@ pub(super) struct Running {
     /// How long these and those may hold up the end of a window.
     patience: Duration,
     losses: Losses,
+    /// The limit of memory, if there is one.
+    memory: Option<MemoryLimit>,
+    shortage: Shortage,
     /// Why the thread cannot wait for all that it should, if it cannot.
     waiting: Option<String>,
     everything: bool,

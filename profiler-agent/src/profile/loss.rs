@@ -111,11 +111,14 @@ pub enum LossCause {
     SpoolDamaged,
     /// Samples: their windows were not named in time when the agent stopped or was started again.
     WindowLate,
+    /// Times that nearly all memory of the agent's limit was in use: names are not kept then, and new ones have neither
+    /// lines nor inlined calls.
+    MemoryShort,
 }
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -166,6 +169,7 @@ impl LossCause {
         Self::SpoolFailed,
         Self::SpoolDamaged,
         Self::WindowLate,
+        Self::MemoryShort,
     ];
 
     /// The cause with this name.
@@ -227,6 +231,7 @@ impl LossCause {
             Self::SpoolFailed => "spool_failed",
             Self::SpoolDamaged => "spool_damaged",
             Self::WindowLate => "window_late",
+            Self::MemoryShort => "memory_short",
         }
     }
     /// Is a sample gone that was read from a ring, before its window was named?

@@ -163,6 +163,11 @@ impl Symbolizer {
         profile
     }
 
+    /// Keeps no index between windows and reads neither lines nor inlined calls from now on, or does again.
+    pub(super) const fn spare(&mut self, spare: bool) {
+        self.elf.spare(spare);
+    }
+
     /// What it holds between windows.
     #[must_use]
     pub fn usage(&self) -> SymbolizerUsage {

@@ -79,11 +79,15 @@ pub struct SymbolizerThread {
 }
 
 impl SymbolizerThread {
-    /// Starts a thread, called `symbolizer`.
+    /// Starts a thread, called `symbolizer`. While `spare` is set it keeps nothing between windows and reads neither lines nor
+    /// inlined calls.
     ///
     /// # Errors
     /// When the system has no room for a thread.
-    pub fn spawn(config: SymbolizeConfig) -> io::Result<(Self, SymbolizerHandle)> {
+    pub fn spawn(
+        config: SymbolizeConfig,
+        spare: Arc<AtomicBool>,
+    ) -> io::Result<(Self, SymbolizerHandle)> {
         let (sender, requests) = sync_channel(config.prefetch_queue + WINDOW_QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let handle = SymbolizerHandle {
@@ -96,7 +100,7 @@ impl SymbolizerThread {
         let usage = handle.usage.clone();
         let thread = Builder::new()
             .name("symbolizer".to_owned())
-            .spawn(move || serve(&config, &requests, &dropped, hurry, &usage))?;
+            .spawn(move || serve(&config, &requests, &dropped, (hurry, spare), &usage))?;
         Ok((Self { thread }, handle))
     }
 
@@ -113,7 +117,7 @@ fn serve(
     config: &SymbolizeConfig,
     requests: &Receiver<Request>,
     dropped: &AtomicU64,
-    hurry: Arc<AtomicBool>,
+    (hurry, spare): (Arc<AtomicBool>, Arc<AtomicBool>),
     usage: &SharedUsage,
 ) {
     let mut symbolizer = Symbolizer::with_hurry(config, hurry);
@@ -130,6 +134,7 @@ fn serve(
                 let locations = window.locations.len();
                 let span = tracing::trace_span!(parent: &span, "symbolize", locations);
                 let _entered = span.enter();
+                symbolizer.spare(spare.load(Ordering::Relaxed));
                 let mut profile = symbolizer.resolve(&window, &clocks);
                 profile.losses.add(
                     LossCause::SymbolizerBehind,

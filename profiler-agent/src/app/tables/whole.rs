@@ -16,8 +16,6 @@ use profiler_common::unwind::table::PAGE_BUCKETS;
 
 /// How long a table of a file whose file system may hang is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of tables that are kept for the next page.
-const MAX_KEPT: usize = 32 << 20;
 
 /// Tables that were built last.
 pub(super) struct Whole {
@@ -25,10 +23,12 @@ pub(super) struct Whole {
     attempts: Attempts,
     /// The last one used comes last.
     kept: VecDeque<(ExecutableId, Arc<UnwindTable>)>,
+    /// Bytes of them that are kept for the next page.
+    most: usize,
 }
 
 impl Whole {
-    pub(super) fn new(place: Option<CachePlace>) -> Self {
+    pub(super) fn new(place: Option<CachePlace>, most: usize) -> Self {
         let cache = place.and_then(|place| {
             TableCache::open(&place.directory, place.max_bytes)
                 .inspect_err(|error| tracing::warn!(%error, "unwind tables are not kept on disk"))
@@ -38,6 +38,7 @@ impl Whole {
             cache,
             attempts: Attempts::new("table-reader", MAX_HANGING),
             kept: VecDeque::new(),
+            most,
         }
     }
 
@@ -86,7 +87,7 @@ impl Whole {
         };
         let table = Arc::new(table);
         self.kept.push_back((executable.id, Arc::clone(&table)));
-        while self.kept.len() > 1 && self.bytes() > MAX_KEPT {
+        while self.kept.len() > 1 && self.bytes() > self.most {
             self.kept.pop_front();
         }
         Ok(table)

@@ -21,16 +21,15 @@ use crate::profile::{
 use crate::unwind::snapshot::{Machine, walk_snapshot};
 use crate::unwind::walk::{Code, Lookup, Walked};
 
-/// Bytes of stacks that may wait.
-const MAX_BYTES: usize = 16 << 20;
 /// Pages that are asked for at once because the words of one stack point to them.
 const MAX_GUESSES: u32 = 128;
 
 /// The samples that wait.
-#[derive(Default)]
 pub(super) struct Deferred {
     waiting: Vec<Waiting>,
     bytes: usize,
+    /// Bytes of stacks that may wait.
+    most: usize,
 }
 
 /// A sample that waits.
@@ -73,6 +72,15 @@ fn finished(
 }
 
 impl Deferred {
+    /// For stacks of so many bytes at a time.
+    pub(super) const fn of(most: usize) -> Self {
+        Self {
+            waiting: Vec::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
     /// Does none wait?
     pub(super) const fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -151,7 +159,7 @@ impl Running {
     /// Keeps a sample until the table that it needs is there, if there is room for it.
     fn defer(&mut self, waiting: Waiting) {
         let bytes = waiting.bytes();
-        if self.deferred.bytes + bytes <= MAX_BYTES && self.needs(&waiting.missing) {
+        if self.deferred.bytes + bytes <= self.deferred.most && self.needs(&waiting.missing) {
             self.deferred.bytes += bytes;
             self.deferred.waiting.push(waiting);
         } else {

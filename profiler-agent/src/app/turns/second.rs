@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Running;
+use crate::app::economy::Economy;
+use crate::app::pipeline::give_memory_back;
 use crate::app::wake::{Kind, Woken};
 use crate::collect::{Kernel, traces};
-use crate::profile::BootTime;
+use crate::profile::{BootTime, LossCause};
 
 impl Running {
     /// Waits until something happens, at most `at_most`. Where that cannot be waited for, turns alone read everything.
@@ -61,7 +63,24 @@ impl Running {
             .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
         self.resources.prune(|pid| processes.image(pid));
         self.breaths = 0;
+        self.watch_memory();
         self.say_troubles();
+    }
+
+    /// Looks whether memory is short.
+    fn watch_memory(&mut self) {
+        let Some(limit) = &self.memory else {
+            return;
+        };
+        let short = limit
+            .used()
+            .is_some_and(|used| Economy::is_short(limit.bytes, used, self.shortage.is_now()));
+        if self.shortage.set(short) && short {
+            self.losses.add(LossCause::MemoryShort, 1);
+        }
+        if short {
+            give_memory_back();
+        }
     }
 
     /// Says what does not work just now.
@@ -71,6 +90,13 @@ impl Running {
         sentences.extend(self.kernel.traces.trouble().map(str::to_owned));
         sentences.extend(self.kernel.counters.trouble().map(str::to_owned));
         sentences.extend(self.waiting.clone());
+        if let Some(limit) = self.memory.as_ref().filter(|_| self.shortage.is_now()) {
+            sentences.push(format!(
+                "memory is short: nearly all of the {} MiB that the control group may have is in use. Names are not kept, and new \
+                 ones have no lines and no inlined calls. Raise the limit: the agent does all that it can with 256 MiB.",
+                limit.bytes >> 20
+            ));
+        }
         self.gauges.troubles.are(sentences);
         let unsampled = self.cpus.unsampled(&self.kernel.sampler) as u64;
         self.gauges

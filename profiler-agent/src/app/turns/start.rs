@@ -43,7 +43,7 @@ impl Running {
         let options = LoadOptions {
             period: config.period,
             selection: config.selection.clone(),
-            table_budget: config.table_budget,
+            table_budget: config.economy.kernel_tables,
             way: config.way,
         };
         let online =
@@ -64,7 +64,8 @@ impl Running {
             tracing::warn!("{sentence}");
         }
         let sideband = Sideband::open_with(&online, config.records)?;
-        let builder = TableBuilder::spawn(config.table_cache, wake.clone())
+        let kept = (config.economy.whole_tables, config.shortage.clone());
+        let builder = TableBuilder::spawn(config.table_cache, kept, wake.clone())
             .map_err(system("starting a thread"))?;
         let constants = Constants::spawn(wake.clone()).map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);
@@ -99,9 +100,11 @@ impl Running {
             known_until: now,
             events: Vec::new(),
             held: Vec::new(),
-            deferred: Deferred::default(),
+            deferred: Deferred::of(config.economy.waiting_stacks),
             unlabelled: Unlabelled::default(),
             patience: config.patience,
+            memory: config.memory,
+            shortage: config.shortage,
             losses: Losses::default(),
             waiting: None,
             everything: config.selection == Selection::All,

@@ -32,6 +32,8 @@ pub(in crate::symbolize) struct ElfSymbols {
     /// Files whose readers hang.
     hanging: HashMap<ExecutableId, Straggler>,
     window: u64,
+    /// Keep nothing between windows, and read no debug information?
+    spare: bool,
 }
 
 /// How reading a file ended.
@@ -54,7 +56,13 @@ impl ElfSymbols {
             readers: Attempts::new("file-reader", MAX_HANGING),
             hanging: HashMap::new(),
             window: 0,
+            spare: false,
         }
+    }
+
+    /// Spares memory from now on, or no longer.
+    pub(in crate::symbolize) const fn spare(&mut self, spare: bool) {
+        self.spare = spare;
     }
 
     /// Bytes held between windows.
@@ -70,8 +78,13 @@ impl ElfSymbols {
 
     /// What was asked for least recently goes until the budget holds.
     fn trim(&mut self) {
+        let most = if self.spare {
+            0
+        } else {
+            self.config.index_bytes
+        };
         let mut bytes = self.bytes();
-        while bytes > self.config.index_bytes || self.files.len() > MAX_FILES {
+        while bytes > most || self.files.len() > MAX_FILES {
             let oldest = self
                 .files
                 .iter()
@@ -117,7 +130,7 @@ impl ElfSymbols {
             limits: Limits {
                 debug_info: (self.config.debug_info_bytes, self.config.decompressed_bytes),
                 steps: self.config.file_steps,
-                wants_debug_info: self.config.debug_info,
+                wants_debug_info: self.config.debug_info && !self.spare,
                 deadline: deadline.min(now + self.config.file_time),
                 is_whole: now + self.config.file_time <= deadline,
                 hurry: Arc::clone(hurry),

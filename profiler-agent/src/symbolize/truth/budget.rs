@@ -151,7 +151,8 @@ fn in_a_hurry_nothing_is_read_and_that_is_counted() {
     let source = "int main(int c, char **v) { return c * 3; }";
     let file = compile(directory.path(), "p.c", source, &["gcc", "-O1", "-g"]);
     let program = executable(1, &file, "/calls", None);
-    let (thread, handle) = SymbolizerThread::spawn(SymbolizeConfig::default()).unwrap();
+    let (thread, handle) =
+        SymbolizerThread::spawn(SymbolizeConfig::default(), Default::default()).unwrap();
     handle.hurry().up();
     let offsets = text_offsets(&file, 20);
     let process = process(

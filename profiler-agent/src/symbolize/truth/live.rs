@@ -184,7 +184,8 @@ fn kernel_functions_with_their_mapping() {
 
 #[test]
 fn a_thread_serves_windows_and_ends_with_its_last_handle() {
-    let (thread, handle) = SymbolizerThread::spawn(SymbolizeConfig::default()).unwrap();
+    let (thread, handle) =
+        SymbolizerThread::spawn(SymbolizeConfig::default(), Default::default()).unwrap();
     let process = process(key(1), "/sbin/init");
     let unmapped = LocationKey::Unmapped(process.key, VirtualAddress(5));
     handle.prefetch(vec![LocatedFrame {

@@ -170,6 +170,7 @@ fn status(started: u64) -> AgentStatus {
         store: Some(StoreStatus {
             windows: KEPT,
             used_bytes: 31 << 20,
+            merged_bytes: 8 << 20,
             file_bytes: 64 << 20,
             max_bytes: 512 << 20,
             set_aside: Vec::new(),
@@ -199,6 +200,7 @@ fn main() {
         host_names: Vec::new(),
         token: None,
         users: None,
+        is_short: Arc::new(|| false),
         further: Default::default(),
         probes: Default::default(),
         trace_url: Some("https://traces.example/trace/{trace_id}".to_owned()),

@@ -18,6 +18,7 @@ use super::collector::{Collector, CollectorConfig, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::economy::{Economy, Shortage};
 use super::memory_limit::MemoryLimit;
+use super::merging::Merging;
 use super::own_signals;
 use super::pipeline::{self, Outputs, Totals, give_memory_back};
 use super::reading::{Reader, Sources};
@@ -31,7 +32,7 @@ use super::{page_token, page_users};
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
 use crate::config::{AgentConfig, ConfigError};
-use crate::page::{LiveSource, Page};
+use crate::page::{IsShort, LiveSource, Page};
 use crate::profile::{LossCause, Losses, SamplePeriod};
 use crate::store::Store;
 use crate::symbolize::SymbolizerThread;
@@ -229,6 +230,7 @@ async fn serve(
         config.tables.max_size.0,
     );
     let (queries, shortage) = (economy.queries, Shortage::default());
+    let is_short = is_short(memory.clone());
     let wanted = destinations(&config, settings.environment)?;
     let mut destinations = Destinations::start(wanted).await?;
     let (symbolizer, handle) = SymbolizerThread::spawn(economy.names.clone(), shortage.flag())
@@ -241,6 +243,8 @@ async fn serve(
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
+    let merging = Merging::start(Arc::clone(&store), shortage.clone())
+        .map_err(system("starting a thread"))?;
     let hurry = handle.hurry();
     let symbols = handle.usage();
     let collector = match Collector::start(
@@ -253,7 +257,10 @@ async fn serve(
         Ok(collector) => collector,
         Err(error) => {
             // What has started holds the store, spools and directories: it ends before anything is tried again.
-            let threads = tokio::task::spawn_blocking(move || (pipeline.join(), symbolizer.join()));
+            let threads = tokio::task::spawn_blocking(move || {
+                drop(merging);
+                (pipeline.join(), symbolizer.join())
+            });
             destinations.stop().await;
             drop(tokio::time::timeout(GRACE, threads).await);
             return Err(error.into());
@@ -286,6 +293,7 @@ async fn serve(
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
         limits: queries,
+        is_short,
         rest: give_memory_back,
         status: Box::new(move || Some(status.now())),
         host_names: config.page.host_names.clone(),
@@ -338,6 +346,7 @@ async fn serve(
     tracing::info!("stopping");
     let collected = aside("stop", move || {
         let stopped = collector.stop();
+        drop(merging);
         // The pipeline ends when the collector's end of the channel is gone.
         let piped = pipeline.join().is_ok();
         (stopped, piped && symbolizer.join().is_ok())
@@ -395,6 +404,16 @@ async fn serve(
             Ok(end)
         }
     }
+}
+
+/// Looks at the memory that is in use, where there is a limit.
+fn is_short(memory: Option<MemoryLimit>) -> IsShort {
+    Arc::new(move || {
+        let used = memory
+            .as_ref()
+            .and_then(|limit| Some((limit.bytes, limit.used()?)));
+        used.is_some_and(|(limit, used)| Economy::is_short(limit, used, false))
+    })
 }
 
 fn collector_config(

@@ -9,6 +9,7 @@
 //!   it is worth.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
 //!   changes them while it runs, by what `plan` says, and `restart` decides what is started when everything is.
+//! - `merging`: the thread that merges the store's windows for queries of long ranges.
 //! - `serving`: the page and the endpoints while they are served; `aside` has work done that may hang.
 //! - `page_token`: reads the token that the page asks for.
 //! - `page_users`: knows the users that may see the page without one.
@@ -29,6 +30,7 @@ pub mod economy;
 pub mod incomplete;
 mod launch;
 mod memory_limit;
+mod merging;
 mod own_signals;
 mod page_token;
 mod page_users;

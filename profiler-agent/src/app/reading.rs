@@ -13,7 +13,7 @@ use super::reload::InEffect;
 use super::status::resident_bytes;
 use crate::profile::delivery::DeliveryCounts;
 use crate::profile::{BootTime, LossCause};
-use crate::store::Store;
+use crate::store::{MergeOutcome, Store};
 use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
 use crate::telemetry::log;
@@ -98,6 +98,7 @@ impl Subject for Reader {
         let of = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
         let usage = sources.symbols.read();
         let size = sources.store.0.size();
+        let merges = sources.store.0.merges();
         let runs = of(&gauges.runs);
         Reading {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,6 +134,11 @@ impl Subject for Reader {
             store: StoreReading {
                 windows: size.windows,
                 used_bytes: size.used_bytes,
+                merged_spans: size.merged_spans,
+                merged_bytes: size.merged_bytes,
+                merges: MergeOutcome::ALL
+                    .map(|outcome| (outcome.name(), merges.of(outcome)))
+                    .to_vec(),
                 file_bytes: size.file_bytes,
                 limit_bytes: sources.store.1,
                 stored_samples: totals.samples - totals.unstored,

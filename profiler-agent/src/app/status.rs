@@ -108,6 +108,7 @@ impl Status {
         StoreStatus {
             windows: size.windows,
             used_bytes: size.used_bytes,
+            merged_bytes: size.merged_bytes,
             file_bytes: size.file_bytes,
             max_bytes: self.store_limit,
             set_aside: self

@@ -83,6 +83,7 @@ pub fn run(
         source: Arc::new(SavedSource::new(saved)),
         encode,
         limits: crate::page::Limits::VIEWER,
+        is_short: Arc::new(|| false),
         rest: || {},
         status: Box::new(|| None),
         host_names: Vec::new(),

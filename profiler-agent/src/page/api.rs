@@ -18,7 +18,7 @@ use super::functions::{Order, function_table};
 use super::labels::LabelList;
 use super::query::{self, AnswerFormat, BASE, Clock, Misunderstood, Parameters, SELECTION};
 use super::run::Run;
-use super::services::ServiceListBuilder;
+use super::services::{ServiceListBuilder, TimeLine};
 use super::status::{AgentStatus, StatusAnswer};
 use crate::listen::Pool;
 use crate::profile::UnixTime;
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) status: Box<dyn Fn() -> Option<AgentStatus> + Send + Sync>,
     /// Has the threads of queries: each query may hold many stacks in memory.
     pub(super) queries: Pool,
+    pub(super) is_short: super::IsShort,
     /// Has the thread of `/api/status`, which waits for no query.
     pub(super) statuses: Pool,
 }
@@ -59,7 +60,7 @@ async fn answer(
     work: impl FnOnce(&Shared, &Run) -> Result<Response, Failure> + Send + 'static,
 ) -> Result<Response, Failure> {
     let unavailable = |what: &str| Failure(StatusCode::SERVICE_UNAVAILABLE, what.to_owned());
-    let cancel = Cancel(Arc::default());
+    let cancel = Cancel(Arc::new(Run::new(&shared.is_short)));
     let run = Arc::clone(&cancel.0);
     let running = Arc::clone(shared);
     let work = pool.run(move || {
@@ -174,10 +175,11 @@ pub(super) async fn services(
     let points = query::number(&parameters, "points", 60, 1..=2_000)?;
     answer(&shared, &shared.queries, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
-        let mut list = ServiceListBuilder::new(&selection, points);
-        shared
-            .engine
-            .narrowed_windows(&selection, run, |window| list.add(&window))?;
+        let line = TimeLine::new(&selection, points);
+        let mut list = ServiceListBuilder::new(&selection, line);
+        let engine = &shared.engine;
+        let spans = engine.narrowed_windows(&selection, &line, run, |window| list.add(&window))?;
+        spans.iter().for_each(|span| list.add_span(span));
         Ok(told(list.finish(), run))
     })
     .await

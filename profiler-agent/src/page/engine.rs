@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::HashSet;
-
 use super::Limits;
+use super::cover::{Part, Visited, cover};
 use super::filter::Filter;
 use super::query::{Grouping, Selection};
 use super::run::Run;
@@ -14,16 +13,14 @@ use super::size::text_bytes;
 use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::trace::{TraceAnswer, TraceBuilder};
-use crate::profile::{
-    ArchiveError, ArchivedWindow, Merger, Profile, WindowId, WindowSummary, filter,
-};
+use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, WindowId};
 
 /// Why a query has no answer.
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// The range holds more windows than one query may read.
+    /// The range holds more windows and merged spans than one query may read.
     TooManyWindows {
-        /// How many it holds.
+        /// How many windows and spans it holds.
         found: usize,
         /// How many may be.
         most: usize,
@@ -35,6 +32,8 @@ pub(super) enum QueryError {
     },
     /// The one who asked is gone.
     Cancelled,
+    /// The agent has no memory for it.
+    MemoryShort,
     /// The source failed.
     Source(ArchiveError),
 }
@@ -59,6 +58,15 @@ struct SetKey {
     windows: [Vec<WindowId>; 2],
     filters: [Option<Filter>; 2],
     grouping: Grouping,
+}
+
+/// What a selection is answered from.
+#[derive(Debug, Default)]
+struct Plan {
+    /// The windows that may have samples that are wanted, by time.
+    windows: Vec<WindowId>,
+    /// What is read for them.
+    parts: Vec<Part>,
 }
 
 /// Queries over a source; keeps the last sets of stacks, so that a zoom reads no profile anew.
@@ -102,62 +110,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Visits the windows of a selection as if they had nothing but the samples that it wants.
-    pub(super) fn narrowed_windows(
-        &self,
-        selection: &Selection,
-        run: &Run,
-        mut visit: impl FnMut(ArchivedWindow),
-    ) -> Result<(), QueryError> {
-        if selection.filter.is_by_process() {
-            return self.windows(selection, run, visit);
-        }
-        let candidates: HashSet<WindowId> = self.ids(selection, run)?.into_iter().collect();
-        let mut failed = None;
-        self.windows(selection, run, |mut window| {
-            let narrowed = match failed {
-                Some(_) => return,
-                None if candidates.contains(&window.id) => self.narrowed(window.id, selection, run),
-                None => Ok(None),
-            };
-            match narrowed {
-                Ok(Some(summary)) => window.summary = summary,
-                Ok(None) => {
-                    let WindowSummary {
-                        samples,
-                        processes,
-                        rest_samples,
-                        ..
-                    } = &mut window.summary;
-                    processes.clear();
-                    (*samples, *rest_samples) = (0, 0);
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    return;
-                }
-            }
-            visit(window);
-        })?;
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn narrowed(
-        &self,
-        id: WindowId,
-        selection: &Selection,
-        run: &Run,
-    ) -> Result<Option<WindowSummary>, QueryError> {
-        let mut summary = None;
-        self.profiles(&[id], run, |profile| {
-            let part = wanted(&profile, &selection.filter);
-            summary = Some(WindowSummary::of(&part));
-        })?;
-        Ok(summary)
-    }
-
     /// The ids of the windows of a selection that may have samples that it wants, in order of time.
-    fn ids(&self, selection: &Selection, run: &Run) -> Result<Vec<WindowId>, QueryError> {
+    pub(super) fn ids(
+        &self,
+        selection: &Selection,
+        run: &Run,
+    ) -> Result<Vec<WindowId>, QueryError> {
         self.ids_of(selection, run, |window| {
             selection.filter.may_be_in(&window.summary)
         })
@@ -187,16 +145,68 @@ impl Engine {
                 }
             })?;
         }
-        if ids.len() > self.limits.windows {
-            return Err(QueryError::TooManyWindows {
-                found: ids.len(),
-                most: self.limits.windows,
-            });
-        }
+        self.bound(ids.len())?;
         Ok(ids)
     }
 
-    fn profiles(
+    pub(super) fn bound(&self, found: usize) -> Result<(), QueryError> {
+        let most = self.limits.windows;
+        match found > most {
+            true => Err(QueryError::TooManyWindows { found, most }),
+            false => Ok(()),
+        }
+    }
+
+    /// The windows of a selection that may have samples that it wants, in order of time, and what is to be read for
+    /// their frames.
+    fn plan(&self, selection: &Selection, run: &Run) -> Result<Plan, QueryError> {
+        if !selection.filter.link.is_everything() {
+            let windows = self.ids(selection, run)?;
+            let parts = windows.iter().copied().map(Part::Window).collect();
+            return Ok(Plan { windows, parts });
+        }
+        let mut visited = Vec::new();
+        self.windows(selection, run, |window| {
+            visited.push(Visited {
+                id: window.id,
+                bytes: window.bytes,
+                wanted: selection.filter.may_be_in(&window.summary),
+            });
+        })?;
+        let spans = self.source.merged_spans(selection.from, selection.until)?;
+        let parts = cover(&visited, spans);
+        self.bound(parts.len())?;
+        let wanted = visited.iter().filter(|window| window.wanted);
+        Ok(Plan {
+            windows: wanted.map(|window| window.id).collect(),
+            parts,
+        })
+    }
+
+    /// Visits the profiles of parts. A merged span that cannot be read, or stands for other windows by now, is read as its
+    /// windows.
+    fn frames(
+        &self,
+        parts: &[Part],
+        run: &Run,
+        mut visit: impl FnMut(Arc<Profile>),
+    ) -> Result<(), QueryError> {
+        for part in parts {
+            match part {
+                Part::Window(id) => self.profiles(&[*id], run, &mut visit)?,
+                Part::Merged { span, windows } => {
+                    run.check()?;
+                    match self.source.merged_profile(span) {
+                        Ok(Some(profile)) => visit(profile),
+                        Ok(None) | Err(_) => self.profiles(windows, run, &mut visit)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn profiles(
         &self,
         ids: &[WindowId],
         run: &Run,
@@ -221,12 +231,14 @@ impl Engine {
         run: &Run,
     ) -> Result<Arc<StackSet>, QueryError> {
         let base = question.base.as_ref();
-        let base_ids = base.map(|base| self.ids(base, run)).transpose()?;
+        let base_plan = base.map(|base| self.plan(base, run)).transpose()?;
+        let plans = [
+            self.plan(&question.shown, run)?,
+            base_plan.unwrap_or_default(),
+        ];
+        let [shown, base_parts] = plans.each_ref().map(|plan| &plan.parts);
         let key = SetKey {
-            windows: [
-                self.ids(&question.shown, run)?,
-                base_ids.unwrap_or_default(),
-            ],
+            windows: plans.each_ref().map(|plan| plan.windows.clone()),
             filters: [
                 Some(question.shown.filter.clone()),
                 base.map(|base| base.filter.clone()),
@@ -239,12 +251,12 @@ impl Engine {
         }
         let mut builder = StackSetBuilder::new(question.grouping, self.limits.frames);
         let sides = [
-            (Side::Shown, Some(&question.shown), &key.windows[0]),
-            (Side::Base, base, &key.windows[1]),
+            (Side::Shown, Some(&question.shown), shown),
+            (Side::Base, base, base_parts),
         ];
-        for (side, selection, ids) in sides {
+        for (side, selection, parts) in sides {
             let Some(selection) = selection else { continue };
-            self.profiles(ids, run, |profile| {
+            self.frames(parts, run, |profile| {
                 builder.add(&profile, &selection.filter, side);
             })?;
         }
@@ -321,10 +333,4 @@ impl Engine {
         })?;
         Ok(builder.finish())
     }
-}
-
-/// The part of a profile that is wanted.
-fn wanted(profile: &Profile, wanted: &Filter) -> Profile {
-    let wanted = wanted.over(profile);
-    filter(profile, None, |sample| wanted.keeps(sample))
 }

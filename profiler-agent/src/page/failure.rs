@@ -53,6 +53,12 @@ impl From<QueryError> for Failure {
                     most >> 20
                 ),
             ),
+            QueryError::MemoryShort => Self(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the agent has no memory for this query: choose a shorter range or a service, ask again in a few seconds, or \
+                 raise the limit of the agent's control group"
+                    .to_owned(),
+            ),
             QueryError::Cancelled => Self(StatusCode::SERVICE_UNAVAILABLE, "cancelled".to_owned()),
             QueryError::Source(error) => Self(
                 StatusCode::INTERNAL_SERVER_ERROR,

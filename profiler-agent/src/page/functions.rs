@@ -85,10 +85,9 @@ pub(super) fn function_table(
         }
     };
     rows.sort_by(|a, b| {
-        let name = |frame: FrameIndex| set.names.name_of(frame);
         (key(b.1), b.1.total)
             .cmp(&(key(a.1), a.1.total))
-            .then_with(|| name(a.0).cmp(name(b.0)))
+            .then_with(|| set.names.order(a.0, b.0))
     });
     FunctionTable {
         period_ns: set.period.nanoseconds(),

@@ -4,7 +4,8 @@
 //! `/api/...` is what it and scripts ask (`API.md` beside this file). A [`Source`] has the windows:
 //! the live store or saved files. A query visits the windows of its range one by one and adds each
 //! one's profile to a set of stacks, so that a long range needs memory for its distinct stacks alone; flame
-//! graphs are pruned to what can be seen before they are sent.
+//! graphs are pruned to what can be seen before they are sent. Where a source has windows merged, their frames
+//! are read at once ([`cover`]), with the same answer; links and formats with addresses are read from windows alone.
 //!
 //! # Security
 //! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
@@ -15,6 +16,7 @@
 mod answer;
 mod api;
 mod assets;
+mod cover;
 mod engine;
 mod failure;
 mod filter;
@@ -24,6 +26,7 @@ mod guard;
 mod kind;
 mod labels;
 mod names;
+mod narrowed;
 mod query;
 mod run;
 mod services;
@@ -56,10 +59,13 @@ use crate::profile::{ArchiveError, Profile};
 /// A profile as the bytes of a format; never called with JSON, which is the page's own.
 pub type Encode = fn(&Profile, AnswerFormat) -> Result<Vec<u8>, ArchiveError>;
 
+/// Is the agent's memory short just now? Asked between windows of a query, which is given up then.
+pub type IsShort = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What queries may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Windows that one query reads.
+    /// Windows and merged spans that one query reads.
     pub windows: usize,
     /// Frames of all distinct stacks of a query together, four bytes each.
     pub frames: usize,
@@ -106,6 +112,8 @@ pub struct Page {
     pub encode: Encode,
     /// What queries may cost.
     pub limits: Limits,
+    /// Is memory short?
+    pub is_short: IsShort,
     /// Called by the thread of a query when its answer is made: gives memory back to the system.
     pub rest: fn(),
     /// The agent's own numbers; none where saved files are shown.
@@ -150,6 +158,7 @@ impl Page {
             engine: engine::Engine::new(self.source, self.limits),
             encode: self.encode,
             rest: self.rest,
+            is_short: self.is_short,
             status: self.status,
             trace_url: self.trace_url,
         });

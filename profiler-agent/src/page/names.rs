@@ -1,5 +1,6 @@
 //! Texts and frames, each once.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -82,6 +83,25 @@ impl Names {
 
     pub(super) fn name_of(&self, index: FrameIndex) -> &str {
         self.of_text(self.of_frame(index).name)
+    }
+
+    /// Compares frames by what they show, whatever came first.
+    pub(super) fn order(&self, a: FrameIndex, b: FrameIndex) -> Ordering {
+        let key = |index: FrameIndex| {
+            let Frame {
+                name,
+                module,
+                file,
+                kind,
+            } = self.of_frame(index);
+            (
+                self.of_text(name),
+                self.of_text(module),
+                self.of_text(file),
+                kind,
+            )
+        };
+        key(a).cmp(&key(b))
     }
 
     pub(super) fn text_count(&self) -> usize {

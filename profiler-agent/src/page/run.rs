@@ -2,31 +2,45 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::IsShort;
 use super::engine::QueryError;
 use crate::profile::WindowId;
 
 /// What the run and the one who waits for it share.
-#[derive(Debug, Default)]
 pub(super) struct Run {
+    /// Is the agent's memory short?
+    is_short: IsShort,
     cancelled: AtomicBool,
     damaged: Mutex<BTreeSet<WindowId>>,
 }
 
 impl Run {
+    /// One that somebody waits for.
+    pub(super) fn new(is_short: &IsShort) -> Self {
+        Self {
+            is_short: Arc::clone(is_short),
+            cancelled: AtomicBool::default(),
+            damaged: Mutex::default(),
+        }
+    }
+
     /// Nobody waits any more.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Does somebody still wait?
+    /// Does somebody still wait, and is there memory?
     ///
     /// # Errors
-    /// Nobody does.
+    /// Nobody does, or there is none.
     pub(super) fn check(&self) -> Result<(), QueryError> {
-        match self.cancelled.load(Ordering::Relaxed) {
-            true => Err(QueryError::Cancelled),
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(QueryError::Cancelled);
+        }
+        match (self.is_short)() {
+            true => Err(QueryError::MemoryShort),
             false => Ok(()),
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use serde::Serialize;
 
+use super::narrowed::NarrowedSpan;
 use super::query::Selection;
-use crate::profile::{ArchivedWindow, ProcessTotal, SamplePeriod};
+use crate::profile::{ArchivedWindow, ProcessTotal, SamplePeriod, WindowSummary};
 
 /// Services of an answer.
 const MAX_SERVICES: usize = 500;
@@ -53,10 +54,57 @@ struct ProcessRow {
     samples: u64,
 }
 
+/// The points of a time line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLine {
+    /// ns since 1970.
+    from: u64,
+    /// Length of the range between two points in ns.
+    width: f64,
+    points: usize,
+}
+
+impl TimeLine {
+    /// As many points over the selection's range.
+    pub(super) fn new(selection: &Selection, points: usize) -> Self {
+        let from = selection.from.0;
+        Self {
+            from,
+            width: (selection.until.0 - from) as f64 / points as f64,
+            points,
+        }
+    }
+
+    /// The point that a window lies at, if it is one.
+    pub(super) fn point(&self, window: &ArchivedWindow) -> Option<usize> {
+        match *self.parts(window) {
+            [(point, part)] if (part - 1.0).abs() < f64::EPSILON => Some(point),
+            _ => None,
+        }
+    }
+
+    /// The points that a window lies at, each with the part of the window that does.
+    fn parts(&self, window: &ArchivedWindow) -> Vec<(usize, f64)> {
+        let place = |time: u64| (i128::from(time) - i128::from(self.from)) as f64 / self.width;
+        let (start, end) = (place(window.start.0), place(window.end.0));
+        let last = self.points - 1;
+        let first = (start.max(0.0) as usize).min(last);
+        if end - start < 1e-9 {
+            return vec![(first, 1.0)];
+        }
+        (first..=(end.max(0.0) as usize).min(last))
+            .filter_map(|point| {
+                let overlap = end.min(point as f64 + 1.0) - start.max(point as f64);
+                (overlap > 0.0).then_some((point, overlap / (end - start)))
+            })
+            .collect()
+    }
+}
+
 /// The list while windows are added.
 pub(super) struct ServiceListBuilder<'a> {
     selection: &'a Selection,
-    points: usize,
+    line: TimeLine,
     period: Option<SamplePeriod>,
     windows: u64,
     window_seconds: f64,
@@ -77,16 +125,16 @@ struct Service {
 }
 
 impl<'a> ServiceListBuilder<'a> {
-    /// The empty list over the selection's range, its time lines of this many points.
-    pub(super) fn new(selection: &'a Selection, points: usize) -> Self {
+    /// The empty list over the selection's range, with this time line.
+    pub(super) fn new(selection: &'a Selection, line: TimeLine) -> Self {
         Self {
             selection,
-            points,
+            line,
             period: None,
             windows: 0,
             window_seconds: 0.0,
             samples: 0,
-            timeline: vec![None; points],
+            timeline: vec![None; line.points],
             services: HashMap::new(),
             distinct: 0,
             rest_samples: 0,
@@ -100,26 +148,10 @@ impl<'a> ServiceListBuilder<'a> {
         let summary = &window.summary;
         let first = *self.period.get_or_insert(summary.period);
         let scale = summary.period.nanoseconds() as f64 / first.nanoseconds() as f64;
-        let scaled = |samples: u64| (samples as f64 * scale).round() as u64;
-        let parts = self.parts(window);
+        let parts = self.line.parts(window);
         self.windows += 1;
         self.window_seconds += window.end.since(window.start).as_secs_f64();
-        let mut shown = 0.0;
-        for process in &summary.processes {
-            if !self.keeps(process) {
-                continue;
-            }
-            shown += process.samples as f64 * scale;
-            self.process(process, scaled(process.samples), &parts);
-        }
-        if self.selection.filter.is_every_process() {
-            shown += summary.rest_samples as f64 * scale;
-            self.rest_samples += scaled(summary.rest_samples);
-        }
-        self.samples += shown.round() as u64;
-        for (point, part) in &parts {
-            *self.timeline[*point].get_or_insert(0.0) += shown * part;
-        }
+        self.samples(summary, scale, &parts);
         for (counts, sums) in [
             (&summary.outcomes, &mut self.outcomes),
             (&summary.losses, &mut self.losses),
@@ -127,6 +159,31 @@ impl<'a> ServiceListBuilder<'a> {
             for count in counts {
                 *sums.entry(count.name.to_string()).or_default() += count.count;
             }
+        }
+    }
+
+    /// Adds samples of windows that were added without any: all of them lie at one point.
+    pub(super) fn add_span(&mut self, span: &NarrowedSpan) {
+        self.samples(&span.summary, 1.0, &[(span.point, 1.0)]);
+    }
+
+    fn samples(&mut self, summary: &WindowSummary, scale: f64, parts: &[(usize, f64)]) {
+        let scaled = |samples: u64| (samples as f64 * scale).round() as u64;
+        let mut shown = 0.0;
+        for process in &summary.processes {
+            if !self.keeps(process) {
+                continue;
+            }
+            shown += process.samples as f64 * scale;
+            self.process(process, scaled(process.samples), parts);
+        }
+        if self.selection.filter.is_every_process() {
+            shown += summary.rest_samples as f64 * scale;
+            self.rest_samples += scaled(summary.rest_samples);
+        }
+        self.samples += shown.round() as u64;
+        for (point, part) in parts {
+            *self.timeline[*point].get_or_insert(0.0) += shown * part;
         }
     }
 
@@ -149,7 +206,7 @@ impl<'a> ServiceListBuilder<'a> {
             return;
         }
         let service = self.services.entry(process.service.clone()).or_default();
-        service.timeline.resize(self.points, 0.0);
+        service.timeline.resize(self.line.points, 0.0);
         service.samples += samples;
         for (point, part) in parts {
             service.timeline[*point] += samples as f64 * part;
@@ -161,25 +218,6 @@ impl<'a> ServiceListBuilder<'a> {
             self.distinct += 1;
             service.processes.insert(key, samples);
         }
-    }
-
-    /// The points of the time line that a window lies in, each with the part of the window that does.
-    fn parts(&self, window: &ArchivedWindow) -> Vec<(usize, f64)> {
-        let from = self.selection.from.0;
-        let width = (self.selection.until.0 - from) as f64 / self.points as f64;
-        let place = |time: u64| (i128::from(time) - i128::from(from)) as f64 / width;
-        let (start, end) = (place(window.start.0), place(window.end.0));
-        let last = self.points - 1;
-        let first = (start.max(0.0) as usize).min(last);
-        if end - start < 1e-9 {
-            return vec![(first, 1.0)];
-        }
-        (first..=(end.max(0.0) as usize).min(last))
-            .filter_map(|point| {
-                let overlap = end.min(point as f64 + 1.0) - start.max(point as f64);
-                (overlap > 0.0).then_some((point, overlap / (end - start)))
-            })
-            .collect()
     }
 
     /// The list: most samples first.
@@ -198,7 +236,10 @@ impl<'a> ServiceListBuilder<'a> {
                         samples,
                     })
                     .collect();
-                processes.sort_by(|a, b| b.samples.cmp(&a.samples).then(a.pid.cmp(&b.pid)));
+                processes.sort_by(|a, b| {
+                    let more = b.samples.cmp(&a.samples);
+                    more.then_with(|| (a.pid, &a.comm).cmp(&(b.pid, &b.comm)))
+                });
                 let process_count = processes.len();
                 processes.truncate(MAX_PROCESSES);
                 ServiceRow {

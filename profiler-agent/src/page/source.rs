@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    ArchiveError, ArchivedWindow, LinkFilter, Profile, UnixTime, WindowArchive, WindowId,
-    WindowSummary,
+    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, UnixTime, WindowArchive,
+    WindowId, WindowSummary,
 };
 
 /// Decodes the bytes that an archive holds.
@@ -50,6 +50,24 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// It could not be read or decoded: it is damaged.
     fn profile(&self, id: WindowId) -> Result<Option<Arc<Profile>>, ArchiveError>;
+    /// Spans of merged windows that may stand for windows of `from .. until`; none where nothing is merged.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn merged_spans(
+        &self,
+        _from: UnixTime,
+        _until: UnixTime,
+    ) -> Result<Vec<MergedSpan>, ArchiveError> {
+        Ok(Vec::new())
+    }
+    /// The frames of a span's windows; `None` when it does not stand for these windows any more.
+    ///
+    /// # Errors
+    /// It is damaged: its windows are there to be read one by one.
+    fn merged_profile(&self, _span: &MergedSpan) -> Result<Option<Arc<Profile>>, ArchiveError> {
+        Ok(None)
+    }
     /// What a person calls the window: its file's name.
     fn label(&self, id: WindowId) -> Option<&str>;
 }
@@ -100,6 +118,16 @@ impl Source for LiveSource {
             Ok(Some(Arc::new((self.decode)(&bytes)?)))
         };
         read().inspect_err(|error| self.archive.note_damage(id, error))
+    }
+    fn merged_spans(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+    ) -> Result<Vec<MergedSpan>, ArchiveError> {
+        self.archive.merged_spans(from, until)
+    }
+    fn merged_profile(&self, span: &MergedSpan) -> Result<Option<Arc<Profile>>, ArchiveError> {
+        Ok(self.archive.read_merged(span)?.map(Arc::new))
     }
     fn label(&self, _: WindowId) -> Option<&str> {
         None

@@ -9,14 +9,15 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::filter::Filter;
 use super::kind::Kind;
 use super::labels::{self, LabelCounts};
 use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
 use super::query::Grouping;
-use crate::profile::{Process, Profile, SamplePeriod};
+use crate::profile::distinct::Distinct;
+use crate::profile::{Process, Profile, SamplePeriod, StackIndex};
 
 /// Which of the two counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,9 @@ pub(super) struct StackSetBuilder {
     grouping: Grouping,
     period: Option<SamplePeriod>,
     labels: LabelCounts,
-    /// Remainders of counts that were converted to the first profile's period, per side.
-    carry: [u128; 2],
+    /// CPU time in ns of samples with another period than the first, by stack, per side. Converted at the end, so
+    /// that it does not matter which windows came merged.
+    others: HashMap<u32, [u128; 2]>,
 }
 
 impl StackSetBuilder {
@@ -92,7 +94,7 @@ impl StackSetBuilder {
             grouping,
             period: None,
             labels: LabelCounts::default(),
-            carry: [0; 2],
+            others: HashMap::new(),
         }
     }
 
@@ -100,38 +102,45 @@ impl StackSetBuilder {
     pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
         let frames = LocationFrames::new(profile, &mut self.names);
         let wanted = filter.over(profile);
-        let groups: Vec<Option<Vec<Step>>> = profile
-            .threads
-            .iter()
-            .map(|thread| {
-                let process = profile.processes.get(thread.process as usize)?;
-                Some(self.group(process, &thread.name))
-            })
-            .collect();
+        // Threads of one group are one.
+        let mut groups: Distinct<Vec<Step>> = Distinct::default();
+        let of_threads = profile.threads.iter().map(|thread| {
+            let process = profile.processes.get(thread.process as usize)?;
+            Some(groups.intern(self.group(process, &thread.name)) as usize)
+        });
+        let of_threads: Vec<Option<usize>> = of_threads.collect();
         if side == Side::Shown {
             let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
             self.labels.add(profile, kept.map(labels::counted));
         }
-        let mut stack = Vec::new();
-        for sample in &profile.samples {
-            let Some(Some(group)) = groups.get(sample.thread.0 as usize) else {
+        // Samples that differ in thread, labels or link alone are added up before their frames are looked at.
+        let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
+        let mut sums: Vec<(usize, StackIndex, u64)> = Vec::new();
+        for sample in profile.samples.iter().filter(|sample| wanted.keeps(sample)) {
+            let Some(Some(group)) = of_threads.get(sample.thread.0 as usize) else {
                 continue;
             };
-            if !wanted.keeps(sample) {
-                continue;
+            let place = *places.entry((*group, sample.stack)).or_insert(sums.len());
+            match sums.get_mut(place) {
+                Some((_, _, sum)) => *sum = sum.saturating_add(sample.count),
+                None => sums.push((*group, sample.stack, sample.count)),
             }
-            let count = self.converted(sample.count, profile.period, side);
-            stack.clone_from(group);
-            for location in profile.stacks.get(sample.stack).iter().rev() {
+        }
+        let groups = groups.into_values();
+        let mut stack = Vec::new();
+        for (group, index, count) in sums {
+            stack.clone_from(&groups[group]);
+            for location in profile.stacks.get(index).iter().rev() {
                 stack.extend_from_slice(frames.get(location.0 as usize));
             }
             stack.truncate(MAX_DEPTH);
-            self.count(&mut stack, group.len(), side, count);
+            let index = self.index(&mut stack, groups[group].len());
+            self.count(index, count, profile.period, side);
         }
     }
 
-    fn count(&mut self, stack: &mut Vec<Step>, group: usize, side: Side, count: u64) {
-        let index = match self.find(stack) {
+    fn index(&mut self, stack: &mut Vec<Step>, group: usize) -> u32 {
+        match self.find(stack) {
             Some(index) => index,
             None if self.stacks.steps.len() + stack.len() <= self.max_steps => self.insert(stack),
             None => {
@@ -140,9 +149,17 @@ impl StackSetBuilder {
                 // As many of these as there are groups: bounded as the processes and threads are.
                 self.find(stack).unwrap_or_else(|| self.insert(stack))
             }
-        };
-        let sum = &mut self.counts[index as usize][side as usize];
-        *sum = sum.saturating_add(count);
+        }
+    }
+
+    fn count(&mut self, index: u32, count: u64, period: SamplePeriod, side: Side) {
+        if *self.period.get_or_insert(period) == period {
+            let sum = &mut self.counts[index as usize][side as usize];
+            *sum = sum.saturating_add(count);
+        } else {
+            let time = &mut self.others.entry(index).or_default()[side as usize];
+            *time += u128::from(count) * u128::from(period.nanoseconds());
+        }
     }
 
     fn find(&self, stack: &[Step]) -> Option<u32> {
@@ -176,21 +193,28 @@ impl StackSetBuilder {
         group
     }
 
-    /// The count in samples of the first profile's period, so that CPU time stays what it is.
-    fn converted(&mut self, count: u64, period: SamplePeriod, side: Side) -> u64 {
-        let first = *self.period.get_or_insert(period);
-        if first == period {
-            return count;
+    /// Adds the samples of other periods in samples of the first one, so that CPU time stays what it is: the remainder of
+    /// a stack goes into the next.
+    fn convert(&mut self) {
+        let Some(unit) = self.period.map(|period| u128::from(period.nanoseconds())) else {
+            return;
+        };
+        let mut others: Vec<(u32, [u128; 2])> = self.others.drain().collect();
+        others.sort_unstable_by_key(|(stack, _)| *stack);
+        let mut carry = [0; 2];
+        for (stack, times) in others {
+            let sums = self.counts[stack as usize].iter_mut();
+            for ((sum, time), carry) in sums.zip(times).zip(&mut carry) {
+                let exact = time + *carry;
+                *carry = exact % unit;
+                *sum = sum.saturating_add(u64::try_from(exact / unit).unwrap_or(u64::MAX));
+            }
         }
-        let unit = u128::from(first.nanoseconds());
-        let carry = &mut self.carry[side as usize];
-        let exact = u128::from(count) * u128::from(period.nanoseconds()) + *carry;
-        *carry = exact % unit;
-        u64::try_from(exact / unit).unwrap_or(u64::MAX)
     }
 
     /// The set, sorted and summed up.
-    pub(super) fn finish(self) -> StackSet {
+    pub(super) fn finish(mut self) -> StackSet {
+        self.convert();
         let mut order: Vec<u32> = (0..self.counts.len() as u32).collect();
         let stacks = &self.stacks;
         let frames = |stack: &u32| stacks.get(*stack).iter().map(|step| step.frame());
@@ -309,10 +333,9 @@ impl StackSet {
             }
             from = until;
         }
-        let name = |span: &Span| self.names.name_of(span.frame);
         heavy.sort_by(|a, b| {
             let heavier = b.0.total_cmp(&a.0);
-            heavier.then_with(|| name(&a.1).cmp(name(&b.1)))
+            heavier.then_with(|| self.names.order(a.1.frame, b.1.frame))
         });
         (heavy.into_iter().map(|(_, child)| child).collect(), light)
     }

@@ -42,8 +42,10 @@ pub struct AgentStatus {
 pub struct StoreStatus {
     /// Windows.
     pub windows: u64,
-    /// Bytes that they take.
+    /// Bytes that windows and merged spans take.
     pub used_bytes: u64,
+    /// Bytes that merged spans take.
+    pub merged_bytes: u64,
     /// Length of the file.
     pub file_bytes: u64,
     /// Length that the file may have.

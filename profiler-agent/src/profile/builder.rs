@@ -187,10 +187,19 @@ impl ProfileBuilder {
             .sum();
         // The index is at least half full.
         let sample = size_of::<ProfileSample>() + 2 * size_of::<(SampleKey, u32)>();
+        let label_sets = self.label_sets.as_slice().iter();
+        let labels = label_sets.flat_map(|set| &set.labels);
+        let label_texts: usize = labels
+            .map(|label| size_of_val(label) + label.key.len() + label.value.len())
+            .sum();
+        let threads = self.threads.as_slice().iter();
+        let thread_names: usize = threads.map(|thread| thread.name.len()).sum();
         let samples = self.samples.iter();
         let times: usize = samples.map(|sample| size_of_val(&*sample.times)).sum();
         self.processes.bytes()
+            + self.processes.as_slice().len() * size_of::<Process>()
             + self.threads.bytes()
+            + thread_names
             + self.functions.bytes()
             + names
             + self.mappings.bytes()
@@ -198,6 +207,7 @@ impl ProfileBuilder {
             + lines
             + self.stacks.bytes()
             + self.label_sets.bytes()
+            + label_texts
             + self.samples.len() * sample
             + times
     }

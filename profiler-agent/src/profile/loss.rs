@@ -84,7 +84,7 @@ pub enum LossCause {
     ShutdownUndelivered,
     /// Windows that the local store could not take.
     StoreFailed,
-    /// Windows of the local store that could not be read back, and files of it that were set aside.
+    /// Windows and merged spans of the local store that could not be read back, and files of it that were set aside.
     StoreDamaged,
     /// Samples of Go programs whose goroutine could not be told: no labels, no way from one stack to another.
     GoroutineInconsistent,

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::builder::{ProfileBuilder, SampleKey};
+use super::distinct::Distinct;
+use super::frames::{self, FrameProcess};
 use super::{
     FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Profile,
     ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
@@ -30,7 +32,21 @@ pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
 pub struct Merger {
     builder: ProfileBuilder,
     bounds: Option<(UnixTime, UnixTime, SamplePeriod)>,
-    without_times: bool,
+    detail: Detail,
+    /// What is told apart of processes where only frames are kept.
+    processes: Distinct<FrameProcess>,
+}
+
+/// How much of a sample is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Detail {
+    /// All of it.
+    #[default]
+    Everything,
+    /// All but when it was taken.
+    WithoutTimes,
+    /// What [`frames`] keeps.
+    Frames,
 }
 
 impl Merger {
@@ -38,7 +54,18 @@ impl Merger {
     #[must_use]
     pub fn without_times() -> Self {
         Self {
-            without_times: true,
+            detail: Detail::WithoutTimes,
+            ..Self::default()
+        }
+    }
+
+    /// Keeps what flame graphs are made of, and nothing that differs from request to request or from address to
+    /// address: functions without lines, threads by their name, labels without goroutine, no links, no times, no
+    /// losses. What is left of many profiles is little more than of one.
+    #[must_use]
+    pub fn of_frames() -> Self {
+        Self {
+            detail: Detail::Frames,
             ..Self::default()
         }
     }
@@ -52,6 +79,9 @@ impl Merger {
         self.bounds = Some((start.min(profile.start), end.max(profile.end), period));
         let mut scale = Scale::new(profile.period, period);
         let mut source = Source::new(profile);
+        if self.detail == Detail::Frames {
+            source.processes_of_frames = Some(&mut self.processes);
+        }
         for sample in profile.samples.iter().filter(|sample| keep(sample)) {
             let count = if scale.is_one() {
                 sample.count
@@ -62,14 +92,16 @@ impl Merger {
                 continue;
             }
             let key = source.add(&mut self.builder, sample);
-            let times: &[UnixTime] = match scale.is_one() && !self.without_times {
+            let times: &[UnixTime] = match scale.is_one() && self.detail == Detail::Everything {
                 true => &sample.times,
                 false => &[],
             };
             self.builder.sample(key, count, times);
         }
-        source.outcomes(&mut self.builder);
-        self.builder.losses(&profile.losses);
+        if self.detail != Detail::Frames {
+            source.outcomes(&mut self.builder);
+            self.builder.losses(&profile.losses);
+        }
     }
 
     /// About the bytes of memory that it takes so far.
@@ -175,6 +207,8 @@ struct Source<'a> {
     stacks: Vec<Option<StackIndex>>,
     label_sets: Vec<Option<LabelSetIndex>>,
     scratch: Vec<LocationIndex>,
+    /// Where only frames are kept: the processes that are told apart.
+    processes_of_frames: Option<&'a mut Distinct<FrameProcess>>,
 }
 
 impl<'a> Source<'a> {
@@ -189,7 +223,12 @@ impl<'a> Source<'a> {
             stacks: vec![None; profile.stacks.len()],
             label_sets: vec![None; profile.label_sets.len()],
             scratch: Vec::new(),
+            processes_of_frames: None,
         }
+    }
+
+    fn of_frames(&self) -> bool {
+        self.processes_of_frames.is_some()
     }
 
     fn add(&mut self, builder: &mut ProfileBuilder, sample: &ProfileSample) -> SampleKey {
@@ -197,13 +236,18 @@ impl<'a> Source<'a> {
             thread: self.thread(builder, sample.thread),
             stack: self.stack(builder, sample.stack),
             labels: self.labels(builder, sample.labels),
-            link: sample.link,
+            link: sample.link.filter(|_| !self.of_frames()),
         }
     }
 
     fn labels(&mut self, builder: &mut ProfileBuilder, index: LabelSetIndex) -> LabelSetIndex {
+        let of_frames = self.of_frames();
         *self.label_sets[index.0 as usize].get_or_insert_with(|| {
-            builder.labels(self.profile.label_sets[index.0 as usize].clone())
+            let set = &self.profile.label_sets[index.0 as usize];
+            builder.labels(match of_frames {
+                true => frames::label_set(set),
+                false => set.clone(),
+            })
         })
     }
 
@@ -213,12 +257,15 @@ impl<'a> Source<'a> {
         }
         let thread = &self.profile.threads[index.0 as usize];
         let process = *self.processes[thread.process as usize].get_or_insert_with(|| {
-            builder.process(Arc::clone(&self.profile.processes[thread.process as usize]))
+            let process = &self.profile.processes[thread.process as usize];
+            builder.process(match &mut self.processes_of_frames {
+                Some(distinct) => frames::process(process, distinct),
+                None => Arc::clone(process),
+            })
         });
-        let new = builder.thread(Thread {
-            process,
-            ..thread.clone()
-        });
+        let tid = if self.of_frames() { 0 } else { thread.tid };
+        let name = Arc::clone(&thread.name);
+        let new = builder.thread(Thread { process, tid, name });
         self.threads[index.0 as usize] = Some(new);
         new
     }
@@ -242,22 +289,40 @@ impl<'a> Source<'a> {
         if let Some(known) = self.locations[index.0 as usize] {
             return known;
         }
+        let of_frames = self.of_frames();
         let location = &self.profile.locations[index.0 as usize];
         let mapping = location.mapping.map(|index| {
             *self.mappings[index.0 as usize].get_or_insert_with(|| {
-                builder.mapping(self.profile.mappings[index.0 as usize].clone())
+                let mapping = &self.profile.mappings[index.0 as usize];
+                builder.mapping(match of_frames {
+                    true => frames::mapping(mapping),
+                    false => mapping.clone(),
+                })
             })
         });
-        let lines = location.lines.iter().map(|line| LineEntry {
-            function: *self.functions[line.function.0 as usize].get_or_insert_with(|| {
-                builder.function(self.profile.functions[line.function.0 as usize].clone())
-            }),
-            ..*line
+        let lines = location.lines.iter().map(|line| {
+            let function = *self.functions[line.function.0 as usize].get_or_insert_with(|| {
+                let function = &self.profile.functions[line.function.0 as usize];
+                builder.function(match of_frames {
+                    true => frames::function(function),
+                    false => function.clone(),
+                })
+            });
+            match of_frames {
+                true => frames::line(function),
+                false => LineEntry { function, ..*line },
+            }
         });
-        let lines = lines.collect();
+        let lines: Box<[LineEntry]> = lines.collect();
+        // The address of a location without a function is its name.
+        let address = match of_frames && !lines.is_empty() {
+            true => 0,
+            false => location.address,
+        };
         let new = builder.location(Location {
             mapping,
             lines,
+            address,
             ..*location
         });
         self.locations[index.0 as usize] = Some(new);

@@ -12,6 +12,7 @@ pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod executable;
+mod frames;
 pub mod hexadecimal;
 pub mod kernel_code;
 pub mod lifecycle;
@@ -52,7 +53,8 @@ pub use sample::{
     LocatedFrame, LocatedSample, LocationKey, RawSample, StackBytes, StackSnapshot, ThreadName,
 };
 pub use summary::{
-    ArchiveError, ArchivedWindow, NamedCount, ProcessTotal, WindowArchive, WindowId, WindowSummary,
+    ArchiveError, ArchivedWindow, MergedSpan, NamedCount, ProcessTotal, WindowArchive, WindowId,
+    WindowSummary,
 };
 pub use symbol::{FrameName, FrameType, ResolvedFrames, SourceLine};
 pub use time::{BootTime, ClockPair, SamplePeriod, UnixTime};

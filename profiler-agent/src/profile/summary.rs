@@ -1,7 +1,7 @@
 //! What a window holds in a few numbers, and the archive that keeps windows: lets lists and time
 //! lines be drawn without reading a single profile.
 
-use super::{LinkFilter, Profile, SamplePeriod, UnixTime};
+use super::{LinkFilter, Profile, ProfileSample, SamplePeriod, UnixTime};
 
 /// Names a window within one archive; never reused by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,9 +57,15 @@ impl WindowSummary {
     /// The summary of a profile. Processes of the same pid, service and name are one.
     #[must_use]
     pub fn of(profile: &Profile) -> Self {
+        Self::of_samples(profile, |_| true)
+    }
+
+    /// The summary of the samples of a profile that `keep` wants; outcomes and losses are those of the whole.
+    #[must_use]
+    pub fn of_samples(profile: &Profile, keep: impl Fn(&ProfileSample) -> bool) -> Self {
         let mut samples = vec![0u64; profile.processes.len()];
         let mut total = 0u64;
-        for sample in &profile.samples {
+        for sample in profile.samples.iter().filter(|sample| keep(sample)) {
             total = total.saturating_add(sample.count);
             let process = profile.threads.get(sample.thread.0 as usize);
             if let Some(count) = process.and_then(|t| samples.get_mut(t.process as usize)) {
@@ -140,6 +146,21 @@ pub struct ArchivedWindow {
     pub summary: WindowSummary,
 }
 
+/// Windows that an archive holds once more, merged into one profile of their frames
+/// ([`Merger::of_frames`](super::Merger::of_frames)): those whose starts lie in one part of time. No window is in two
+/// spans of a level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergedSpan {
+    /// How long the part of time is: the archive's shortest is 0.
+    pub level: u8,
+    /// When the part of time begins.
+    pub start: UnixTime,
+    /// The windows that it stands for, by id.
+    pub windows: Vec<WindowId>,
+    /// Length of its encoded profile in bytes.
+    pub bytes: u64,
+}
+
 /// Why an archive could not answer.
 pub type ArchiveError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -179,6 +200,20 @@ pub trait WindowArchive: Send + Sync {
     /// # Errors
     /// The window could not be read.
     fn read(&self, id: WindowId) -> Result<Option<Vec<u8>>, ArchiveError>;
+    /// The spans of merged windows that may stand for windows of `from .. until`.
+    ///
+    /// # Errors
+    /// The archive could not be read.
+    fn merged_spans(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+    ) -> Result<Vec<MergedSpan>, ArchiveError>;
+    /// The frames of a span's windows; `None` when it does not stand for these windows any more.
+    ///
+    /// # Errors
+    /// It could not be read, which is noted: its windows are there to be read one by one.
+    fn read_merged(&self, span: &MergedSpan) -> Result<Option<Profile>, ArchiveError>;
     /// Notes that a window is damaged: its bytes could not be read or understood.
     fn note_damage(&self, id: WindowId, reason: &ArchiveError);
 }

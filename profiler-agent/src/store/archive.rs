@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use redb::Database;
 
-use super::{Store, StoreError, links, open, summary, transaction};
-use crate::profile::{ArchiveError, ArchivedWindow, LinkFilter, UnixTime, WindowArchive, WindowId};
+use super::{Store, StoreError, links, merging, open, spans, summary, transaction};
+use crate::profile::{
+    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, UnixTime, WindowArchive,
+    WindowId,
+};
 
 impl Store {
     /// What `read` says; `None` while the file is waiting to be opened anew.
-    fn reading<T>(
+    pub(super) fn reading<T>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<Option<T>, StoreError> {
@@ -125,6 +128,22 @@ impl WindowArchive for Store {
         // Whatever is wrong with one window says nothing about the others.
         open::guarded(|| transaction::read(&database, id.0))
             .map_err(|source| self.failed(source).into())
+    }
+
+    fn merged_spans(
+        &self,
+        from: UnixTime,
+        until: UnixTime,
+    ) -> Result<Vec<MergedSpan>, ArchiveError> {
+        let longest = self.lock_books().totals.longest;
+        let found =
+            self.reading(|database| spans::overlapping(database, longest, &(from.0..until.0)))?;
+        let found = found.unwrap_or_default().into_iter();
+        Ok(found.map(merging::named).collect())
+    }
+
+    fn read_merged(&self, span: &MergedSpan) -> Result<Option<Profile>, ArchiveError> {
+        self.span_profile(span)
     }
 
     fn note_damage(&self, id: WindowId, reason: &ArchiveError) {

@@ -10,7 +10,18 @@
 //! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`] bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
-//! - `format`: "version" -> 2. Version 1 had no `links` and becomes 2; another version is foreign.
+//! - `merged`: (level, start in ns since 1970) -> length of an encoded profile, pages that it takes, ids of windows: all
+//!   windows whose start lies in that minute (level 0), ten minutes (1) or hour (2), merged.
+//! - `merged_chunks`: (level, start, number) -> a piece of the merged profile, as in `chunks`.
+//! - `format`: "version" -> 3. Version 1 had no `links`, version 2 no `merged`: they become 3; another version is foreign.
+//!
+//! # Merged spans
+//! [`Store::merge_next`] merges the windows of a minute, ten minutes or an hour that are over into one profile of their frames
+//! ([`Merger::of_frames`](crate::profile::Merger::of_frames), encoded as [`condensed`] has it), which a query over a
+//! long range reads in place of the windows. A span is removed by the transaction that removes one of its windows, and by the
+//! one that appends a late window to it: what is there stands for exactly the windows that are there.
+//! A span that cannot be merged (too much is distinct in it, a window is damaged, the rate of sampling changed) is left to
+//! its windows, counted ([`Store::merges`]) and tried again when the store is opened anew.
 //!
 //! # Constraints
 //! - The file never grows beyond `Limits::max_bytes`. redb doubles a file that is full, so a file that
@@ -29,6 +40,7 @@
 //!
 //! A window whose rows or bytes cannot be read, or do not have the check value that was written with them, is damaged: it
 //! is left out of what is asked for, logged and counted once ([`Store::damages`]), and stays until its time comes. A
+//! merged span that is damaged is counted too, merged again, and its windows are read until then. A
 //! file whose tables cannot be read is set aside by the next append.
 //!
 //! What is asked of the store in numbers ([`Store::size`], [`Store::set_aside`]) is there in memory: it waits for no
@@ -36,12 +48,18 @@
 
 mod archive;
 mod bound;
+mod condensed;
 mod damage;
+mod leb128;
 mod links;
+mod merging;
 mod open;
+mod pending;
 mod seal;
+mod spans;
 mod summary;
 mod transaction;
+mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -49,9 +67,11 @@ use std::time::Duration;
 
 use redb::Database;
 
+pub use self::merging::{Decode, MergeCounts, MergeOutcome};
 use crate::profile::{UnixTime, WindowId, WindowLinks, WindowSummary};
 use damage::Damage;
-use transaction::Totals;
+use pending::Pending;
+use writing::Totals;
 
 /// Bytes of an encoded profile in one value: with redb's own, just under 4 pages.
 const CHUNK: usize = 4 * 4096 - 256;
@@ -70,6 +90,8 @@ impl Limits {
     pub const MIN_BYTES: u64 = 8 << 20;
     /// Bytes of pages that are cached in memory.
     pub const CACHE_BYTES: usize = 4 << 20;
+    /// About the bytes of memory of what is merged; a span that needs more stays as its windows.
+    pub const MERGE_BYTES: usize = 16 << 20;
 }
 
 impl Default for Limits {
@@ -141,8 +163,12 @@ pub struct SetAside {
 pub struct StoreSize {
     /// Windows.
     pub windows: u64,
-    /// Bytes of the pages that they take.
+    /// Bytes of the pages that windows and merged spans take.
     pub used_bytes: u64,
+    /// Merged spans.
+    pub merged_spans: u64,
+    /// Bytes of the pages that merged spans take.
+    pub merged_bytes: u64,
     /// Length of the file.
     pub file_bytes: u64,
 }
@@ -166,6 +192,8 @@ pub struct Store {
 struct Books {
     totals: Totals,
     file_bytes: u64,
+    pending: Pending,
+    merges: MergeCounts,
     /// Why the file is to be set aside before the next append.
     distrusted: Option<String>,
     set_aside: Vec<SetAside>,
@@ -212,10 +240,7 @@ impl Store {
         if end < start {
             return Err(StoreError::WindowReversed);
         }
-        let _alone = self
-            .appending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.lock_appending();
         let database = self.opened()?;
         let summary = summary::encode(summary);
         let links = links::encode(links);
@@ -233,23 +258,24 @@ impl Store {
             bytes: bytes.len() as u64,
             pages,
         };
-        let bounds = transaction::Bounds {
+        let bounds = writing::Bounds {
             pages: room / bound::PAGE,
             oldest_end: end.0.saturating_sub(self.limits.max_age.as_nanos() as u64),
         };
         let totals = self.lock_books().totals;
-        let content = transaction::Content {
+        let content = writing::Content {
             summary: &summary,
             links: &links,
             profile: bytes,
         };
         let appended =
-            open::guarded(|| transaction::append(&database, totals, &entry, content, &bounds));
+            open::guarded(|| writing::append(&database, totals, &entry, content, &bounds));
         match appended {
             Ok((id, totals)) => {
                 let file_bytes = open::file_length(&self.path).unwrap_or(0);
                 let mut books = self.lock_books();
                 (books.totals, books.file_bytes) = (totals, file_bytes);
+                books.pending.add(entry.start, id);
                 Ok(WindowId(id))
             }
             Err(source) => {
@@ -272,14 +298,22 @@ impl Store {
         StoreSize {
             windows: books.totals.windows,
             used_bytes: books.totals.pages.saturating_mul(bound::PAGE),
+            merged_spans: books.totals.spans,
+            merged_bytes: books.totals.span_pages.saturating_mul(bound::PAGE),
             file_bytes: books.file_bytes,
         }
     }
 
-    /// Windows that could not be read back, and files that were set aside, since the store was opened.
+    /// Windows and merged spans that could not be read back, and files that were set aside, since the store was opened.
     #[must_use]
     pub fn damages(&self) -> u64 {
-        self.damage.windows() + self.lock_books().set_aside.len() as u64
+        self.damage.count() + self.lock_books().set_aside.len() as u64
+    }
+
+    fn lock_appending(&self) -> MutexGuard<'_, ()> {
+        self.appending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_books(&self) -> MutexGuard<'_, Books> {
@@ -302,12 +336,12 @@ impl Store {
         if let Some(aside) = aside {
             self.note_aside(aside);
         }
-        let (database, totals) = opened?;
+        let (database, totals, pending) = opened?;
         let database = Arc::new(database);
         let file_bytes = open::file_length(&self.path)?;
         {
             let mut books = self.lock_books();
-            (books.totals, books.file_bytes) = (totals, file_bytes);
+            (books.totals, books.file_bytes, books.pending) = (totals, file_bytes, pending);
         }
         *self
             .database

@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::Database;
 
-use super::transaction::{self, Totals};
+use super::pending::Pending;
+use super::writing::{self, Totals};
 use super::{Limits, SetAside, StoreError};
 
 /// Makes the directory for root's eyes alone; one that is there keeps its mode.
@@ -31,13 +32,13 @@ pub(super) fn file_length(path: &Path) -> Result<u64, StoreError> {
 pub(super) fn open_or_set_aside(
     path: &Path,
     noted: &mut Option<SetAside>,
-) -> Result<(Database, Totals), StoreError> {
+) -> Result<(Database, Totals, Pending), StoreError> {
     match open(path)? {
-        Opened::Usable(database, totals) => Ok((*database, totals)),
+        Opened::Usable(database, totals, pending) => Ok((*database, totals, pending)),
         Opened::Unusable(reason) => {
             *noted = Some(set_aside(path, reason)?);
             match open(path)? {
-                Opened::Usable(database, totals) => Ok((*database, totals)),
+                Opened::Usable(database, totals, pending) => Ok((*database, totals, pending)),
                 Opened::Unusable(reason) => Err(failed("make", path, io::Error::other(reason))),
             }
         }
@@ -45,7 +46,7 @@ pub(super) fn open_or_set_aside(
 }
 
 enum Opened {
-    Usable(Box<Database>, Totals),
+    Usable(Box<Database>, Totals, Pending),
     Unusable(String),
 }
 
@@ -62,11 +63,11 @@ fn open(path: &Path) -> Result<Opened, StoreError> {
         let database = Database::builder()
             .set_cache_size(Limits::CACHE_BYTES)
             .create_file(file)?;
-        let totals = transaction::prepare(&database)?;
-        Ok((database, totals))
+        let (totals, pending) = writing::prepare(&database)?;
+        Ok((database, totals, pending))
     });
     match opened {
-        Ok((database, totals)) => Ok(Opened::Usable(Box::new(database), totals)),
+        Ok((database, totals, pending)) => Ok(Opened::Usable(Box::new(database), totals, pending)),
         Err(redb::Error::DatabaseAlreadyOpen) => Err(StoreError::InUse {
             path: path.to_owned(),
         }),

@@ -6,6 +6,7 @@
 //! loss (name, count), then the check value of [`seal`](super::seal). A comm that equals its service is stored as an
 //! empty text. Version 1 had no check value and is read too.
 
+use super::leb128::{Reader, number, text};
 use super::seal::{seal, unseal};
 use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
 
@@ -77,67 +78,21 @@ pub(super) fn decode(bytes: &[u8]) -> Option<WindowSummary> {
         processes,
         rest_processes: reader.number()?,
         rest_samples: reader.number()?,
-        outcomes: reader.counts()?,
-        losses: reader.counts()?,
+        outcomes: counts(&mut reader)?,
+        losses: counts(&mut reader)?,
     };
     reader.0.is_empty().then_some(summary)
 }
 
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-    fn number(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-    fn count(&mut self, most: u64) -> Option<u64> {
-        self.number().filter(|count| *count <= most)
-    }
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok()
-    }
-    fn counts(&mut self) -> Option<Vec<NamedCount>> {
-        (0..self.count(MAX_COUNTS)?)
-            .map(|_| {
-                Some(NamedCount {
-                    name: self.text()?.into(),
-                    count: self.number()?,
-                })
+fn counts(reader: &mut Reader<'_>) -> Option<Vec<NamedCount>> {
+    (0..reader.count(MAX_COUNTS)?)
+        .map(|_| {
+            Some(NamedCount {
+                name: reader.text()?.into(),
+                count: reader.number()?,
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,22 +1,17 @@
-//! The tables and the transactions over them.
+//! The tables of windows, and what is read of them.
 
 use std::ops::Range;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::CHUNK;
 use super::open::guarded;
 
-const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> = TableDefinition::new("windows");
-const STARTS: TableDefinition<(u64, u64), ()> = TableDefinition::new("starts");
-const SUMMARIES: TableDefinition<u64, &[u8]> = TableDefinition::new("summaries");
-const LINKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("links");
-const CHUNKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("chunks");
-
-const VERSION: u64 = 2;
-/// Without `links`: none of its windows has any.
-const WITHOUT_LINKS: u64 = 1;
+pub(super) const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> =
+    TableDefinition::new("windows");
+pub(super) const STARTS: TableDefinition<(u64, u64), ()> = TableDefinition::new("starts");
+pub(super) const SUMMARIES: TableDefinition<u64, &[u8]> = TableDefinition::new("summaries");
+pub(super) const LINKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("links");
+pub(super) const CHUNKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("chunks");
 
 /// A row of `windows`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +27,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn from_row((start, end, bytes, pages): (u64, u64, u64, u64)) -> Self {
+    pub(super) fn from_row((start, end, bytes, pages): (u64, u64, u64, u64)) -> Self {
         Self {
             start,
             end,
@@ -40,160 +35,6 @@ impl Entry {
             pages,
         }
     }
-}
-
-/// What is known of all windows without reading them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    /// How many.
-    pub(super) windows: u64,
-    /// Pages that they take.
-    pub(super) pages: u64,
-    /// The longest one's length in ns: how far before a range a window that overlaps it can start.
-    pub(super) longest: u64,
-    /// Id of the next.
-    pub(super) next: u64,
-}
-
-impl Totals {
-    fn add(&mut self, entry: &Entry) {
-        self.windows += 1;
-        self.pages = self.pages.saturating_add(entry.pages);
-        self.longest = self.longest.max(entry.end.saturating_sub(entry.start));
-    }
-    fn remove(&mut self, entry: &Entry) {
-        self.windows = self.windows.saturating_sub(1);
-        self.pages = self.pages.saturating_sub(entry.pages);
-    }
-}
-
-/// What must hold after an append.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Pages that all windows may take.
-    pub(super) pages: u64,
-    /// A window that ended at this time (ns since 1970) or before is too old.
-    pub(super) oldest_end: u64,
-}
-
-/// Makes the tables where they are missing and sums up the windows.
-pub(super) fn prepare(database: &Database) -> Result<Totals, redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut format = transaction.open_table(FORMAT)?;
-        let version = format.get("version")?.map(|value| value.value());
-        match version {
-            None | Some(WITHOUT_LINKS) => {
-                format.insert("version", VERSION)?;
-            }
-            Some(VERSION) => {}
-            Some(other) => {
-                return Err(redb::Error::Corrupted(format!(
-                    "format {other} is not {VERSION}"
-                )));
-            }
-        }
-        transaction.open_table(STARTS)?;
-        transaction.open_table(SUMMARIES)?;
-        transaction.open_table(LINKS)?;
-        transaction.open_table(CHUNKS)?;
-    }
-    let mut totals = Totals::default();
-    {
-        let windows = transaction.open_table(WINDOWS)?;
-        for row in windows.iter()? {
-            let (id, entry) = row?;
-            totals.add(&Entry::from_row(entry.value()));
-            totals.next = id.value().saturating_add(1);
-        }
-    }
-    commit(transaction)?;
-    Ok(totals)
-}
-
-/// A window's values, encoded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Content<'a> {
-    pub(super) summary: &'a [u8],
-    pub(super) links: &'a [u8],
-    pub(super) profile: &'a [u8],
-}
-
-/// Removes what the bounds ask for and appends a window; its id and the new totals.
-pub(super) fn append(
-    database: &Database,
-    mut totals: Totals,
-    entry: &Entry,
-    content: Content<'_>,
-    bounds: &Bounds,
-) -> Result<(u64, Totals), redb::Error> {
-    let transaction = database.begin_write()?;
-    let id = totals.next;
-    {
-        let mut windows = transaction.open_table(WINDOWS)?;
-        let mut starts = transaction.open_table(STARTS)?;
-        let mut summaries = transaction.open_table(SUMMARIES)?;
-        let mut links = transaction.open_table(LINKS)?;
-        let mut chunks = transaction.open_table(CHUNKS)?;
-        let mut doomed = Vec::new();
-        for row in starts.iter()? {
-            let (start, window) = row?.0.value();
-            // Windows that start later end later but for a step of the clock; those wait for it.
-            let Some(found) = windows.get(window)? else {
-                doomed.push((window, start, None));
-                continue;
-            };
-            let found = Entry::from_row(found.value());
-            if found.end > bounds.oldest_end {
-                break;
-            }
-            totals.remove(&found);
-            doomed.push((window, start, Some(found)));
-        }
-        let mut first = windows.iter()?;
-        while totals.pages.saturating_add(entry.pages) > bounds.pages {
-            let Some(row) = first.next() else { break };
-            let (window, found) = row?;
-            let found = Entry::from_row(found.value());
-            let window = window.value();
-            if doomed.iter().all(|(other, ..)| *other != window) {
-                totals.remove(&found);
-                doomed.push((window, found.start, Some(found)));
-            }
-        }
-        drop(first);
-        for (window, start, found) in doomed {
-            starts.remove((start, window))?;
-            windows.remove(window)?;
-            summaries.remove(window)?;
-            let pieces = found.map_or(0, |found| found.bytes.div_ceil(CHUNK as u64));
-            for piece in 0..pieces {
-                chunks.remove((window, piece as u32))?;
-            }
-            let mut piece = 0;
-            while links.remove((window, piece))?.is_some() {
-                piece += 1;
-            }
-        }
-        windows.insert(id, (entry.start, entry.end, entry.bytes, entry.pages))?;
-        starts.insert((entry.start, id), ())?;
-        summaries.insert(id, content.summary)?;
-        for (table, bytes) in [(&mut links, content.links), (&mut chunks, content.profile)] {
-            for (number, piece) in bytes.chunks(CHUNK).enumerate() {
-                table.insert((id, number as u32), piece)?;
-            }
-        }
-    }
-    commit(transaction)?;
-    totals.add(entry);
-    totals.next = id.saturating_add(1);
-    Ok((id, totals))
-}
-
-fn commit(mut transaction: redb::WriteTransaction) -> Result<(), redb::Error> {
-    transaction.set_quick_repair(true);
-    transaction.commit()?;
-    Ok(())
 }
 
 /// Earliest start and latest end.

@@ -42,6 +42,9 @@ pub(super) fn reading() -> Reading {
         store: StoreReading {
             windows: 115,
             used_bytes: 116,
+            merged_spans: 151,
+            merged_bytes: 152,
+            merges: vec![("merged", 153), ("too_large", 154)],
             file_bytes: 117,
             limit_bytes: 118,
             stored_samples: 142,

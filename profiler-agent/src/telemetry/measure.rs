@@ -108,6 +108,14 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         },
         Metric::StoreWindows => count(reading.store.windows),
         Metric::StoreUsed => count(reading.store.used_bytes),
+        Metric::StoreSpans => count(reading.store.merged_spans),
+        Metric::StoreSpanBytes => count(reading.store.merged_bytes),
+        Metric::StoreMerges => {
+            let merges = reading.store.merges.iter();
+            merges
+                .map(|(outcome, times)| point([*outcome], Value::Count(*times)))
+                .collect()
+        }
         Metric::StoreFile => count(reading.store.file_bytes),
         Metric::StoreLimit => count(reading.store.limit_bytes),
         Metric::StoreSamples => count(reading.store.stored_samples),

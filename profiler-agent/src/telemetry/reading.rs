@@ -104,12 +104,18 @@ pub struct KernelReading {
 }
 
 /// The local store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreReading {
     /// Windows in it.
     pub windows: u64,
-    /// Bytes that they take.
+    /// Bytes that windows and merged spans take.
     pub used_bytes: u64,
+    /// Spans of time whose windows are merged.
+    pub merged_spans: u64,
+    /// Bytes that they take.
+    pub merged_bytes: u64,
+    /// Attempts to merge, by how they ended.
+    pub merges: Vec<(&'static str, u64)>,
     /// Length of its file.
     pub file_bytes: u64,
     /// Length that the file may have.

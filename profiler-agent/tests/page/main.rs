@@ -12,6 +12,7 @@ mod damaged;
 mod demo;
 mod devtools;
 mod limits;
+mod merged;
 mod searching;
 mod served;
 mod traces;

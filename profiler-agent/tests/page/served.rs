@@ -85,6 +85,7 @@ impl Served {
         let page = Page {
             token,
             users: None,
+            is_short: Arc::new(|| false),
             source,
             encode,
             limits,

@@ -13,12 +13,12 @@ mod served;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource};
-use profiler_agent::profile::{Profile, UnixTime, WindowLinks, WindowSummary};
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::profile::{ArchiveError, Profile, UnixTime, WindowLinks, WindowSummary};
+use profiler_agent::store::{Limits as StoreLimits, MergeOutcome, Store};
 
 use demo::Builder;
 use served::Served;
@@ -61,6 +61,8 @@ static ALLOCATOR: Counting = Counting;
 const MIB: usize = 1 << 20;
 /// What one query may take, with the client's copy of the answer.
 const BUDGET: usize = 100 * MIB;
+/// What merging may take: what is merged, a window of it, and both once more as bytes.
+const MERGE_BUDGET: usize = 60 * MIB;
 /// 2026-01-01T00:00:00Z in ms.
 const EPOCH: u64 = 1_767_225_600_000;
 const WINDOWS: u64 = 24;
@@ -115,8 +117,31 @@ fn queries_work_within_their_budget() {
             .append(profile.start, profile.end, &summary, &links, &bytes)
             .unwrap();
     }
-    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
-    let source = LiveSource::new(Arc::new(store), Arc::new(decode));
+    let store = Arc::new(store);
+    check(&store);
+    let never = AtomicBool::new(false);
+    loop {
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let merged = store.merge_next(&decode, &never).unwrap();
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        println!("{merged:?}: peak {} MiB", peak / MIB);
+        assert!(peak < MERGE_BUDGET);
+        if merged.is_none() {
+            break;
+        }
+    }
+    assert_eq!(store.merges().of(MergeOutcome::Merged), 3);
+    check(&store);
+}
+
+fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
+    Ok(pprof::decode(bytes, &ReadLimits::default())?)
+}
+
+/// Asks what the page asks.
+fn check(store: &Arc<Store>) {
+    let source = LiveSource::new(Arc::clone(store) as _, Arc::new(decode));
     let served = Served::new(Arc::new(source), Limits::AGENT);
     let range = format!("from={EPOCH}&until={}", EPOCH + WINDOWS * 10_000);
     let before = NOW.load(Ordering::Relaxed);

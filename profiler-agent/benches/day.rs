@@ -11,6 +11,7 @@
 #[expect(dead_code, reason = "tests need more of it")]
 mod served;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ use served::Served;
 const EPOCH: u64 = 1_767_225_600_000;
 /// Length of a window in ms.
 const WINDOW: u64 = 10_000;
+/// Windows that differ: they are repeated, because they take long to make.
+const DISTINCT: u64 = 1_440;
 const SERVICES: u32 = 3;
 /// Distinct call paths of a service in a day, functions by name.
 const PATHS: usize = 2_500;
@@ -74,7 +77,17 @@ impl Service {
     }
 }
 
-fn location(builder: &mut ProfileBuilder, service: u32, function: u64, at: u64) -> LocationIndex {
+/// Locations that are made already, by service, function and place in it.
+type Known = HashMap<(u32, u64, u64), LocationIndex>;
+
+fn location(
+    builder: &mut ProfileBuilder,
+    known: &mut Known,
+    (service, function, at): (u32, u64, u64),
+) -> LocationIndex {
+    if let Some(index) = known.get(&(service, function, at)) {
+        return *index;
+    }
     let mapping = builder.mapping(Mapping {
         file: format!("/usr/bin/service-{service}").into(),
         memory_start: 0x1000,
@@ -105,13 +118,15 @@ fn location(builder: &mut ProfileBuilder, service: u32, function: u64, at: u64) 
         lines.push(line(builder, inlined.into(), 7));
     }
     lines.push(line(builder, name, (function * 10 + at) as u32));
-    builder.location(Location {
+    let index = builder.location(Location {
         mapping: Some(mapping),
         address: 0x1000 + function * 256 + at * 16,
         lines: lines.into(),
         frame_type: FrameType::Rust,
         named: true,
-    })
+    });
+    known.insert((service, function, at), index);
+    index
 }
 
 /// A window: popular paths often, the others now and then; each sample somewhere in its leaf's function. The first
@@ -120,6 +135,7 @@ fn location(builder: &mut ProfileBuilder, service: u32, function: u64, at: u64) 
 fn window(number: u64, services: &[Service]) -> Profile {
     let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut builder = ProfileBuilder::default();
+    let mut locations = Known::new();
     let start = UnixTime((EPOCH + number * WINDOW) * NANOSECONDS);
     for (service, known) in (0..).zip(services) {
         let process = builder.process(Arc::new(Process {
@@ -151,11 +167,14 @@ fn window(number: u64, services: &[Service]) -> Profile {
             });
             let mut stack: Vec<LocationIndex> = path
                 .iter()
-                .map(|(function, call)| location(&mut builder, service, *function, *call))
+                .map(|(function, call)| {
+                    location(&mut builder, &mut locations, (service, *function, *call))
+                })
                 .collect();
             let (leaf, _) = path[path.len() - 1];
             let last = stack.len() - 1;
-            stack[last] = location(&mut builder, service, leaf, 3 + random.below(6));
+            let place = (service, leaf, 3 + random.below(6));
+            stack[last] = location(&mut builder, &mut locations, place);
             stack.reverse();
             let stack = builder.stack(&stack);
             let labels = match service {
@@ -202,9 +221,10 @@ fn query(store: &Arc<Store>, windows: u64, parts: u64, path: &str) -> Duration {
     let part = windows.div_ceil(parts) * WINDOW;
     let (began, cpu_before) = (Instant::now(), cpu());
     let mut samples = 0;
+    // A range that is one begins within a minute of ten minutes of an hour, as one does that ends now.
+    let into = if parts == 1 { 1_535_000 } else { 0 };
     for from in (EPOCH..EPOCH + windows * WINDOW).step_by(part as usize) {
-        // Neither at the edge of a minute nor of a window.
-        let range = format!("from={}&until={}", from + 3, from + part - 3);
+        let range = format!("from={}&until={}", from + into, from + part - 3);
         let answer = served.json(&format!("/api/{path}{range}"));
         samples += answer["samples"].as_u64().unwrap();
     }
@@ -223,25 +243,30 @@ fn main() {
     let services: Vec<Service> = (0..SERVICES).map(Service::new).collect();
     let directory = tempfile::tempdir().unwrap();
     let limits = StoreLimits {
-        max_bytes: 4 << 30,
+        max_bytes: 16 << 30,
         ..StoreLimits::default()
     };
     let store = Arc::new(Store::open(directory.path(), limits).unwrap());
     let (mut bytes, mut stacks) = (0, 0);
+    let mut made = Vec::new();
     for number in 0..windows {
-        let profile = window(number, &services);
-        let encoded = pprof::encode_with_times(&profile).unwrap();
+        if number < DISTINCT {
+            let profile = window(number, &services);
+            let encoded = pprof::encode_with_times(&profile).unwrap();
+            stacks += profile.stacks.len();
+            let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
+            made.push((summary, links, encoded));
+        }
+        let (summary, links, encoded) = &made[(number % DISTINCT) as usize];
         bytes += encoded.len();
-        stacks += profile.stacks.len();
-        let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
-        store
-            .append(profile.start, profile.end, &summary, &links, &encoded)
-            .unwrap();
+        let time = |number: u64| UnixTime((EPOCH + number * WINDOW) * NANOSECONDS);
+        let (start, end) = (time(number), time(number + 1));
+        store.append(start, end, summary, links, encoded).unwrap();
     }
     let plain = store.size();
     println!(
         "{windows} windows of {} distinct stacks and {} bytes; {plain:?}",
-        stacks as u64 / windows,
+        stacks / made.len(),
         bytes as u64 / windows
     );
     let queries = [
@@ -249,6 +274,7 @@ fn main() {
         "functions?",
         "labels?",
         "services?",
+        "services?label=endpoint:/api/3&",
         "flamegraph?service=service-1&",
     ];
     let parts = windows.div_ceil(360);

@@ -346,9 +346,9 @@ async fn serve(
     tracing::info!("stopping");
     let collected = aside("stop", move || {
         let stopped = collector.stop();
-        drop(merging);
         // The pipeline ends when the collector's end of the channel is gone.
         let piped = pipeline.join().is_ok();
+        drop(merging);
         (stopped, piped && symbolizer.join().is_ok())
     });
     let collected = collected.map_err(system("starting a thread"))?;

@@ -79,3 +79,39 @@ fn run(store: &Store, shortage: &Shortage, (stop, dropped): (&AtomicBool, &Recei
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread::yield_now;
+
+    use super::Merging;
+    use crate::export::pprof;
+    use crate::profile::example::example;
+    use crate::profile::{UnixTime, WindowArchive, WindowLinks, WindowSummary};
+    use crate::store::{Limits, MergeOutcome, Store};
+
+    #[test]
+    fn what_is_over_is_merged_beside_everything_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(directory.path(), Limits::default()).unwrap());
+        let profile = example();
+        let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
+        let bytes = pprof::encode_with_times(&profile).unwrap();
+        for number in 0..10u64 {
+            let time = |seconds| UnixTime(seconds * 1_000_000_000);
+            let (start, end) = (time(number * 10), time(number * 10 + 10));
+            store.append(start, end, &summary, &links, &bytes).unwrap();
+        }
+        let merging = Merging::start(Arc::clone(&store)).unwrap();
+        while store.merges().of(MergeOutcome::Merged) == 0 {
+            yield_now();
+        }
+        drop(merging);
+        // The thread is gone, and with it what it had of the store.
+        assert_eq!(Arc::strong_count(&store), 1);
+        let spans = store.merged_spans(UnixTime(0), UnixTime(u64::MAX)).unwrap();
+        let merged = store.read_merged(&spans[0]).unwrap().unwrap();
+        assert_eq!(merged.sample_count(), 6 * profile.sample_count());
+    }
+}

@@ -190,8 +190,8 @@ fn x86_64_at_any_address_without_symbols() {
 #[test]
 fn aarch64_without_symbols() {
     let expected = Expected {
-        functions: 300,
-        bytes: 30_000,
+        functions: 400,
+        bytes: 40_000,
         to_one: 0,
     };
     check(&AARCH64, &["-static"], &["--strip-all"], &expected);

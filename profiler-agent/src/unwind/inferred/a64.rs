@@ -12,8 +12,8 @@ pub(super) enum Flow {
     Jump(i64),
     /// At the next instruction or elsewhere.
     Branch(i64),
-    /// Where a register says.
-    JumpRegister,
+    /// Where this register says.
+    JumpRegister(u8),
     /// Where this register says, as a return.
     Return(u8),
     /// Nowhere.
@@ -39,6 +39,16 @@ pub(super) struct Sum {
     pub(super) to: u8,
     pub(super) from: u8,
     pub(super) number: i32,
+}
+
+/// A sum of two registers, or their difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TwoSum {
+    pub(super) to: u8,
+    pub(super) from: u8,
+    /// Added, or taken away.
+    pub(super) other: u8,
+    pub(super) negative: bool,
 }
 
 /// An instruction.
@@ -107,7 +117,7 @@ const fn flow(word: u32) -> Flow {
     if word & 0xfe00_0000 == 0xd600_0000 {
         // Authenticated ones have bit 24, and return by x30.
         return match (field(word, 21, 3), field(word, 11, 1)) {
-            (0, _) => Flow::JumpRegister,
+            (0, _) => Flow::JumpRegister(field(word, 5, 5) as u8),
             (1, _) => Flow::Call(None),
             (2, 0) => Flow::Return(field(word, 5, 5) as u8),
             (2, _) => Flow::Return(30),
@@ -119,6 +129,62 @@ const fn flow(word: u32) -> Flow {
         return Flow::Stop;
     }
     Flow::Next
+}
+
+/// The sum of two registers, where one is added to the other or taken from it as it is (`add` and `sub`, extended, which alone
+/// know the stack pointer).
+pub(super) const fn sum_of_two(word: u32) -> Option<TwoSum> {
+    if word & 0xbfe0_fc00 != 0x8b20_6000 {
+        return None;
+    }
+    Some(TwoSum {
+        to: field(word, 0, 5) as u8,
+        from: field(word, 5, 5) as u8,
+        other: field(word, 16, 5) as u8,
+        negative: field(word, 30, 1) == 1,
+    })
+}
+
+/// The bits that `movz` puts into a register, and those that it, or `movk`, leaves.
+pub(super) const fn moved_bits(word: u32) -> Option<(u64, u64)> {
+    let shift = 16 * field(word, 21, 2);
+    let bits = (field(word, 5, 16) as u64) << shift;
+    match word & 0xff80_0000 {
+        0xd280_0000 | 0x5280_0000 => Some((bits, 0)),
+        0xf280_0000 | 0x7280_0000 => Some((bits, !(0xffff << shift))),
+        _ => None,
+    }
+}
+
+/// The address that `adr` or `adrp` at `at` puts into a register.
+pub(super) const fn relative(word: u32, at: u64) -> Option<u64> {
+    if word & 0x1f00_0000 != 0x1000_0000 {
+        return None;
+    }
+    let number = (signed(word, 5, 19) as i64) << 2 | field(word, 29, 2) as i64;
+    Some(if is_page(word) {
+        (at & !0xfff).wrapping_add_signed(number << 12)
+    } else {
+        at.wrapping_add_signed(number)
+    })
+}
+
+/// Is it `adrp`, whose address is that of a page of 4 KiB, whatever the kernel's pages are?
+pub(super) const fn is_page(word: u32) -> bool {
+    word & 0x9f00_0000 == 0x9000_0000
+}
+
+/// Does a function begin with it: does it make room on the stack, sign the return address, or save registers there?
+pub(super) const fn makes_a_frame(word: u32) -> bool {
+    const SIGNS: [u32; 2] = [0xd503_233f, 0xd503_237f];
+    let stack_pointer = 31;
+    if let Some(access) = access(word) {
+        return access.store && access.base == stack_pointer && access.writeback < 0;
+    }
+    if let Some(sum) = sum(word) {
+        return sum.to == stack_pointer && sum.from == stack_pointer && sum.number < 0;
+    }
+    word == SIGNS[0] || word == SIGNS[1]
 }
 
 const fn sum(word: u32) -> Option<Sum> {
@@ -241,7 +307,13 @@ const fn writes(word: u32) -> u32 {
         7 | 15 => {
             let converts = word & 0x5f20_fc00 == 0x1e20_0000 || word & 0x5f20_0000 == 0x1e00_0000;
             let moves = word & 0xbfe0_ec00 == 0x0e00_2c00;
-            if converts || moves { with_zero(rd) } else { 0 }
+            // `scvtf`, `ucvtf`, and `fmov` from a general register.
+            let to_vector = matches!(field(word, 16, 3), 2 | 3 | 7);
+            if converts && !to_vector || moves {
+                with_zero(rd)
+            } else {
+                0
+            }
         }
         4 | 6 | 12 | 14 => loads(word, rd, rn),
         _ => 0,
@@ -290,6 +362,40 @@ const fn loads(word: u32, rt: u32, rn: u32) -> u32 {
             let others = with_zero(field(word, 16, 5)) | with_zero(field(word, 10, 5));
             let exclusive = word & 0x3f00_0000 == 0x0800_0000;
             target | others | if exclusive { 0 } else { base }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversions_write_a_general_register_or_a_vector() {
+        let writes_x30 = |word| Instruction::decode(word).writes == 1 << 30;
+        // fmov x30, d1; fcvtzs x30, d0; the same with 3 bits behind the point; fcvtas; fcvtmu; fmov x30, v0.d[1]; fjcvtzs;
+        // mov x30, v0.d[0].
+        for word in [
+            0x9e66_003e,
+            0x9e78_001e,
+            0x9e58_f41e,
+            0x9e64_001e,
+            0x1e31_001e,
+            0x9eae_001e,
+            0x1e7e_001e,
+            0x4e08_3c1e,
+        ] {
+            assert!(writes_x30(word), "{word:#x}");
+        }
+        // fmov d30, x1; scvtf d30, w0; ucvtf d30, x0; scvtf d30, x0, #3; fmov v30.d[1], x0.
+        for word in [
+            0x9e67_003e,
+            0x1e62_001e,
+            0x9e63_001e,
+            0x9e42_f41e,
+            0x9eaf_001e,
+        ] {
+            assert_eq!(Instruction::decode(word).writes, 0, "{word:#x}");
         }
     }
 }

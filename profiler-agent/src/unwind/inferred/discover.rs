@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::{Followed, Surroundings};
 use super::symbols::Function;
-use super::x86_64;
-use super::{Follow, MAX_CODE_BYTES, MAX_FUNCTION_BYTES};
+use super::{Follow, MAX_CODE_BYTES, MAX_FUNCTION_BYTES, aarch64, x86_64};
 use crate::unwind::elf::{Image, Machine};
 use crate::unwind::source::Source;
 
@@ -85,7 +84,9 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
         for symbol in symbols {
             self.add(&mut known, symbol.address, symbol.length, false);
         }
-        self.add(&mut known, self.image.entry, 0, false);
+        if (self.unknown)(self.image.entry) {
+            self.add(&mut known, self.image.entry, 0, false);
+        }
         let mut bytes_left = MAX_FOLLOWED_BYTES;
         let mut returns = Returns::default();
         let mut refuted = BTreeSet::new();
@@ -124,6 +125,7 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
         }
         self.refute(&mut known, &mut refuted);
         forget_overlapping(&mut known);
+        known.retain(|address, _| (self.unknown)(*address));
         let functions = known.into_iter().filter_map(|(address, function)| {
             let length = function.end.saturating_sub(address);
             Some((Function { address, length }, function.followed?))
@@ -132,11 +134,11 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
     }
 
     fn proves(&self, address: u64) -> bool {
-        self.image.machine == Machine::X86_64
-            && self
-                .image
-                .code(self.source, address, 16)
-                .is_some_and(|code| x86_64::makes_a_frame(&code, address))
+        let code = self.image.code(self.source, address, 16);
+        code.is_some_and(|code| match self.image.machine {
+            Machine::X86_64 => x86_64::makes_a_frame(&code, address),
+            Machine::Aarch64 => aarch64::makes_a_frame(&code),
+        })
     }
 
     /// Adds a function; was it not known?
@@ -147,7 +149,8 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
         length: u64,
         doubtful: bool,
     ) -> bool {
-        if known.len() >= MAX_FUNCTIONS || !(self.unknown)(address) {
+        // Of what is known already it is only asked whether it returns.
+        if known.len() >= MAX_FUNCTIONS || (doubtful && !(self.unknown)(address)) {
             return false;
         }
         match known.get_mut(&address) {
@@ -241,8 +244,9 @@ impl<S: Source + ?Sized> Search<'_, '_, S> {
                 is_bounded: function.length > 0,
             };
             let mut followed = match self.image.machine {
-                Machine::X86_64 if *address == self.image.entry => x86_64::entered(&code, *address),
-                _ => (self.follow)(&code, *address, &around),
+                _ if *address != self.image.entry => (self.follow)(&code, *address, &around),
+                Machine::X86_64 => x86_64::entered(&code, *address),
+                Machine::Aarch64 => aarch64::entered(&code, *address),
             };
             for list in [
                 &mut followed.called,

@@ -76,6 +76,8 @@ pub(super) struct Paths {
     is_bounded: bool,
     /// From where to where it goes on.
     steps: Vec<(u64, u64)>,
+    /// From where each instruction was reached first.
+    reached: BTreeMap<u64, u64>,
     /// Where it ends as a function does.
     exits: Vec<u64>,
     /// Where it does what no compiled function does.
@@ -101,6 +103,7 @@ impl Paths {
             end: address.saturating_add(code.len() as u64),
             is_bounded,
             steps: Vec::new(),
+            reached: BTreeMap::new(),
             exits: Vec::new(),
             contradictions: Vec::new(),
             entered: Vec::new(),
@@ -115,6 +118,7 @@ impl Paths {
                 None => (self.doubtful.pop()?, false),
             };
             let Step { from, to, frame } = step;
+            self.reached.entry(to).or_insert(from);
             let known = self.known.get(&to).map(|(known, _)| *known);
             let joined = known.map_or(frame, |known| known.join(frame));
             if self.is_bounded {
@@ -193,6 +197,12 @@ impl Paths {
             end = *at;
             follows.then_some(*at)
         })
+    }
+
+    /// Addresses of the instructions on one way to `address`, the last one first.
+    pub(super) fn way_to(&self, address: u64) -> impl Iterator<Item = u64> + '_ {
+        let before = |at: &u64| self.reached.get(at).copied().filter(|_| *at != self.start);
+        std::iter::successors(before(&address), move |at| before(at))
     }
 
     /// What the paths tell, once all were followed. Where nobody knows where the function ends, what is only reached behind

@@ -101,7 +101,8 @@ pub(super) fn follow(code: &[u8], address: u64, around: &Surroundings<'_>) -> Fo
                     })
                     .collect();
                 let read = around.read;
-                let targets = jump_table::targets(&instruction, before.iter(), read, &mut factory);
+                let targets =
+                    jump_table::x86_64::targets(&instruction, before.iter(), read, &mut factory);
                 match targets.filter(|targets| targets.iter().all(|at| paths.is_inside(*at))) {
                     Some(targets) => {
                         for target in targets {

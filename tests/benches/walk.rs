@@ -1,6 +1,6 @@
 //! What a run of the sampling program costs, walking by `bpf_loop` and by bounded loops: BPF statistics of both in turns,
 //! in one boot of each kernel that takes both, over a stack of forty frames. Under emulation time is a count of
-//! instructions, so that few turns are enough; on this machine it is noise as well.
+//! instructions, so that few turns are enough; on this machine it is noise as well. Arguments name the CPUs; none stands for both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,13 @@ type Costs = BTreeMap<String, (f64, f64)>;
 
 fn main() {
     println!("cost of a run of the sampling program, forty frames deep, at most {MOST} wanted");
-    for cpu in [Cpu::X86_64, Cpu::Arm64] {
+    let both = [Cpu::X86_64, Cpu::Arm64];
+    let named = |cpu: &Cpu| std::env::args().any(|argument| argument == cpu.name());
+    let is_any_named = both.iter().any(named);
+    for cpu in both {
+        if is_any_named && !named(&cpu) {
+            continue;
+        }
         for series in SERIES {
             let kernel = Kernel::new(series, cpu);
             report(&kernel.to_string(), &costs(kernel));

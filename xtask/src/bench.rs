@@ -5,8 +5,9 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::kernels::{self, Cpu};
 use crate::prerequisite::{self, Wanted};
-use crate::{kernels, step, workspace};
+use crate::{step, workspace};
 
 /// What to measure.
 #[derive(Args)]
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Measures only what the ways to walk stacks cost, in guests: the kernels of `cargo xtask test --kernels`.
     #[arg(long)]
     kernels: bool,
+    /// Boots on this CPU only.
+    #[arg(long, value_enum, value_name = "CPU", requires = "kernels")]
+    cpu: Vec<Cpu>,
 }
 
 /// The tests of the agent that hold measurements, which `cargo test` leaves out.
@@ -36,26 +40,8 @@ const LABEL_SECONDS: &str = "60";
 /// measures the agent in release.
 pub(crate) fn run(options: &Options) -> Result<()> {
     prerequisite::ensure(Wanted::All)?;
-    let cargo = || {
-        let mut command = Command::new(env!("CARGO"));
-        command.current_dir(workspace());
-        command
-    };
     if options.kernels {
-        kernels::prepare_all()?;
-        let agent = [
-            "build",
-            "--profile",
-            "suites",
-            "--package",
-            "profiler-agent",
-        ];
-        step::run(cargo().args(agent))?;
-        let arguments = ["bench", "--profile", "dev", "--package", "profiler-tests"];
-        return step::run(cargo().args(arguments).args(["--bench", "walk"]).env(
-            "PROFILER_AGENT",
-            workspace().join("target/suites/profiler-agent"),
-        ));
+        return measure_walks(&options.cpu);
     }
     if !options.whole_only && workspace().join("profiler-agent/benches").is_dir() {
         step::run(cargo().args(["bench", "--package", "profiler-agent", "--benches"]))?;
@@ -96,4 +82,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         &[LABEL_SECONDS]
     };
     measure("measure-labels", peers)
+}
+
+/// Measures what the ways to walk stacks cost, in guests on these CPUs; on both where none is named.
+fn measure_walks(cpus: &[Cpu]) -> Result<()> {
+    let cpus = if cpus.is_empty() { &Cpu::ALL } else { cpus };
+    kernels::prepare(cpus)?;
+    let agent = workspace().join("target/suites/profiler-agent");
+    if cpus.contains(&Cpu::X86_64) {
+        let arguments = ["build", "--profile", "suites", "--package"];
+        step::run(cargo().args(arguments).arg("profiler-agent"))?;
+    }
+    let arguments = ["bench", "--profile", "dev", "--package", "profiler-tests"];
+    let mut bench = cargo();
+    bench.args(arguments).args(["--bench", "walk", "--"]);
+    bench.args(cpus.iter().map(|cpu| cpu.name()));
+    step::run(bench.env("PROFILER_AGENT", agent))
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(workspace());
+    command
 }

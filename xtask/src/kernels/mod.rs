@@ -39,9 +39,11 @@ pub(crate) enum Cpu {
 }
 
 impl Cpu {
-    const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
 
-    const fn name(self) -> &'static str {
+    /// Its name in tests, results and documents.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
             Self::Arm64 => "arm64",
@@ -185,16 +187,19 @@ impl Selection {
     }
 }
 
-/// Fetches every kernel for both CPUs, and builds for arm64.
-pub(crate) fn prepare_all() -> Result<()> {
+/// Fetches every kernel for these CPUs, and builds for arm64 where that is one of them.
+pub(crate) fn prepare(cpus: &[Cpu]) -> Result<()> {
     let all = Selection {
         kernels: true,
         kernel: Vec::new(),
-        cpu: Vec::new(),
+        cpu: cpus.to_vec(),
         check: Vec::new(),
     };
     all.fetch()?;
-    build_for_arm64()
+    if all.has(Cpu::Arm64) {
+        build_for_arm64()?;
+    }
+    Ok(())
 }
 
 /// Builds the agent and the Rust workload for arm64.

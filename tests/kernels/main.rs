@@ -78,7 +78,10 @@ macro_rules! profile_of {
         $profile! { chain_static = native::chain_static }
     };
     (Arm64 $profile:ident) => {
-        $profile! { chain_plain = native::chain_plain }
+        $profile! {
+            chain_plain = native::chain_plain,
+            musl = native::musl,
+        }
     };
 }
 

@@ -50,6 +50,28 @@ pub fn chain_plain(kernel: Kernel) {
     check(kernel, "plain return addresses", "chain-plain", split);
 }
 
+/// The dynamic library of musl has no call frame information, and names only what it exports: as on Alpine.
+pub fn musl(kernel: Kernel) {
+    check(kernel, "library of musl", "musl-paths", |seen| {
+        has_samples(&seen.profile, LEAST);
+        let with = |function: &str| {
+            let profile = seen.profile.clone();
+            profile.only(|sample| holds_function(sample, function))
+        };
+        for part in ["sort_them", "print_them", "take_memory"] {
+            let alone = with(part);
+            has_samples(&alone, 50);
+            has_chain_in(&alone, &["main", "in_library", part], 0.98);
+        }
+        let back = with("compare");
+        has_samples(&back, 50);
+        has_chain(&back, &["main", "in_library", "sort_them"]);
+        holds(&seen.profile, "main", 0.98, |sample| {
+            holds_function(sample, "main")
+        });
+    });
+}
+
 /// A hundred levels of one function.
 pub fn recursion(kernel: Kernel) {
     check(kernel, "recursion", "recursion", is_deep);

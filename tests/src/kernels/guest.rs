@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Cpu;
 use super::initramfs::Archive;
 use super::protocol::Output;
 use super::qemu::Machine;
+use super::{Cpu, MUSL_LIBRARIES, musl};
 use crate::agent::{log, run};
 
 /// Where programs lie in a guest.
@@ -129,6 +129,11 @@ fn add_libraries(archive: &mut Archive, program: &Path) {
 /// Adds libraries by name, and theirs: the loader looks in `/lib`.
 fn add_libraries_for_arm64(archive: &mut Archive, program: &Path) {
     let mut names = needed(program);
+    if names.iter().any(|name| name == "libc.so") {
+        // musl's library is its loader as well.
+        let library = musl().join(MUSL_LIBRARIES).join("libc.so");
+        return archive.copy("lib/ld-musl-aarch64.so.1", &library);
+    }
     if !names.is_empty() {
         names.push("ld-linux-aarch64.so.1".to_owned());
     }

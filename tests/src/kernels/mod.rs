@@ -181,3 +181,21 @@ impl fmt::Display for Kernel {
 pub fn directory() -> PathBuf {
     workspace().join("target/kernels")
 }
+
+/// Where Debian's packages of musl for arm64 are unpacked.
+///
+/// # Panics
+///
+/// When they were not fetched.
+fn musl() -> PathBuf {
+    let musl = directory().join("musl-arm64");
+    assert!(
+        musl.is_dir(),
+        "{} is not there: {TO_PREPARE}",
+        musl.display()
+    );
+    musl
+}
+
+/// Its libraries below that.
+const MUSL_LIBRARIES: &str = "usr/lib/aarch64-linux-musl";

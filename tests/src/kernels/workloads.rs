@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use super::guest::Guest;
-use super::{Cpu, TO_PREPARE};
+use super::{Cpu, MUSL_LIBRARIES, TO_PREPARE, musl};
 use crate::agent::run;
 use crate::build::{self, c_with, cpp_with, text};
 use crate::go::program::build_stacks_for;
@@ -62,17 +62,33 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
         program("rust", "", rust(cpu)),
     ];
     programs.extend(go_programs(cpu, &newest));
-    programs.push(match cpu {
+    match cpu {
         Cpu::X86_64 => {
             let file = c_with("split", "x86_64-chain-static", "musl-gcc", &["-static"]);
-            program("chain-static", "", file)
+            programs.push(program("chain-static", "", file));
         }
         Cpu::Arm64 => {
             let flags = ["-mbranch-protection=none"];
-            program("chain-plain", "", c("split", "chain-plain", &flags))
+            let plain = c("split", "chain-plain", &flags);
+            programs.push(program("chain-plain", "", plain));
+            programs.push(program("musl-paths", "", with_musl("musl_paths")));
         }
-    });
+    }
     programs
+}
+
+/// A program for arm64 with the dynamic library of musl, linked as `musl-gcc` links where it is installed.
+fn with_musl(name: &str) -> PathBuf {
+    let musl = musl();
+    let include = musl.join("usr/include/aarch64-linux-musl");
+    let libraries = musl.join(MUSL_LIBRARIES);
+    let start = ["Scrt1.o", "crti.o", "crtn.o"].map(|file| libraries.join(file));
+    let mut flags = vec!["-nostdinc", "-isystem", text(&include), "-nostdlib"];
+    flags.extend(start.iter().map(text));
+    flags.extend(["-L", text(&libraries), "-lc", "-lgcc"]);
+    flags.push("-Wl,--dynamic-linker=/lib/ld-musl-aarch64.so.1");
+    let compiler = compiler(Cpu::Arm64, "gcc");
+    c_with(name, &format!("arm64-musl-{name}"), compiler, &flags)
 }
 
 /// Programs of every version of Go: of each, its goroutines' stacks and its labels.

@@ -41,7 +41,7 @@ impl Cross {
         let sysroot = directory.join(format!("rust-{}", version.replace(':', "_")));
         let libraries = sysroot.join(LIBRARIES);
         if !libraries.join(TARGET).exists() {
-            unpack(&apt()?, &version, &sysroot)?;
+            make_sysroot(&apt()?, &version, &sysroot)?;
         }
         Ok(Self::Debian(sysroot))
     }
@@ -113,15 +113,10 @@ fn sysroot_has_target() -> bool {
 }
 
 /// Makes a directory of libraries: those for arm64 from the package, this machine's from where they are.
-fn unpack(apt: &Apt, version: &str, sysroot: &Path) -> Result<()> {
+fn make_sysroot(apt: &Apt, version: &str, sysroot: &Path) -> Result<()> {
     let package = apt.fetch(&format!("{STANDARD_LIBRARY}={version}"), "arm64")?;
     let unpacked = sysroot.join("package");
-    fs::create_dir_all(&unpacked).with_context(|| unpacked.display().to_string())?;
-    step::run(
-        Command::new("dpkg-deb")
-            .arg("--extract")
-            .args([&package, &unpacked]),
-    )?;
+    super::unpack(&package, &unpacked)?;
     let libraries = sysroot.join(LIBRARIES);
     fs::create_dir_all(&libraries).with_context(|| libraries.display().to_string())?;
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);

@@ -183,6 +183,10 @@ impl Selection {
         if self.has(Cpu::Arm64) && !busybox.is_file() {
             fetch_busybox(opened(&mut apt)?, &busybox)?;
         }
+        let musl = directory.join("musl-arm64");
+        if self.has(Cpu::Arm64) && !musl.is_dir() {
+            fetch_musl(opened(&mut apt)?, &musl)?;
+        }
         Ok(())
     }
 }
@@ -214,18 +218,29 @@ pub(crate) fn build_for_arm64() -> Result<()> {
 fn fetch_busybox(apt: &Apt, place: &Path) -> Result<()> {
     let package = apt.fetch("busybox-static", "arm64")?;
     let unpacked = place.with_extension("unpacked");
-    fs::create_dir_all(&unpacked).with_context(|| unpacked.display().to_string())?;
-    step::run(
-        Command::new("dpkg-deb")
-            .arg("--extract")
-            .args([&package, &unpacked]),
-    )?;
+    unpack(&package, &unpacked)?;
     // Where it lies depends on the release.
     let programs = ["usr/bin/busybox", "bin/busybox"].map(|path| unpacked.join(path));
     let program = programs.iter().find(|path| path.is_file());
     let program = program.context("busybox-static has no busybox")?;
     fs::rename(program, place).context("busybox")?;
     fs::remove_dir_all(&unpacked).context("busybox")
+}
+
+/// Another C library of guests of the other CPU, as distributions strip it, with what programs are linked by.
+fn fetch_musl(apt: &Apt, place: &Path) -> Result<()> {
+    let unpacked = place.with_extension("unpacked");
+    for package in ["musl", "musl-dev"] {
+        unpack(&apt.fetch(package, "arm64")?, &unpacked)?;
+    }
+    fs::rename(&unpacked, place).context("musl")
+}
+
+/// Unpacks a package below a directory.
+fn unpack(package: &Path, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let mut command = Command::new("dpkg-deb");
+    step::run(command.arg("--extract").args([package, directory]))
 }
 
 fn opened(apt: &mut Option<Apt>) -> Result<&Apt> {

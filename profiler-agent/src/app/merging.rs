@@ -103,7 +103,7 @@ mod tests {
             let (start, end) = (time(number * 10), time(number * 10 + 10));
             store.append(start, end, &summary, &links, &bytes).unwrap();
         }
-        let merging = Merging::start(Arc::clone(&store)).unwrap();
+        let merging = Merging::start(Arc::clone(&store), Shortage::default()).unwrap();
         while store.merges().of(MergeOutcome::Merged) == 0 {
             yield_now();
         }

@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
     use std::thread::yield_now;
 
-    use super::Merging;
+    use super::{Merging, Shortage};
     use crate::export::pprof;
     use crate::profile::example::example;
     use crate::profile::{UnixTime, WindowArchive, WindowLinks, WindowSummary};

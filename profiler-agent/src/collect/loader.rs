@@ -265,13 +265,22 @@ where
 fn require_host_pid_namespace() -> Result<(), CollectError> {
     /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`.
     const INITIAL: &str = "pid:[4026531836]";
-    let namespace =
-        std::fs::read_link("/proc/self/ns/pid").map_err(|source| CollectError::System {
-            call: "reading /proc/self/ns/pid".to_owned(),
-            source,
-        })?;
-    if namespace.as_os_str() == INITIAL {
-        return Ok(());
+    match std::fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) if namespace.as_os_str() == INITIAL => return Ok(()),
+        Ok(_) => {}
+        // A kernel without pid namespaces (`CONFIG_PID_NS`) has no other.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && std::fs::exists("/proc/self/stat").unwrap_or(false) =>
+        {
+            return Ok(());
+        }
+        Err(source) => {
+            return Err(CollectError::System {
+                call: "reading /proc/self/ns/pid".to_owned(),
+                source,
+            });
+        }
     }
     Err(CollectError::Privilege {
         what: "running in a pid namespace of its own",

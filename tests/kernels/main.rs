@@ -122,6 +122,7 @@ mod v6_12 {
             late_cpu = variant::late_cpu,
         }
     } }
+    cpu! { arm64_64k Arm64 LargestPages "6.12", asked, asked }
 }
 
 mod v6_18 {

@@ -17,15 +17,26 @@ struct Prerequisite {
     probe: &'static str,
     /// The Debian package that has it.
     package: &'static str,
-    /// Is it needed to boot other kernels?
-    for_guests: bool,
+    /// What needs it.
+    for_what: For,
+}
+
+/// What needs a prerequisite.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// Checks of this machine.
+    Checks,
+    /// These, and guests that other kernels are booted in.
+    Guests,
+    /// The building of a kernel only.
+    KernelBuild,
 }
 
 const fn need(probe: &'static str, package: &'static str) -> Prerequisite {
     Prerequisite {
         probe,
         package,
-        for_guests: false,
+        for_what: For::Checks,
     }
 }
 
@@ -33,7 +44,15 @@ const fn guests_need(probe: &'static str, package: &'static str) -> Prerequisite
     Prerequisite {
         probe,
         package,
-        for_guests: true,
+        for_what: For::Guests,
+    }
+}
+
+const fn kernels_need(probe: &'static str, package: &'static str) -> Prerequisite {
+    Prerequisite {
+        probe,
+        package,
+        for_what: For::KernelBuild,
     }
 }
 
@@ -44,6 +63,18 @@ pub(crate) enum Wanted {
     All,
     /// Those of guests that other kernels are booted in.
     Guests,
+    /// What a kernel is built with, beside those of guests.
+    KernelBuild,
+}
+
+impl Wanted {
+    fn is_for(self, what: For) -> bool {
+        match self {
+            Self::All => what != For::KernelBuild,
+            Self::Guests => what == For::Guests,
+            Self::KernelBuild => what == For::KernelBuild,
+        }
+    }
 }
 
 const PREREQUISITES: &[Prerequisite] = &[
@@ -97,6 +128,14 @@ const PREREQUISITES: &[Prerequisite] = &[
     guests_need("qemu-system-x86_64", "qemu-system-x86"),
     guests_need("qemu-system-aarch64", "qemu-system-arm"),
     need("cpio", "cpio"),
+    // What kernels are built with.
+    kernels_need("make", "make"),
+    kernels_need("flex", "flex"),
+    kernels_need("bison", "bison"),
+    kernels_need("bc", "bc"),
+    kernels_need("xz", "xz-utils"),
+    kernels_need("pahole", "pahole"),
+    kernels_need("/usr/include/libelf.h", "libelf-dev"),
 ];
 
 /// Sees to it that what is wanted is there.
@@ -144,7 +183,7 @@ pub(crate) fn is_root() -> Result<bool> {
 fn missing(wanted: Wanted) -> Vec<&'static str> {
     let mut packages: Vec<&str> = PREREQUISITES
         .iter()
-        .filter(|need| wanted == Wanted::All || need.for_guests)
+        .filter(|need| wanted.is_for(need.for_what))
         .filter(|need| !present(need.probe))
         .map(|need| need.package)
         .collect();

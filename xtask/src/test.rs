@@ -157,6 +157,9 @@ impl Options {
         if self.wants(Step::Kernels) {
             steps.check("fetching of kernels", || self.kernels.fetch());
         }
+        if self.wants(Step::Kernels) && self.kernels.has_built() {
+            steps.check("building of a kernel", Selection::build);
+        }
         steps
     }
 }

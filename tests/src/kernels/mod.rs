@@ -78,6 +78,8 @@ pub enum Hardware {
     Newest,
     /// arm64 with pages of 16 KiB: a kernel of its own.
     LargePages,
+    /// arm64 with pages of 64 KiB: a kernel that is built here.
+    LargestPages,
     /// arm64 without signatures of pointers (Cortex-A72: Graviton 1, Raspberry Pi 4).
     Unsigned,
     /// arm64 with signatures and addresses of 48 bits, which leave more room for them (Graviton 3).
@@ -91,6 +93,7 @@ impl Hardware {
         match self {
             Self::Newest => "",
             Self::LargePages => "16 KiB pages",
+            Self::LargestPages => "64 KiB pages",
             Self::Unsigned => "no signed pointers",
             Self::NarrowAddresses => "48-bit addresses",
         }
@@ -155,6 +158,7 @@ impl Kernel {
     fn image_name(self) -> String {
         match self.hardware {
             Hardware::LargePages => format!("{}-16k", self.series),
+            Hardware::LargestPages => format!("{}-64k", self.series),
             _ => self.series.to_owned(),
         }
     }

@@ -12,6 +12,28 @@ use super::apt::{Apt, Candidate};
 /// Names of packages with a kernel begin so; from 7.0 on `linux-image-*` only depends on one.
 const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 
+/// The pages that a kernel is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// Of 4 KiB.
+    KiB4,
+    /// Of 16 KiB.
+    KiB16,
+    /// Of 64 KiB.
+    KiB64,
+}
+
+impl Pages {
+    /// How names of kernels end that have others than most.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::KiB4 => "",
+            Self::KiB16 => "-16k",
+            Self::KiB64 => "-64k",
+        }
+    }
+}
+
 /// A kernel of a series for a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Image {
@@ -19,13 +41,14 @@ pub(super) struct Image {
     pub(super) series: &'static str,
     /// The CPU.
     pub(super) cpu: Cpu,
-    /// With pages of 16 KiB?
-    pub(super) large_pages: bool,
+    /// Its pages.
+    pub(super) pages: Pages,
 }
 
 impl Image {
-    fn place(self, directory: &Path) -> PathBuf {
-        let pages = if self.large_pages { "-16k" } else { "" };
+    /// Where it is kept.
+    pub(super) fn place(self, directory: &Path) -> PathBuf {
+        let pages = self.pages.suffix();
         directory.join(format!("{}{pages}-{}", self.series, self.cpu.name()))
     }
 
@@ -41,10 +64,9 @@ impl Image {
     fn is_in(self, package: &str) -> bool {
         let package = package.strip_suffix("-unsigned").unwrap_or(package);
         let architecture = self.cpu.debian();
-        let kind = if self.large_pages {
-            format!("-{architecture}-16k")
-        } else {
-            format!("-cloud-{architecture}")
+        let kind = match self.pages {
+            Pages::KiB4 => format!("-cloud-{architecture}"),
+            pages => format!("-{architecture}{}", pages.suffix()),
         };
         let middle = PREFIXES.iter().find_map(|prefix| {
             let rest = package.strip_prefix(prefix)?.strip_prefix(self.series)?;
@@ -141,17 +163,13 @@ fn find(unpacked: &Path) -> Result<Option<(PathBuf, String)>> {
 mod tests {
     use super::*;
 
-    fn image(series: &'static str, cpu: Cpu, large_pages: bool) -> Image {
-        Image {
-            series,
-            cpu,
-            large_pages,
-        }
+    fn image(series: &'static str, cpu: Cpu, pages: Pages) -> Image {
+        Image { series, cpu, pages }
     }
 
     #[test]
     fn packages_of_a_series_are_told_from_others() {
-        let of = |name: &str| image("6.1", Cpu::X86_64, false).is_in(name);
+        let of = |name: &str| image("6.1", Cpu::X86_64, Pages::KiB4).is_in(name);
         assert!(of("linux-image-6.1.0-57-cloud-amd64-unsigned"));
         assert!(of("linux-image-6.1.0-57-cloud-amd64"));
         assert!(!of("linux-image-6.1-cloud-amd64"));
@@ -159,10 +177,10 @@ mod tests {
         assert!(!of("linux-image-6.1.0-57-cloud-amd64-dbg"));
         assert!(!of("linux-image-6.1.0-57-amd64"));
         assert!(!of("linux-image-6.1.0-57-cloud-arm64"));
-        let arm64 = image("7.3", Cpu::Arm64, false);
+        let arm64 = image("7.3", Cpu::Arm64, Pages::KiB4);
         assert!(arm64.is_in("linux-binary-7.3.4+deb13-cloud-arm64"));
         assert!(!arm64.is_in("linux-binary-7.3.4+deb13-arm64-16k"));
-        let large = image("7.3", Cpu::Arm64, true);
+        let large = image("7.3", Cpu::Arm64, Pages::KiB16);
         assert!(large.is_in("linux-binary-7.3.4+deb13-arm64-16k"));
         assert!(!large.is_in("linux-binary-7.3.4+deb13-cloud-arm64"));
     }

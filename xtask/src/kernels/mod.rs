@@ -5,6 +5,7 @@
 mod apt;
 mod cross;
 mod image;
+mod source;
 pub(crate) mod table;
 
 use std::fs;
@@ -18,7 +19,7 @@ use clap::{Args, ValueEnum};
 use crate::{step, workspace};
 use apt::Apt;
 use cross::Cross;
-use image::Image;
+use image::{Image, Pages};
 
 /// Every series, oldest first.
 const SERIES: [&str; 6] = ["5.10", "6.1", "6.12", "6.18", "7.0", "7.3"];
@@ -54,7 +55,13 @@ impl Cpu {
     const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::X86_64 => &["x86_64"],
-            Self::Arm64 => &["arm64", "arm64_16k", "arm64_unsigned", "arm64_48_bit"],
+            Self::Arm64 => &[
+                "arm64",
+                "arm64_16k",
+                "arm64_64k",
+                "arm64_unsigned",
+                "arm64_48_bit",
+            ],
         }
     }
 
@@ -94,18 +101,22 @@ impl Selection {
         }
     }
 
+    /// Debian's kernels for a CPU.
     fn images(&self, cpu: Cpu) -> Vec<Image> {
-        let image = |series, large_pages| Image {
-            series,
-            cpu,
-            large_pages,
-        };
+        let image = |series, pages| Image { series, cpu, pages };
         let series = self.series();
-        let mut images: Vec<Image> = series.iter().map(|series| image(series, false)).collect();
+        let usual = series.iter().map(|series| image(series, Pages::KiB4));
+        let mut images: Vec<Image> = usual.collect();
         if self.kernels && cpu == Cpu::Arm64 && series.contains(&WITH_LARGE_PAGES) {
-            images.push(image(WITH_LARGE_PAGES, true));
+            images.push(image(WITH_LARGE_PAGES, Pages::KiB16));
         }
         images
+    }
+
+    /// Is the kernel to be booted that is built here?
+    pub(crate) fn has_built(&self) -> bool {
+        let image = source::IMAGE;
+        self.kernels && self.has(image.cpu) && self.series().contains(&image.series)
     }
 
     fn cpus(&self) -> Vec<Cpu> {
@@ -166,6 +177,15 @@ impl Selection {
         }
         tests.args(self.filters());
         tests
+    }
+
+    /// Builds the kernel that nobody ships, where it is not there.
+    pub(crate) fn build() -> Result<()> {
+        let directory = directory()?;
+        if !source::IMAGE.is_there(&directory) {
+            source::build(&open_apt()?, &directory)?;
+        }
+        Ok(())
     }
 
     /// Fetches what is to be booted.
@@ -283,6 +303,19 @@ mod tests {
         );
         let filters = selection(&[], &[Cpu::Arm64], &["profile"]).filters();
         assert_eq!(filters[..2], ["::arm64::profile", "::arm64_16k::profile"]);
+    }
+
+    #[test]
+    fn a_kernel_is_built_only_where_it_is_asked_for() {
+        assert!(selection(&[], &[], &[]).has_built());
+        assert!(selection(&["6.12"], &[Cpu::Arm64], &[]).has_built());
+        assert!(!selection(&["6.12"], &[Cpu::X86_64], &[]).has_built());
+        assert!(!selection(&["7.3"], &[], &[]).has_built());
+        let usual = Selection {
+            kernels: false,
+            ..selection(&[], &[], &[])
+        };
+        assert!(!usual.has_built());
     }
 
     #[test]

@@ -113,7 +113,12 @@ fn places(groups: &str, mounts: &str) -> Vec<(PathBuf, PathBuf, Names)> {
         let below = path.and_then(|path| path.strip_prefix(root.trim_end_matches('/')));
         let mount = PathBuf::from(mount);
         let inside = below.unwrap_or_default().trim_start_matches('/');
-        places.push((mount.clone(), mount.join(inside), names));
+        let group = if inside.is_empty() {
+            mount.clone()
+        } else {
+            mount.join(inside)
+        };
+        places.push((mount, group, names));
     }
     places
 }

@@ -71,7 +71,10 @@ pub fn all(cpu: Cpu) -> Vec<Program> {
             let flags = ["-mbranch-protection=none"];
             let plain = c("split", "chain-plain", &flags);
             programs.push(program("chain-plain", "", plain));
-            programs.push(program("musl-paths", "", with_musl("musl_paths")));
+            programs.push(Program {
+                seconds: SECONDS_OF_MANY,
+                ..program("musl-paths", "", with_musl("musl_paths"))
+            });
         }
     }
     programs

@@ -93,9 +93,10 @@ fn measure_walks(cpus: &[Cpu]) -> Result<()> {
         let arguments = ["build", "--profile", "suites", "--package"];
         step::run(cargo().args(arguments).arg("profiler-agent"))?;
     }
-    let arguments = ["bench", "--profile", "dev", "--package", "profiler-tests"];
     let mut bench = cargo();
-    bench.args(arguments).args(["--bench", "walk", "--"]);
+    // As the tests of kernels are built, which are there mostly.
+    bench.args(["bench", "--workspace", "--locked", "--profile", "tested"]);
+    bench.args(["--exclude", "profiler-agent-fuzz", "--bench", "walk", "--"]);
     bench.args(cpus.iter().map(|cpu| cpu.name()));
     step::run(bench.env("PROFILER_AGENT", agent))
 }

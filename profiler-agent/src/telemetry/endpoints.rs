@@ -64,8 +64,8 @@ pub trait Subject: Send + Sync + 'static {
     fn readiness(&self) -> Result<(), NotReady>;
 }
 
-/// Scrapes that may wait for the one that is answered.
-const WAITING: usize = 8;
+/// Requests that may wait: more than both listeners have connections, of which each has one. None is refused for others.
+const WAITING: usize = 160;
 /// How long one waits: Prometheus asks for an answer within 10 s by default.
 const PATIENCE: Duration = Duration::from_secs(10);
 

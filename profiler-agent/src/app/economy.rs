@@ -53,6 +53,8 @@ pub struct Economy {
     pub whole_tables: usize,
     /// Stacks that wait for tables.
     pub waiting_stacks: usize,
+    /// Samples that wait for texts of their labels.
+    pub waiting_labels: usize,
     /// What names cost.
     pub names: SymbolizeConfig,
     /// What queries of the page cost.
@@ -72,6 +74,7 @@ impl Economy {
             kernel_tables: part(kernel_tables),
             whole_tables: part_of(32 << 20),
             waiting_stacks: part_of(16 << 20),
+            waiting_labels: part_of(8 << 20),
             names: SymbolizeConfig {
                 cache_bytes: part_of(names.cache_bytes),
                 index_bytes: part_of(names.index_bytes),

@@ -101,7 +101,7 @@ impl Running {
             events: Vec::new(),
             held: Vec::new(),
             deferred: Deferred::of(config.economy.waiting_stacks),
-            unlabelled: Unlabelled::default(),
+            unlabelled: Unlabelled::of(config.economy.waiting_labels),
             patience: config.patience,
             memory: config.memory,
             shortage: config.shortage,

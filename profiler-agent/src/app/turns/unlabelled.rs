@@ -6,12 +6,13 @@ use super::Running;
 use crate::process::MappingSet;
 use crate::profile::{LocatedSample, RawContext, RawSample};
 
-/// Samples that may wait.
-const MAX_SAMPLES: usize = 4_096;
-
 /// The samples that wait.
-#[derive(Default)]
-pub(super) struct Unlabelled(Vec<Waiting>);
+pub(super) struct Unlabelled {
+    waiting: Vec<Waiting>,
+    bytes: usize,
+    /// Bytes of samples that may wait, with the stacks that they brought along.
+    most: usize,
+}
 
 /// A sample that waits.
 struct Waiting {
@@ -21,10 +22,43 @@ struct Waiting {
     mappings: Arc<MappingSet>,
 }
 
+impl Waiting {
+    fn bytes(&self) -> usize {
+        let stack = self.raw.snapshot.as_ref();
+        size_of::<Self>() + stack.map_or(0, |stack| stack.stack_bytes()) + 8 * self.raw.user.len()
+    }
+}
+
 impl Unlabelled {
+    /// For samples of so many bytes at a time.
+    pub(super) const fn of(most: usize) -> Self {
+        Self {
+            waiting: Vec::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
     /// Does none wait?
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
+    }
+
+    /// Keeps a sample if there is room; else gives it back.
+    fn keep(&mut self, sample: Waiting) -> Option<Waiting> {
+        let bytes = self.bytes + sample.bytes();
+        if bytes > self.most {
+            return Some(sample);
+        }
+        self.bytes = bytes;
+        self.waiting.push(sample);
+        None
+    }
+
+    /// All of them; none waits any more.
+    fn take(&mut self) -> Vec<Waiting> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -35,21 +69,28 @@ impl Running {
             return self.add(raw, located);
         };
         let mut context = *context;
-        if !context.unread.is_empty() {
-            let mappings = self.processes.mappings_at(raw.pid, raw.time);
-            if let Some(mappings) = mappings
-                && !self.constants.fill(&mut context, &mappings, raw.time)
-                && self.unlabelled.0.len() < MAX_SAMPLES
-            {
-                return self.unlabelled.0.push(Waiting {
+        if context.unread.is_empty() {
+            return self.add_labelled(raw, context, located);
+        }
+        let mappings = self.processes.mappings_at(raw.pid, raw.time);
+        match mappings {
+            Some(mappings) if !self.constants.fill(&mut context, &mappings, raw.time) => {
+                self.wait_for_labels(Waiting {
                     raw,
                     context,
                     located,
                     mappings,
                 });
             }
+            _ => self.add_labelled(raw, context, located),
         }
-        self.add_labelled(raw, context, located);
+    }
+
+    /// Keeps a sample until its labels are read, if there is room for it.
+    fn wait_for_labels(&mut self, sample: Waiting) {
+        if let Some(sample) = self.unlabelled.keep(sample) {
+            self.add_labelled(sample.raw, sample.context, sample.located);
+        }
     }
 
     fn add_labelled(
@@ -68,7 +109,7 @@ impl Running {
         if !self.constants.take() {
             return;
         }
-        for mut sample in std::mem::take(&mut self.unlabelled.0) {
+        for mut sample in self.unlabelled.take() {
             let time = sample.raw.time;
             if self
                 .constants
@@ -76,14 +117,14 @@ impl Running {
             {
                 self.add_labelled(sample.raw, sample.context, sample.located);
             } else {
-                self.unlabelled.0.push(sample);
+                self.wait_for_labels(sample);
             }
         }
     }
 
     /// Adds the samples that wait without the labels that were not read.
     pub(super) fn give_up_labels(&mut self) {
-        for sample in std::mem::take(&mut self.unlabelled.0) {
+        for sample in self.unlabelled.take() {
             self.add_labelled(sample.raw, sample.context, sample.located);
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Limits;
-use super::cover::{Part, Visited, cover};
 use super::filter::Filter;
 use super::query::{Grouping, Selection};
 use super::run::Run;
@@ -13,6 +12,7 @@ use super::size::text_bytes;
 use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::trace::{TraceAnswer, TraceBuilder};
+use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, WindowId};
 
 /// Why a query has no answer.

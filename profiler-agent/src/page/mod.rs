@@ -16,7 +16,6 @@
 mod answer;
 mod api;
 mod assets;
-mod cover;
 mod engine;
 mod failure;
 mod filter;

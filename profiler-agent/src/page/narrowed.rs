@@ -3,12 +3,12 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::cover::{Part, Visited, cover};
 use super::engine::{Engine, QueryError};
 use super::filter::Filter;
 use super::query::Selection;
 use super::run::Run;
 use super::services::TimeLine;
+use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{
     ArchivedWindow, MergedSpan, Profile, SamplePeriod, WindowId, WindowSummary, filter,
 };

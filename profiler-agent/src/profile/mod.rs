@@ -6,6 +6,7 @@
 pub mod address;
 pub mod builder;
 pub mod context;
+pub mod cover;
 pub mod delivery;
 pub mod distinct;
 pub mod endpoint;

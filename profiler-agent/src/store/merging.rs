@@ -1,12 +1,12 @@
 //! Merging windows that are over into spans, one at a time.
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::pending::SpanKey;
 use super::spans::{self, SpanEntry};
 use super::writing::{self, Bounds};
 use super::{Limits, Store, StoreError, bound, condensed, open};
+use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{
     ArchiveError, MergedSpan, Merger, Profile, UnixTime, WindowArchive, WindowId,
 };
@@ -75,12 +75,6 @@ impl MergeCounts {
 /// Makes a profile of a window's bytes.
 pub type Decode = dyn Fn(&[u8]) -> Result<Profile, ArchiveError>;
 
-/// What a span is merged of.
-enum Part {
-    Window(u64),
-    Span(MergedSpan),
-}
-
 impl Store {
     /// Merges the windows of the next span of time that is over; `None` where there is none. Profiles of windows are
     /// decoded by `decode`, one at a time; what is merged takes [`Limits::MERGE_BYTES`] of memory at most. It is given up
@@ -128,7 +122,7 @@ impl Store {
         let Some((windows, shorter)) = self.reading(|database| spans::parts(database, key))? else {
             return Ok(MergeOutcome::Failed);
         };
-        let parts = cover(&windows, shorter);
+        let parts = parts_of(&windows, shorter);
         if parts.len() < 2 {
             return Ok(MergeOutcome::Single);
         }
@@ -167,8 +161,8 @@ impl Store {
         };
         for part in parts {
             match part {
-                Part::Window(id) => add(self.window(WindowId(id), decode)?)?,
-                Part::Span(span) => match self.span_profile(&span) {
+                Part::Window(id) => add(self.window(id, decode)?)?,
+                Part::Merged { span, .. } => match self.span_profile(&span) {
                     Ok(Some(profile)) => add(profile)?,
                     Ok(None) => return Err(MergeOutcome::Changed),
                     // It is damaged, its windows need not be.
@@ -280,28 +274,13 @@ pub(super) fn named((key, entry): spans::Found) -> MergedSpan {
 
 /// The longest of the spans that have nothing but these windows, and the windows that are in none, by time: each window
 /// once.
-fn cover(windows: &[u64], mut spans: Vec<spans::Found>) -> Vec<Part> {
-    let place: BTreeMap<u64, usize> = windows.iter().copied().zip(0..).collect();
-    let mut taken = HashSet::new();
-    let mut parts = BTreeMap::new();
-    spans.sort_by_key(|(key, _)| std::cmp::Reverse(key.level));
-    for (key, entry) in spans {
-        let places = entry.windows.iter().map(|id| place.get(id).copied());
-        let Some(places) = places.collect::<Option<Vec<usize>>>() else {
-            continue;
-        };
-        let Some(first) = places.iter().min().copied() else {
-            continue;
-        };
-        if places.iter().all(|place| !taken.contains(place)) {
-            taken.extend(places);
-            parts.insert(first, Part::Span(named((key, entry))));
-        }
-    }
-    for (place, id) in windows.iter().enumerate() {
-        if !taken.contains(&place) {
-            parts.insert(place, Part::Window(*id));
-        }
-    }
-    parts.into_values().collect()
+fn parts_of(windows: &[u64], spans: Vec<spans::Found>) -> Vec<Part> {
+    let visited = windows.iter().map(|id| Visited {
+        id: WindowId(*id),
+        // A span is always shorter to read than its windows.
+        bytes: u64::MAX,
+        wanted: true,
+    });
+    let visited: Vec<Visited> = visited.collect();
+    cover(&visited, spans.into_iter().map(named).collect())
 }

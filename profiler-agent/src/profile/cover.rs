@@ -1,27 +1,30 @@
-//! What is read for the windows of a query: merged spans where they stand for all of their windows, the others one by one.
-//! Pure.
+//! What is read for windows of a range: merged spans where they stand for all of their windows, the others one by one. Pure.
 
 use std::cmp::Reverse;
 
 use hashbrown::HashMap;
 
-use crate::profile::{MergedSpan, WindowId};
+use super::{MergedSpan, WindowId};
 
-/// A window of a query's range.
+/// A window of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Visited {
-    pub(super) id: WindowId,
+pub struct Visited {
+    /// Which one.
+    pub id: WindowId,
     /// Length of its encoded profile.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// May it have samples that are wanted?
-    pub(super) wanted: bool,
+    pub wanted: bool,
 }
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
+    /// A window alone.
     Window(WindowId),
+    /// What is merged of several.
     Merged {
+        /// The span.
         span: MergedSpan,
         /// Those of its windows that are wanted, by time: what is read where it turns out not to be there.
         windows: Vec<WindowId>,
@@ -32,7 +35,8 @@ pub(super) enum Part {
 ///
 /// A span is read only where all of its windows were visited (none is out of the range, damaged or gone) and where
 /// it is shorter than the windows that it spares.
-pub(super) fn cover(visited: &[Visited], mut spans: Vec<MergedSpan>) -> Vec<Part> {
+#[must_use]
+pub fn cover(visited: &[Visited], mut spans: Vec<MergedSpan>) -> Vec<Part> {
     let places: HashMap<WindowId, usize> =
         visited.iter().map(|window| window.id).zip(0..).collect();
     let mut taken = vec![false; visited.len()];
@@ -50,7 +54,7 @@ pub(super) fn cover(visited: &[Visited], mut spans: Vec<MergedSpan>) -> Vec<Part
                 .map(|place| &visited[*place])
                 .filter(|window| window.wanted)
         };
-        let spared: u64 = wanted().map(|window| window.bytes).sum();
+        let spared = wanted().fold(0u64, |sum, window| sum.saturating_add(window.bytes));
         let Some(first) = found.iter().copied().find(|place| visited[*place].wanted) else {
             continue;
         };

@@ -3,8 +3,8 @@
 //! With [`COMFORTABLE`] or more, and without a limit, each stage has what it works best with. With less all have less, in
 //! proportion; what does not fit any more is left out and counted, as it is without a limit. When memory becomes short all
 //! the same ([`Economy::is_short`]), this goes until there is room again: tables of whole files that are kept for the next
-//! page, names and indices that are kept between windows, lines and inlined calls of new locations. What samples need, the
-//! tables in the kernel and what waits for receivers, stays.
+//! page, indices that are kept between windows, lines and inlined calls of new locations, and queries of the page, which are
+//! given up. What samples need, the tables in the kernel and what waits for receivers, stays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -111,7 +111,7 @@ pub enum LossCause {
     SpoolDamaged,
     /// Samples: their windows were not named in time when the agent stopped or was started again.
     WindowLate,
-    /// Times that nearly all memory of the agent's limit was in use: names are not kept then, and new ones have neither
+    /// Times that nearly all memory of the agent's limit was in use: indices are not kept then, and new names have neither
     /// lines nor inlined calls.
     MemoryShort,
 }

@@ -92,8 +92,8 @@ impl Running {
         sentences.extend(self.waiting.clone());
         if let Some(limit) = self.memory.as_ref().filter(|_| self.shortage.is_now()) {
             sentences.push(format!(
-                "memory is short: nearly all of the {} MiB that the control group may have is in use. Names are not kept, and new \
-                 ones have no lines and no inlined calls. Raise the limit: the agent does all that it can with 256 MiB.",
+                "memory is short: nearly all of the {} MiB that the control group may have is in use. Indices are not kept, and new \
+                 names have no lines and no inlined calls. Raise the limit: the agent does all that it can with 256 MiB.",
                 limit.bytes >> 20
             ));
         }

@@ -284,7 +284,11 @@ fn main() {
 
     let stop = AtomicBool::new(false);
     let (began, cpu_before) = (Instant::now(), cpu());
-    while store.merge_next(&decode, &stop).unwrap().is_some() {}
+    while store
+        .merge_next(&decode, (StoreLimits::MERGE_BYTES, &stop))
+        .unwrap()
+        .is_some()
+    {}
     let took = cpu() - cpu_before;
     let merged = store.size();
     println!(

@@ -243,7 +243,7 @@ async fn serve(
     };
     let pipeline =
         pipeline::spawn(incoming, handle.clone(), outputs).map_err(system("starting a thread"))?;
-    let merging = Merging::start(Arc::clone(&store), shortage.clone())
+    let merging = Merging::start(Arc::clone(&store), economy.merging, shortage.clone())
         .map_err(system("starting a thread"))?;
     let hurry = handle.hurry();
     let symbols = handle.usage();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::page;
+use crate::store;
 use crate::symbolize::SymbolizeConfig;
 
 /// From here on nothing is spared: what `deploy/daemonset.yaml` gives the agent.
@@ -55,6 +56,8 @@ pub struct Economy {
     pub waiting_stacks: usize,
     /// Samples that wait for texts of their labels.
     pub waiting_labels: usize,
+    /// What merging the store's windows takes.
+    pub merging: usize,
     /// What names cost.
     pub names: SymbolizeConfig,
     /// What queries of the page cost.
@@ -75,6 +78,7 @@ impl Economy {
             whole_tables: part_of(32 << 20),
             waiting_stacks: part_of(16 << 20),
             waiting_labels: part_of(8 << 20),
+            merging: part_of(store::Limits::MERGE_BYTES),
             names: SymbolizeConfig {
                 cache_bytes: part_of(names.cache_bytes),
                 index_bytes: part_of(names.index_bytes),
@@ -113,6 +117,7 @@ mod tests {
         assert_eq!(free.names, SymbolizeConfig::default());
         assert_eq!(free.queries, page::Limits::AGENT);
         assert_eq!(free.kernel_tables, 48 * MIB);
+        assert_eq!(free.merging, store::Limits::MERGE_BYTES);
     }
 
     #[test]

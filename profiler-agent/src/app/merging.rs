@@ -28,14 +28,14 @@ pub(super) struct Merging {
 }
 
 impl Merging {
-    /// Starts it.
-    pub(super) fn start(store: Arc<Store>, shortage: Shortage) -> io::Result<Self> {
+    /// Starts it: it takes about `most` bytes of memory, and rests while memory is short.
+    pub(super) fn start(store: Arc<Store>, most: usize, shortage: Shortage) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (awake, dropped) = channel();
         let stopping = Arc::clone(&stop);
         let thread = Builder::new()
             .name("merge".to_owned())
-            .spawn(move || run(&store, &shortage, (&stopping, &dropped)))?;
+            .spawn(move || run(&store, (most, &shortage), (&stopping, &dropped)))?;
         Ok(Self {
             stop,
             awake: Some(awake),
@@ -55,7 +55,11 @@ impl Drop for Merging {
     }
 }
 
-fn run(store: &Store, shortage: &Shortage, (stop, dropped): (&AtomicBool, &Receiver<()>)) {
+fn run(
+    store: &Store,
+    (most, shortage): (usize, &Shortage),
+    (stop, dropped): (&AtomicBool, &Receiver<()>),
+) {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "windows are merged at the priority of the agent");
     }
@@ -63,7 +67,7 @@ fn run(store: &Store, shortage: &Shortage, (stop, dropped): (&AtomicBool, &Recei
         let began = Instant::now();
         let merged = match shortage.is_now() {
             true => Ok(None),
-            false => store.merge_next(&decode_pprof, stop),
+            false => store.merge_next(&decode_pprof, (most, stop)),
         };
         let rest = match merged {
             Ok(Some(_)) => began.elapsed() * REST,
@@ -103,7 +107,8 @@ mod tests {
             let (start, end) = (time(number * 10), time(number * 10 + 10));
             store.append(start, end, &summary, &links, &bytes).unwrap();
         }
-        let merging = Merging::start(Arc::clone(&store), Shortage::default()).unwrap();
+        let merging =
+            Merging::start(Arc::clone(&store), Limits::MERGE_BYTES, Shortage::default()).unwrap();
         while store.merges().of(MergeOutcome::Merged) == 0 {
             yield_now();
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::pending::SpanKey;
 use super::spans::{self, SpanEntry};
 use super::writing::{self, Bounds};
-use super::{Limits, Store, StoreError, bound, condensed, open};
+use super::{Store, StoreError, bound, condensed, open};
 use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{
     ArchiveError, MergedSpan, Merger, Profile, UnixTime, WindowArchive, WindowId,
@@ -77,20 +77,20 @@ pub type Decode = dyn Fn(&[u8]) -> Result<Profile, ArchiveError>;
 
 impl Store {
     /// Merges the windows of the next span of time that is over; `None` where there is none. Profiles of windows are
-    /// decoded by `decode`, one at a time; what is merged takes [`Limits::MERGE_BYTES`] of memory at most. It is given up
-    /// when `stop` is set.
+    /// decoded by `decode`, one at a time; what is merged takes about `most` bytes of memory, and a span that needs more stays as its
+    /// windows. It is given up when `stop` is set.
     ///
     /// # Errors
     /// The database failed: the span is tried again when the store was opened anew.
     pub fn merge_next(
         &self,
         decode: &Decode,
-        stop: &AtomicBool,
+        (most, stop): (usize, &AtomicBool),
     ) -> Result<Option<MergeOutcome>, StoreError> {
         let Some((key, newest)) = self.due() else {
             return Ok(None);
         };
-        let outcome = self.merge(key, decode, stop);
+        let outcome = self.merge(key, decode, (most, stop));
         let counted = *outcome.as_ref().unwrap_or(&MergeOutcome::Failed);
         let mut books = self.lock_books();
         books.merges.add(counted);
@@ -117,7 +117,7 @@ impl Store {
         &self,
         key: SpanKey,
         decode: &Decode,
-        stop: &AtomicBool,
+        within: (usize, &AtomicBool),
     ) -> Result<MergeOutcome, StoreError> {
         let Some((windows, shorter)) = self.reading(|database| spans::parts(database, key))? else {
             return Ok(MergeOutcome::Failed);
@@ -126,7 +126,7 @@ impl Store {
         if parts.len() < 2 {
             return Ok(MergeOutcome::Single);
         }
-        let profile = match self.merged(parts, decode, stop) {
+        let profile = match self.merged(parts, decode, within) {
             Ok(profile) => profile,
             Err(outcome) => return Ok(outcome),
         };
@@ -141,7 +141,7 @@ impl Store {
         &self,
         parts: Vec<Part>,
         decode: &Decode,
-        stop: &AtomicBool,
+        (most, stop): (usize, &AtomicBool),
     ) -> Result<Profile, MergeOutcome> {
         let mut merger = Merger::of_frames();
         let mut period = None;
@@ -154,7 +154,7 @@ impl Store {
                 return Err(MergeOutcome::MixedPeriods);
             }
             merger.add(&profile, |_| true);
-            match merger.bytes() > Limits::MERGE_BYTES {
+            match merger.bytes() > most {
                 true => Err(MergeOutcome::TooLarge),
                 false => Ok(()),
             }

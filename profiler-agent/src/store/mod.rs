@@ -90,7 +90,7 @@ impl Limits {
     pub const MIN_BYTES: u64 = 8 << 20;
     /// Bytes of pages that are cached in memory.
     pub const CACHE_BYTES: usize = 4 << 20;
-    /// About the bytes of memory of what is merged; a span that needs more stays as its windows.
+    /// Bytes of memory that merging takes where there is enough ([`Store::merge_next`]).
     pub const MERGE_BYTES: usize = 16 << 20;
 }
 

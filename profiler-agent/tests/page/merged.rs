@@ -112,7 +112,11 @@ impl Reading {
 
 fn merge(store: &Store, most: usize) -> usize {
     let never = AtomicBool::new(false);
-    let merge = || store.merge_next(&decode, &never).unwrap();
+    let merge = || {
+        store
+            .merge_next(&decode, (StoreLimits::MERGE_BYTES, &never))
+            .unwrap()
+    };
     std::iter::from_fn(merge).take(most).count()
 }
 

@@ -123,7 +123,9 @@ fn queries_work_within_their_budget() {
     loop {
         let before = NOW.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
-        let merged = store.merge_next(&decode, &never).unwrap();
+        let merged = store
+            .merge_next(&decode, (StoreLimits::MERGE_BYTES, &never))
+            .unwrap();
         let peak = PEAK.load(Ordering::Relaxed) - before;
         println!("{merged:?}: peak {} MiB", peak / MIB);
         assert!(peak < MERGE_BUDGET);

@@ -49,7 +49,11 @@ fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
 /// Merges what is over; how often there was something.
 pub(super) fn merge_all(store: &Store) -> usize {
     let never = AtomicBool::new(false);
-    let merge = || store.merge_next(&decode, &never).unwrap();
+    let merge = || {
+        store
+            .merge_next(&decode, (Limits::MERGE_BYTES, &never))
+            .unwrap()
+    };
     std::iter::from_fn(merge).count()
 }
 

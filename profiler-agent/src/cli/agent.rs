@@ -20,7 +20,6 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    crate::telemetry::memory::keep_small();
     let environment = |name: &str| std::env::var(name).ok();
     let read = || {
         let path = arguments.config.as_deref()?;

@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    crate::telemetry::memory::keep_small();
     match arguments.command {
         Command::Record(arguments) => record::run(&arguments),
         Command::Agent(arguments) => agent::run(&arguments),

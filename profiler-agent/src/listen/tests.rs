@@ -61,8 +61,12 @@ async fn a_new_client_gets_in_whatever_others_hold() {
     }
 }
 
-/// Waits until the other side's kernel has answered for all that a socket has sent. Real time goes by: a paused clock stands
-/// still while something blocks, and would go on from timer to timer while bytes are on their way on a busy machine.
+/// Turns of the runtime in which a connection is accepted, its stream is seen to be readable, and is read.
+const TURNS: usize = 16;
+
+/// Waits until the other side has taken all that a socket has sent: its kernel, and then its task. Real time goes by: a
+/// paused clock stands still while something blocks, and would go on from timer to timer while bytes are on their way on a
+/// busy machine. It also goes on with each event of a socket, but not in a turn that a task has yielded.
 async fn delivered(socket: RawFd) {
     let waits = move || {
         let mut left: libc::c_int = 1;
@@ -72,6 +76,9 @@ async fn delivered(socket: RawFd) {
         }
     };
     tokio::task::spawn_blocking(waits).await.unwrap();
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
 }
 
 // Time is paused: it goes on to the next timer when every task waits.

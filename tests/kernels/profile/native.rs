@@ -115,7 +115,8 @@ pub fn exceptions(kernel: Kernel) {
         };
         let unwinding = with("shapes::run_exceptions()");
         has_samples(&unwinding, 50);
-        // Where libgcc for arm64 jumps to who catches, its call frame information is that of before.
+        // While libgcc for arm64 writes the registers of the frame that catches over those that it has saved, return
+        // address included, where it was called from is in no memory.
         has_chain_in(&unwinding, &["main", "shapes::run_exceptions()"], 0.97);
         let called = with("shapes::called_back(void*)");
         has_samples(&called, 50);

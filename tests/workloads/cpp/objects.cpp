@@ -1,7 +1,7 @@
 // C++: inlined methods, exceptions, and a call through a stripped library and back.
 //
 // main -> shapes::run_inlined -> [inlined: Square::area_sum -> Accumulator::add -> mix]
-// main -> shapes::run_exceptions -> shapes::thrower -> shapes::burn_then_throw
+// main -> shapes::run_exceptions -> shapes::thrower -> shapes::descend (17 times) -> shapes::burn_then_throw
 // main -> shapes::run_through_library -> middle_entry -> (no name) -> shapes::called_back
 #include "../c/workload.h"
 #include <stdexcept>
@@ -42,8 +42,17 @@ KEEP void burn_then_throw() {
     spin(jittered(20000));
     throw std::runtime_error("expected");
 }
+// A runtime spends its time on the frames between who throws and who catches, as in programs of some size: while it writes
+// the registers of the frame that catches over those that it has saved, nothing in memory tells where it was called from.
+KEEP void descend(int left) {
+    if (left)
+        descend(left - 1);
+    else
+        burn_then_throw();
+    NO_TAIL_CALL();
+}
 KEEP void thrower() {
-    burn_then_throw();
+    descend(16);
     NO_TAIL_CALL();
 }
 KEEP void run_exceptions() {

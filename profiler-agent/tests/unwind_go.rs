@@ -193,6 +193,41 @@ fn switches_on_x86_64() {
 }
 
 #[test]
+fn racecall_keeps_its_stack_pointer_in_a_register() {
+    let program = Program::with(WITH_C, "amd64", &["-race"]);
+    let switches = program.rules("racecall");
+    let kept: Vec<usize> = (0..switches.len())
+        .filter(|at| switches[*at].1.switch == StackSwitch::RaceCall as u16)
+        .collect();
+    let [kept] = kept[..] else {
+        panic!("{switches:?}");
+    };
+    // Until then, and behind it, its frame is where the stack pointer is.
+    for (_, rule) in [&switches[kept - 1], &switches[kept + 1]] {
+        assert_eq!((rule.switch, rule.cfa_offset), (0, 8));
+    }
+    // The register is r12: where C's registers are saved it lies above rbx.
+    let saved = program.rules("crosscall2");
+    let deepest = saved
+        .iter()
+        .map(|(_, rule)| rule)
+        .max_by_key(|rule| rule.cfa_offset);
+    assert_eq!(deepest.expect("rules").base_register_offset, -56);
+    let saved = program.rules("runtime.racecallbackthunk");
+    let deepest = saved
+        .iter()
+        .map(|(_, rule)| rule)
+        .max_by_key(|rule| rule.cfa_offset);
+    let deepest = deepest.expect("rules");
+    assert_eq!(
+        (deepest.base_register, deepest.base_register_offset),
+        (SavedKind::AtCfa as u8, -48)
+    );
+    let interrupted = program.rules("runtime.sigreturn__sigaction")[0].1;
+    assert_eq!(interrupted.base_register_offset, 72);
+}
+
+#[test]
 fn a_return_address_before_the_trampoline_s_first_byte_finds_it() {
     let program = Program::new(PLAIN, "amd64");
     let lines = program.lines();

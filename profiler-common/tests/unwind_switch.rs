@@ -9,8 +9,11 @@ use profiler_common::unwind::{
 };
 use proptest::prelude::*;
 
+/// Memory; and r12 where it is known, at a number that is no address.
 #[derive(Default)]
 struct Words(HashMap<u64, u64>);
+
+const R12: u64 = 12;
 
 impl Memory for Words {
     fn address_mask(&self) -> AddressMask {
@@ -19,8 +22,8 @@ impl Memory for Words {
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.0.get(&address).copied()
     }
-    fn interrupted_register(&mut self, _: u8) -> Option<u64> {
-        None
+    fn interrupted_register(&mut self, number: u8) -> Option<u64> {
+        self.0.get(&number.into()).copied()
     }
 }
 
@@ -239,6 +242,39 @@ fn what_is_scheduled_next_is_not_done_for_the_goroutine_before() {
             Some(Step::End(Outcome::Root))
         );
     }
+}
+
+#[test]
+fn the_race_detector_was_called_where_r12_says() {
+    let rule = rule(StackSwitch::RaceCall, 0);
+    let called = registers(OTHER, 0, Registers::CALLED);
+    let crossed_with = |base_register, words: &[(u64, u64)]| {
+        let mut memory = memory(0);
+        memory.0.extend(words.iter().copied());
+        let called = Registers {
+            base_register,
+            ..called
+        };
+        crossed::<X86_64>(called, &rule, &mut running(), &mut memory)
+    };
+    // Nobody has saved it: it is the one that was interrupted, not rbx, which has the base register's place.
+    let rbx = Slot::value(LOW + 0x100);
+    let goroutine = (None, LOW + 0x900);
+    assert_eq!(crossed_with(rbx, &[(R12, LOW + 0x900)]), goroutine);
+    // Somebody has.
+    let saved = Slot::saved_at(OTHER - 0x20);
+    let words = [(R12, 1), (OTHER - 0x20, LOW + 0x900)];
+    assert_eq!(crossed_with(saved, &words), goroutine);
+    // It was on the scheduler's stack already, and aligned it.
+    let scheduler = OTHER + 8;
+    assert_eq!(crossed_with(rbx, &[(R12, scheduler)]), (None, scheduler));
+    // It is something else, or lost.
+    for wrong in [OTHER + 0x100, LOW + 0x901, 0] {
+        let (step, _) = crossed_with(rbx, &[(R12, wrong)]);
+        assert_eq!(step, Some(Step::End(Outcome::GoroutineUnknown)));
+    }
+    let (step, _) = crossed_with(Slot::lost(), &[(R12, LOW + 0x900)]);
+    assert_eq!(step, Some(Step::End(Outcome::RegisterUnavailable)));
 }
 
 #[test]

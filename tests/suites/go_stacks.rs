@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use profiler_tests::agent::record_share;
-use profiler_tests::claim::{WHOLE, has_chain_in, has_samples, holds, holds_function, passes};
+use profiler_tests::claim::{
+    WHOLE, has_chain_in, has_samples, holds, holds_function, is_in, passes,
+};
 use profiler_tests::go::program::{Variant, build_stacks};
 use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
 use profiler_tests::pprof::{Profile, Sample};
@@ -34,6 +36,7 @@ const PLAIN: [&str; 11] = [
     "signals",
 ];
 const FOREIGN: [&str; 3] = ["foreign", "callbacks", "moving"];
+const RACE: [&str; 4] = ["writes", "maps", "channels", "grow"];
 const SOME: [&str; 5] = ["leaf", "garbage", "grow", "channels", "clock"];
 
 fn holds_some(profile: &Profile, what: &str, condition: impl Fn(&Sample) -> bool) {
@@ -70,6 +73,28 @@ fn check(mode: &str, profile: &Profile) {
             has_samples(&moving, 100);
             let chain = ["main.chainA", "main.chainB", "main.chainC", "main.leafMove"];
             has_chain_in(&moving, &chain, WHOLE);
+        }
+        // The race detector's code is C's, and it is called on the scheduler's stack.
+        "writes" => {
+            let detecting = profile.clone().only(|sample| {
+                let last = sample.frames.last();
+                last.is_some_and(|frame| frame.function.starts_with("__tsan"))
+            });
+            has_samples(&detecting, 100);
+            let chain = [
+                "main.chainA",
+                "main.chainB",
+                "main.chainC",
+                "main.leafWrite",
+            ];
+            // Hardly anything else is looked at.
+            holds(&detecting, "under main.leafWrite", 0.9, |sample| {
+                is_in(sample, &chain)
+            });
+            let order = ["runtime.goexit", "main.everyThread.func1", "racecall"];
+            holds(&detecting, "called by the goroutine", WHOLE, |sample| {
+                passes(sample, &order)
+            });
         }
         "hash" => {
             // The assembly under the names of Go until 1.26 and from 1.27 on.
@@ -222,6 +247,7 @@ fn version_is_walked(version: &'static str) {
         go(Variant::Cgo, &SOME);
         go(Variant::Stripped, &SOME);
         go(Variant::Pie, &SOME);
+        go(Variant::Race, &RACE);
     }
 }
 

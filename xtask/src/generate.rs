@@ -1,57 +1,34 @@
 //! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, and README's table of
 //! kernels.
+//!
+//! What reads `proto/` takes as long to build as all the rest of this program: it is there with the feature `generate`, with which
+//! the command runs itself.
 
-use std::fs;
-use std::path::Path;
+#[cfg(feature = "generate")]
+mod messages;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
-use crate::kernels::table;
+use crate::{kernels, workspace};
 
-/// A file of messages, the types made of it, and what the types are.
-const GENERATED: [(&str, &str, &str); 2] = [
-    (
-        "proto/profile.proto",
-        "profiler-agent/src/export/pprof/generated.rs",
-        "Messages of pprof's `profile.proto`",
-    ),
-    (
-        "proto/push.proto",
-        "profiler-agent/src/export/pyroscope/generated.rs",
-        "Messages of Pyroscope's push API (`proto/push.proto`)",
-    ),
-];
-
-/// Writes the types from `proto/`, and the table. Paths are relative to the workspace, wherever it is called from.
-pub fn run() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the workspace")?;
-    for (proto, path, what) in GENERATED {
-        let code = generate(root, proto)?;
-        let path = root.join(path);
-        let text = format!("//! {what}. Written by `cargo xtask generate`: do not edit.\n\n{code}");
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-    }
-    table::generate(root)
+/// Writes the types from `proto/`, and the table.
+pub(crate) fn run() -> Result<()> {
+    messages()?;
+    kernels::table::generate(&workspace())
 }
 
-fn generate(root: &Path, proto: &str) -> Result<String> {
-    let descriptors = protox::compile([root.join(proto)], [root.join("proto")])
-        .with_context(|| format!("compile {proto}"))?;
-    let request: Vec<_> = descriptors
-        .file
-        .into_iter()
-        .map(|file| {
-            (
-                prost_build::Module::from_protobuf_package_name(file.package()),
-                file,
-            )
-        })
-        .collect();
-    let modules = prost_build::Config::new()
-        .generate(request)
-        .context("generate Rust types")?;
-    ensure!(modules.len() == 1, "{proto} holds one package");
-    modules.into_values().next().context("one module")
+#[cfg(feature = "generate")]
+fn messages() -> Result<()> {
+    messages::write(&workspace())
+}
+
+/// Runs the command with what it needs; that the table is written too changes nothing.
+#[cfg(not(feature = "generate"))]
+fn messages() -> Result<()> {
+    let mut again = std::process::Command::new(env!("CARGO"));
+    again
+        .current_dir(workspace())
+        .args(["run", "--quiet", "--locked", "--package", "xtask"])
+        .args(["--features", "generate", "--", "generate"]);
+    crate::step::run(&mut again)
 }

@@ -44,6 +44,8 @@ pub struct KernelCodeTable {
     /// All addresses at which there ever was any: most of the kernel's are outside.
     area: Range<u64>,
     ids: u32,
+    /// Pieces that there was no room for.
+    left_out: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +186,11 @@ impl KernelCodeTable {
             || self.list_wanted && self.doubts.last().is_some_and(|last| time >= last.start)
     }
 
+    /// How many pieces there was no room for since this was asked last.
+    pub const fn take_left_out(&mut self) -> u64 {
+        std::mem::replace(&mut self.left_out, 0)
+    }
+
     /// Forgets what was before anything that is still to be located.
     pub fn expire(&mut self, now: BootTime) {
         let kept = |end: BootTime| end.plus(KEPT) >= now;
@@ -221,7 +228,11 @@ impl KernelCodeTable {
         kind: KernelCodeKind,
         name: &str,
     ) {
-        if self.live.len() + self.gone.len() >= MAX_PIECES || range.is_empty() {
+        if range.is_empty() {
+            return;
+        }
+        if self.live.len() + self.gone.len() >= MAX_PIECES {
+            self.left_out += 1;
             return;
         }
         self.area = if self.area.is_empty() {

@@ -41,6 +41,8 @@ pub enum LossCause {
     /// Samples with frames that have no name, because it is not known what was mapped there at that time: side-band
     /// records were lost, or more was mapped in turn than is remembered.
     MappingUnknown,
+    /// Pieces of code that the kernel has made and that there was no room for: their frames have no name.
+    KernelCodeFull,
     /// Processes whose runtime the kernel side had no room for: no goroutines, labels and links of theirs.
     RuntimeTableFull,
     /// Executables that could not be opened.
@@ -118,7 +120,7 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
@@ -135,6 +137,7 @@ impl LossCause {
         Self::SelectionFull,
         Self::MappingTableFull,
         Self::MappingUnknown,
+        Self::KernelCodeFull,
         Self::RuntimeTableFull,
         Self::ExecutableUnopened,
         Self::ExecutableReplaced,
@@ -197,6 +200,7 @@ impl LossCause {
             Self::SelectionFull => "selection_full",
             Self::MappingTableFull => "mapping_table_full",
             Self::MappingUnknown => "mapping_unknown",
+            Self::KernelCodeFull => "kernel_code_full",
             Self::RuntimeTableFull => "runtime_table_full",
             Self::ExecutableUnopened => "executable_unopened",
             Self::ExecutableReplaced => "executable_replaced",

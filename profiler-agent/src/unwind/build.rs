@@ -14,6 +14,7 @@ use gimli::{DebugFrame, UnwindSection};
 
 use super::absent::{Absent, Malformed};
 use super::augmentation;
+use super::base_register::BaseRegister;
 use super::code::Code;
 use super::context;
 use super::convert::Converter;
@@ -83,6 +84,11 @@ fn build_with<S: Source + ?Sized>(
         (None, Some((section, offsets))) => (Some(section), Some(offsets)),
         (None, None) => (None, None),
     };
+    let race_call = lines.and_then(|lines| race_call(source, &image, lines));
+    let base_register = match &race_call {
+        Some(_) => BaseRegister::R12,
+        None => BaseRegister::Rbx,
+    };
     let mut builder = Builder {
         exception: exception
             .map(|section| entries::exception_frames(section, image.machine, image.text)),
@@ -93,7 +99,11 @@ fn build_with<S: Source + ?Sized>(
         converter: Converter::new(image.machine),
         go: lines.map(|lines| Go {
             lines,
-            functions: GoFunctions::new(image.machine, foreign_call_layout(source, &image, lines)),
+            functions: GoFunctions::new(
+                image.machine,
+                base_register,
+                foreign_call_layout(source, &image, lines),
+            ),
         }),
         supplements: Vec::new(),
         statistics: Statistics::default(),
@@ -103,6 +113,7 @@ fn build_with<S: Source + ?Sized>(
     let mut list = builder.entries(exception, by_header, image.debug_frame.as_ref())?;
     let mut trampolines = builder.go(&mut list);
     trampolines.extend(lines.and_then(|lines| given_up(source, &image, lines)));
+    trampolines.extend(race_call.into_iter().flatten());
     builder.supplement(&mut list, Origin::Trampoline, trampolines);
     builder.supplement(&mut list, Origin::Linkage, supplement::linkage(&image));
     let contexts = context::search(source, &image, &builder.code, &list);
@@ -110,7 +121,7 @@ fn build_with<S: Source + ?Sized>(
     let (mut table, seen) = builder.table(&list)?;
     let searched = trampoline::search(source, &image, &table);
     builder.statistics.unsearched_bytes = searched.skipped;
-    let inferred = inferred::infer(source, &image, &table, &builder.code);
+    let inferred = inferred::infer(source, &image, &table, &builder.code, base_register);
     if !searched.found.is_empty() || !inferred.rules.is_empty() {
         drop(table);
         let trampolines = searched.found.len() as u32;
@@ -175,6 +186,16 @@ fn given_up<S: Source + ?Sized>(
 ) -> Option<Supplement> {
     let (code, start) = assembly(source, image, lines, go_function::SYSTEM_STACK)?;
     go_function::given_up(image.machine, &code, start)
+}
+
+/// What only instructions say of `racecall`; `None` in programs without the race detector.
+fn race_call<S: Source + ?Sized>(
+    source: &S,
+    image: &Image<'_>,
+    lines: &LineTable<'_>,
+) -> Option<[Supplement; 2]> {
+    let (code, start) = assembly(source, image, lines, go_function::RACE_CALL)?;
+    go_function::race_call(image.machine, &code, start)
 }
 
 /// Builds tables out of entries.

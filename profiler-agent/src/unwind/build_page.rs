@@ -1,6 +1,7 @@
 //! ELF file to the unwind table of one page of its code.
 
 use super::absent::Absent;
+use super::base_register::BaseRegister;
 use super::build::Builder;
 use super::code::Code;
 use super::elf::{Image, Machine};
@@ -66,7 +67,8 @@ pub fn build_page<S: Source + ?Sized>(
         search_table::Without::Padding => {}
         search_table::Without::Some => {
             let searched = trampoline::search(source, &image, &table);
-            let inferred = inferred::infer(source, &image, &table, builder.code());
+            let inferred =
+                inferred::infer(source, &image, &table, builder.code(), BaseRegister::Rbx);
             builder.supplement(&mut list, Origin::Trampoline, searched.found);
             builder.supplement(&mut list, Origin::Linkage, inferred.rules);
             (table, _) = builder.table_of(&list, Some(page))?;

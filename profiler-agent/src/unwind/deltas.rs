@@ -17,6 +17,7 @@ use profiler_common::unwind::{
     Aarch64, Architecture, CfaKind, Rule, SavedKind, StackSwitch, X86_64,
 };
 
+use super::base_register::BaseRegister;
 use super::elf::Machine;
 use crate::go::PcValues;
 use crate::profile::ElfAddress;
@@ -48,6 +49,7 @@ pub(super) enum Shape {
 /// The rules of a function, in address order.
 pub(super) struct Deltas<'a> {
     machine: Machine,
+    base_register: BaseRegister,
     shape: Shape,
     values: PcValues<'a>,
     /// Where the frame pointer points into the frame from, once that is known.
@@ -63,9 +65,15 @@ pub(super) struct Deltas<'a> {
 }
 
 impl<'a> Deltas<'a> {
-    pub(super) const fn new(machine: Machine, shape: Shape, values: PcValues<'a>) -> Self {
+    pub(super) const fn new(
+        machine: Machine,
+        base_register: BaseRegister,
+        shape: Shape,
+        values: PcValues<'a>,
+    ) -> Self {
         Self {
             machine,
+            base_register,
             shape,
             values,
             framed: None,
@@ -120,7 +128,11 @@ impl<'a> Deltas<'a> {
             }
             Shape::Injected => inject(self.machine, &mut rule),
             Shape::SavesForeignRegisters => {
-                save_foreign_registers(self.machine, delta, self.saved, &mut rule);
+                let place = match self.base_register {
+                    BaseRegister::Rbx => 0,
+                    BaseRegister::R12 => 8,
+                };
+                save_foreign_registers(self.machine, place, delta, self.saved, &mut rule);
             }
             Shape::SavesBaseRegister(offset) if delta > 0 => {
                 rule.base_register = SavedKind::AtCfa as u8;
@@ -220,14 +232,20 @@ fn inject(machine: Machine, rule: &mut Rule) {
 /// Bytes of `PUSH_REGS_HOST_TO_ABI0` on x86_64 (`runtime/cgo/abi_amd64.h`).
 const SAVED_BYTES: i32 = 48;
 
-/// x86_64: what `PUSH_REGS_HOST_TO_ABI0` pushes has rbx lowest; the frame pointer is highest in it, or
+/// x86_64: what `PUSH_REGS_HOST_TO_ABI0` pushes has rbx lowest, r12 behind it: the base register is at `place`; the frame pointer is highest in it, or
 /// (`crosscall2` from Go 1.22 on) was pushed before. aarch64: the 192 bytes of `crosscall2` have
 /// x19 at 32, the frame pointer and the link register highest (`runtime/cgo/asm_arm64.s`).
-fn save_foreign_registers(machine: Machine, delta: i32, saved: Option<i32>, rule: &mut Rule) {
+fn save_foreign_registers(
+    machine: Machine,
+    place: i32,
+    delta: i32,
+    saved: Option<i32>,
+    rule: &mut Rule,
+) {
     match (machine, saved) {
         (Machine::X86_64, Some(saved)) if delta >= saved => {
             rule.base_register = SavedKind::AtCfa as u8;
-            rule.base_register_offset = -8 - saved;
+            rule.base_register_offset = place - 8 - saved;
         }
         (Machine::X86_64, _) => rule.base_register = SavedKind::Same as u8,
         (Machine::Aarch64, _) if delta == 192 => {

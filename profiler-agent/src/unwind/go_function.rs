@@ -1,8 +1,11 @@
 //! What is special about functions of Go's runtime, by their names (1.21 to 1.27; what
 //! `runtime/asm_*.s` and `runtime/sys_linux_*.s` say).
 
-use profiler_common::unwind::StackSwitch;
+use std::ops::Range;
 
+use profiler_common::unwind::{Rule, StackSwitch};
+
+use super::base_register::BaseRegister;
 use super::deltas::{self, Deltas, Shape};
 use super::elf::Machine;
 use super::supplement::Supplement;
@@ -11,6 +14,8 @@ use crate::go::Function;
 
 /// The function that calls C.
 pub(super) const FOREIGN_CALL: &[u8] = b"runtime.asmcgocall";
+/// The function that calls the race detector.
+pub(super) const RACE_CALL: &[u8] = b"racecall";
 /// The function that runs another one on the scheduler's stack.
 pub(super) const SYSTEM_STACK: &[u8] = b"runtime.systemstack";
 
@@ -57,21 +62,67 @@ pub(super) fn given_up(machine: Machine, code: &[u8], start: u64) -> Option<Supp
     })
 }
 
+/// `mov %rsp, %r12`, and back.
+const X86_64_KEPT: [u8; 3] = [0x49, 0x89, 0xe4];
+const X86_64_TAKEN_BACK: [u8; 3] = [0x4c, 0x89, 0xe4];
+
+/// Where `racecall` with this `code` at `start` keeps its stack pointer in a register: behind the first of these instructions, up
+/// to the second; and what is behind that. On aarch64 it keeps its return address in one as well: there its callers are not found.
+pub(super) fn race_call(machine: Machine, code: &[u8], start: u64) -> Option<[Supplement; 2]> {
+    if machine == Machine::Aarch64 {
+        return None;
+    }
+    let find = |wanted: [u8; 3]| code.windows(3).position(|window| window == wanted);
+    let from = find(X86_64_KEPT)?.checked_add(X86_64_KEPT.len())?;
+    let last = find(X86_64_TAKEN_BACK).filter(|last| from <= *last)?;
+    let plain = deltas::plain(machine, 0, 0);
+    let kept = Rule {
+        switch: StackSwitch::RaceCall as u16,
+        ..plain
+    };
+    let part = |range: Range<usize>, rule| {
+        Some(Supplement {
+            address: start.checked_add(range.start as u64)?,
+            length: u32::try_from(range.len()).ok()?,
+            rule,
+        })
+    };
+    Some([
+        part(from..last + 1, kept)?,
+        part(last + 1..code.len(), plain)?,
+    ])
+}
+
 /// Go's functions on a machine.
 pub(super) struct GoFunctions {
     machine: Machine,
+    base_register: BaseRegister,
     /// Where `asmcgocall` leaves the goroutine.
     goroutine: Option<i32>,
 }
 
 impl GoFunctions {
-    pub(super) const fn new(machine: Machine, goroutine: Option<i32>) -> Self {
-        Self { machine, goroutine }
+    pub(super) const fn new(
+        machine: Machine,
+        base_register: BaseRegister,
+        goroutine: Option<i32>,
+    ) -> Self {
+        Self {
+            machine,
+            base_register,
+            goroutine,
+        }
     }
 
     /// The rules of a function.
     pub(super) fn deltas<'data>(&self, function: &Function<'data>) -> Deltas<'data> {
-        Deltas::new(self.machine, self.shape(function), function.stack_deltas())
+        let shape = self.shape(function);
+        Deltas::new(
+            self.machine,
+            self.base_register,
+            shape,
+            function.stack_deltas(),
+        )
     }
 
     /// The rules of a function that signal handlers return to. They hold from one byte before: no call
@@ -81,7 +132,7 @@ impl GoFunctions {
             return None;
         }
         let (start, end) = (function.entry().0, function.end().0);
-        let rule = trampoline::rule(self.machine);
+        let rule = trampoline::rule(self.machine, self.base_register);
         let before = Supplement {
             address: start.checked_sub(1)?,
             length: 1,
@@ -146,7 +197,9 @@ impl GoFunctions {
             }
             b"_rt0_arm64_lib" => Shape::SavesBaseRegister(24),
             b"crosscall2" | b"runtime.sigtramp" | b"_rt0_amd64_lib" => Shape::SavesForeignRegisters,
-            b"runtime.sigprofNonGoWrapper" => Shape::SavesForeignRegisters,
+            b"runtime.sigprofNonGoWrapper" | b"runtime.racecallbackthunk" => {
+                Shape::SavesForeignRegisters
+            }
             // What it jumps to is called as it is.
             b"runtime.morestack_noctxt" if self.machine == Machine::Aarch64 => {
                 Shape::Switch(StackSwitch::Grow, 0)
@@ -154,6 +207,8 @@ impl GoFunctions {
             b"runtime.asyncPreempt" | b"runtime.debugCallV2" => Shape::Injected,
             // They write the stack pointer of a new thread, and none of their own.
             b"runtime.clone" | b"runtime.morestack_noctxt" => Shape::Plain,
+            // Where it writes it is told by `race_call`.
+            RACE_CALL if self.base_register == BaseRegister::R12 => Shape::Plain,
             _ => return None,
         })
     }

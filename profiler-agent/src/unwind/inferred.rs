@@ -32,6 +32,7 @@ use self::a64::{Flow, Instruction as Instruction64};
 use self::discover::Search;
 use self::paths::{Followed, Surroundings};
 use self::symbols::Function;
+use super::base_register::BaseRegister;
 use super::code::Code;
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
@@ -67,9 +68,11 @@ pub(super) fn infer<S: Source + ?Sized>(
     image: &Image<'_>,
     table: &UnwindTable,
     code: &Code,
+    base_register: BaseRegister,
 ) -> Inferred {
     let mut inferred = Inferred::default();
     let follow: Follow = match image.machine {
+        Machine::X86_64 if base_register == BaseRegister::R12 => x86_64::follow_r12,
         Machine::X86_64 => x86_64::follow,
         Machine::Aarch64 => aarch64::follow,
     };

@@ -22,6 +22,7 @@
 
 mod absent;
 mod augmentation;
+mod base_register;
 mod build;
 mod build_page;
 pub mod cache;

@@ -17,6 +17,7 @@ use std::ops::Range;
 use profiler_common::unwind::table::{BUCKET_BITS, PAGE_BITS, Row};
 use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X86_64};
 
+use super::base_register::BaseRegister;
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
 use super::source::Source;
@@ -76,7 +77,7 @@ const X86_64_SHAPES: &[Shape] = &[
     Shape {
         instructions: X86_64_INSTRUCTIONS,
         then: &[],
-        rule: rule(Machine::X86_64),
+        rule: rule(Machine::X86_64, BaseRegister::Rbx),
         from: -1,
         length: X86_64_INSTRUCTIONS.len() as u8 + 2,
     },
@@ -99,7 +100,7 @@ const AARCH64_SHAPES: &[Shape] = &[
     Shape {
         instructions: AARCH64_INSTRUCTIONS,
         then: &[],
-        rule: rule(Machine::Aarch64),
+        rule: rule(Machine::Aarch64, BaseRegister::Rbx),
         from: -1,
         length: AARCH64_INSTRUCTIONS.len() as u8 + 2,
     },
@@ -121,15 +122,21 @@ const fn shapes(machine: Machine) -> &'static [Shape] {
 
 /// The rule of a trampoline, by the offsets of the saved registers from the stack pointer.
 ///
-/// x86_64: the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
+/// The base register is x19, or the one that `base` says. x86_64: the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
 /// r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip (`struct sigcontext_64`,
 /// arch/x86/include/uapi/asm/sigcontext.h). aarch64: it points to the `siginfo` of 128
 /// bytes, the `ucontext` behind it has `uc_mcontext` at 176: fault address, x0 to x30, sp, pc
 /// (arch/arm64/include/uapi/asm/{ucontext,sigcontext}.h).
-pub(super) const fn rule(machine: Machine) -> Rule {
+pub(super) const fn rule(machine: Machine, base: BaseRegister) -> Rule {
     const AARCH64_REGISTERS: i32 = 128 + 176 + 8;
     let (stack_pointer, return_address, frame_pointer, base_register, register) = match machine {
-        Machine::X86_64 => (160, 168, 120, 128, X86_64::STACK_POINTER),
+        Machine::X86_64 => {
+            let base_register = match base {
+                BaseRegister::Rbx => 128,
+                BaseRegister::R12 => 72,
+            };
+            (160, 168, 120, base_register, X86_64::STACK_POINTER)
+        }
         Machine::Aarch64 => (
             AARCH64_REGISTERS + 8 * 31,
             AARCH64_REGISTERS + 8 * 32,

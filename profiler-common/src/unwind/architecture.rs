@@ -26,6 +26,9 @@ pub trait Architecture {
     /// DWARF number of the register in which the function that calls Go's `morestack` leaves its own return
     /// address. Only asked for on machines with a link register.
     const MORESTACK_LINK: u8;
+    /// DWARF number of the register in which Go's `racecall` keeps its stack pointer while the race detector runs
+    /// (`runtime/race_*.s`).
+    const RACE_CALL_STACK_POINTER: u8;
     /// Where Go's signal handler keeps the link register of the code that it injects a call into, from
     /// the CFA of the injected function on. Only asked for on machines with a link register.
     const INJECTED_LINK_REGISTER: i32;
@@ -45,6 +48,7 @@ impl Architecture for X86_64 {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = -8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = true;
     const MORESTACK_LINK: u8 = 0;
+    const RACE_CALL_STACK_POINTER: u8 = 12;
     const INJECTED_LINK_REGISTER: i32 = 0;
 }
 
@@ -63,5 +67,6 @@ impl Architecture for Aarch64 {
     const FOREIGN_CALL_DEPTH_FROM_GOROUTINE: i32 = 8;
     const FOREIGN_CALL_KEEPS_FRAME_POINTER: bool = false;
     const MORESTACK_LINK: u8 = 3;
+    const RACE_CALL_STACK_POINTER: u8 = 19;
     const INJECTED_LINK_REGISTER: i32 = -16;
 }

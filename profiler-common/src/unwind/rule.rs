@@ -62,6 +62,9 @@ pub enum StackSwitch {
     Callback = 7,
     /// `schedule`: the thread does not work for the goroutine any more that is found above it.
     Schedule = 8,
+    /// `racecall`: its frame is where a register says that C keeps across calls. The base register of rules of the C code that
+    /// it calls is that one.
+    RaceCall = 9,
 }
 
 /// A rule, as the kernel side holds it: rows of unwind tables refer to rules by their index in one

@@ -59,6 +59,12 @@ impl Slot {
             kind: Self::LOST,
         }
     }
+    /// Has the register the value that it was given first, unless somebody changed and restored it?
+    #[inline(always)]
+    pub(super) const fn is_value(self) -> bool {
+        self.kind == Self::VALUE
+    }
+
     /// The register's value.
     #[inline(always)]
     pub(super) fn load<M: Memory>(self, memory: &mut M) -> Result<u64, Outcome> {

@@ -12,6 +12,7 @@
 //! | `gogo` | the goroutine that it resumes | `curg.sched.pc` |
 //! | `asmcgocall` | its own frame | the goroutine and the depth in its stack, in the C function's caller |
 //! | `cgocallback` | its own frame, then C | `m.g0.sched.sp`; that of the callback around it, in that frame |
+//! | `racecall` (x86_64) | its own frame | r12, which C keeps: it is the base register of the C code's rules |
 //!
 //! Each of them runs on both stacks, one after the other; which one it is tells the stack pointer.
 //! On machines with a link register (`runtime/asm_arm64.s`) they call another function between saving and
@@ -33,6 +34,9 @@ use crate::layout::{GoRuntime, RuntimeEntry, ThreadLocal};
 /// More bytes of code than there are in the functions that switch, from where they call another one on to where
 /// they switch.
 const SWITCHING_CODE: u64 = 128;
+
+/// What `racecall` may lower the stack pointer by where it is on the scheduler's stack already.
+const RACE_CALL_ALIGNMENT: u64 = 8;
 
 /// More than the largest stack that a goroutine may have (`runtime.maxstacksize`).
 const MAX_STACK_BYTES: u64 = 1 << 31;
@@ -188,6 +192,18 @@ fn follow<A: Architecture, M: Memory>(
         return Ok(None);
     }
 
+    if switch == StackSwitch::RaceCall as u16 {
+        let kept = race_call_frame::<A, M>(registers, memory)?;
+        if kept.wrapping_sub(registers.stack_pointer) > RACE_CALL_ALIGNMENT {
+            let go = &entry.ok_or(Outcome::GoroutineUnknown)?.go;
+            if !stacks.on_user_stack(go, kept, memory)? {
+                return Err(Outcome::GoroutineUnknown);
+            }
+        }
+        registers.stack_pointer = kept;
+        return Ok(None);
+    }
+
     let entry = entry.ok_or(Outcome::GoroutineUnknown)?;
     let go = &entry.go;
     if go.g.kind == ThreadLocal::ABSENT || stacks.goroutine.inconsistent != 0 {
@@ -264,6 +280,21 @@ fn follow<A: Architecture, M: Memory>(
     // `systemstack`, and `asmcgocall` before it has called.
     registers.stack_pointer = stacks.saved_stack_pointer(go, memory)?;
     Ok(None)
+}
+
+/// The stack pointer in the frame of `racecall` that the race detector was called from. Who has saved the register tells the rules of
+/// the frames below; where nobody has, it is the one that was interrupted.
+#[inline(always)]
+fn race_call_frame<A: Architecture, M: Memory>(
+    registers: &Registers,
+    memory: &mut M,
+) -> Result<u64, Outcome> {
+    let kept = if registers.base_register.is_value() {
+        memory.interrupted_register(A::RACE_CALL_STACK_POINTER)
+    } else {
+        registers.base_register.load(memory).ok()
+    };
+    aligned(kept.ok_or(Outcome::RegisterUnavailable)?)
 }
 
 /// The link register that the user goroutine was left with; 0 for none.

@@ -29,6 +29,19 @@ func leafMove() uint64 {
 	return uint64(to[100]) + 1
 }
 
+// leafWrite writes where the race detector looks: at each element, and at all of them at once.
+//
+//go:noinline
+func leafWrite() uint64 {
+	var written [1 << 10]uint64
+	for i := range written {
+		written[i] += uint64(i)
+	}
+	copies := make([]uint64, len(written))
+	copy(copies, written[:])
+	return copies[100] + 1
+}
+
 var seed = maphash.MakeSeed()
 
 //go:noinline

@@ -25,6 +25,7 @@ var modes = map[string]func(){
 	"leaf":     func() { chainA(leafSpin) },
 	"moves":    func() { chainA(leafMove) },
 	"hash":     func() { chainA(leafHash) },
+	"writes":   func() { chainA(leafWrite) },
 	"garbage":  garbage,
 	"grow":     grow,
 	"channels": channels,

@@ -125,11 +125,10 @@ fn test_object(object: &Path) -> Result<()> {
 /// The stripped object for `machine`.
 fn build(toolchain: &Toolchain, machine: &str) -> Result<Vec<u8>> {
     let source = workspace().join("profiler-ebpf");
-    let target = workspace().join("target/ebpf").join(machine);
+    // One for all machines, whose flags are the same: the standard library is compiled once.
+    let target = workspace().join("target/ebpf/build");
     let home = cargo_home()?;
     let mut flags = vec![
-        "--cfg".to_owned(),
-        format!("bpf_target_arch=\"{machine}\""),
         "-Clinker=bpf-linker".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         "-Cdebuginfo=2".to_owned(),
@@ -172,7 +171,7 @@ fn build(toolchain: &Toolchain, machine: &str) -> Result<Vec<u8>> {
             .env("RUSTC", &toolchain.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-            .env("CARGO_CFG_BPF_TARGET_ARCH", machine)
+            .env("AYA_BPF_TARGET_ARCH", machine)
             .env("LD_LIBRARY_PATH", &toolchain.llvm_directory)
             .env_remove("RUSTUP_TOOLCHAIN")
             .env_remove("RUSTFLAGS")

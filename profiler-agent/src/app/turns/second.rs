@@ -55,6 +55,8 @@ impl Running {
             self.list_kernel_code();
         }
         self.kernel_code.expire(now);
+        let left_out = self.kernel_code.take_left_out();
+        self.losses.add(LossCause::KernelCodeFull, left_out);
         self.kernel.publisher.unload_idle(now);
         self.demand.prune(now);
         let publisher = &self.kernel.publisher;

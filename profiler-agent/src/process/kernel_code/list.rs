@@ -8,8 +8,8 @@ use crate::profile::{KernelAddress, KernelCodeKind};
 
 /// Bytes of the list that are read.
 const MAX_LIST: u64 = 256 << 20;
-/// Pieces of code that are read from it.
-const MAX_PIECES: usize = 65_536;
+/// Pieces of code that are read from it: one more than are kept, so that it shows when there are more.
+const MAX_PIECES: usize = super::MAX_PIECES + 1;
 /// Bytes of a name that are kept (`KSYM_NAME_LEN`).
 const MAX_NAME: usize = 512;
 

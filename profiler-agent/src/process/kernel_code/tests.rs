@@ -89,6 +89,24 @@ fn there_is_no_name_while_records_are_missing() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_counted() {
+    let mut table = KernelCodeTable::default();
+    let list: Vec<Listed> = (0..=MAX_PIECES as u64)
+        .map(|index| listed(index << 4, "many"))
+        .collect();
+    table.listed(&list, BootTime(1));
+    let last = (MAX_PIECES as u64) << 4;
+    assert_eq!(name(&table, last - 1, 1).as_deref(), Some("many"));
+    assert_eq!(name(&table, last, 1), None);
+    assert_eq!((table.take_left_out(), table.take_left_out()), (1, 0));
+    came(&mut table, 2, range(last, 16), "more");
+    assert_eq!(table.take_left_out(), 1);
+    // A range of nothing is no piece.
+    came(&mut table, 2, range(last, 0), "none");
+    assert_eq!(table.take_left_out(), 0);
+}
+
+#[test]
 fn frames_of_the_kernel_that_are_in_such_code_say_so() {
     let mut table = KernelCodeTable::default();
     came(&mut table, 10, range(0, 100), "program");

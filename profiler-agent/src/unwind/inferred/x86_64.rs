@@ -12,6 +12,20 @@ use crate::unwind::elf::Machine;
 
 /// Follows the function `code` at `address`.
 pub(super) fn follow(code: &[u8], address: u64, around: &Surroundings<'_>) -> Followed {
+    follow_base(code, address, around, Register::RBX)
+}
+
+/// As [`follow`], where the base register is r12.
+pub(super) fn follow_r12(code: &[u8], address: u64, around: &Surroundings<'_>) -> Followed {
+    follow_base(code, address, around, Register::R12)
+}
+
+fn follow_base(
+    code: &[u8],
+    address: u64,
+    around: &Surroundings<'_>,
+    base_register: Register,
+) -> Followed {
     let mut followed = Followed::default();
     let mut paths = Paths::new(Machine::X86_64, code, address, around.is_bounded);
     let mut factory = InstructionInfoFactory::new();
@@ -42,7 +56,7 @@ pub(super) fn follow(code: &[u8], address: u64, around: &Surroundings<'_>) -> Fo
             _ if instruction.mnemonic() == Mnemonic::Hlt => {}
             FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {
                 followed.taken.extend(taken(&instruction));
-                let Some(frame) = after(&instruction, frame, &mut factory) else {
+                let Some(frame) = after(&instruction, frame, base_register, &mut factory) else {
                     paths.contradict(at);
                     continue;
                 };
@@ -184,6 +198,7 @@ fn returns(frame: &Frame) -> bool {
 fn after(
     instruction: &Instruction,
     mut frame: Frame,
+    base_register: Register,
     factory: &mut InstructionInfoFactory,
 ) -> Option<Frame> {
     match instruction.flow_control() {
@@ -249,6 +264,10 @@ fn after(
             };
         }
     }
+    // A rule names one base register: what rbx says cannot be told beside r12.
+    if base_register != Register::RBX {
+        frame.base_register_depth = None;
+    }
     frame.frame_pointer = kept(
         instruction,
         factory,
@@ -259,7 +278,7 @@ fn after(
     frame.base_register = kept(
         instruction,
         factory,
-        Register::RBX,
+        base_register,
         &before,
         before.base_register,
     );

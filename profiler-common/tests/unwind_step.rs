@@ -321,7 +321,13 @@ fn check_advances<A: Architecture>(rules: &[Rule], mut registers: Registers, mut
         }
         assert!(registers.pc != 0 && registers.pc & !memory.address_mask().bits() == 0);
         if rule.signal == 0 {
-            let may_stay = A::LINK_REGISTER && before.interrupted != Registers::CALLED;
+            // Where the return address is in a register, nothing need be on the stack.
+            let in_register = rule.return_address == SavedKind::InRegister as u8;
+            let may_stay = match before.interrupted {
+                Registers::LEAF => A::LINK_REGISTER || in_register,
+                Registers::BY_SIGNAL => A::LINK_REGISTER,
+                _ => false,
+            };
             assert!(
                 registers.stack_pointer > before.stack_pointer
                     || may_stay && registers.stack_pointer == before.stack_pointer

@@ -126,16 +126,18 @@ fn recording(kernel: Kernel) -> Outcome {
 fn record(kernel: Kernel) -> Recording {
     let mut guest = Guest::new(kernel.cpu);
     let mut script = format!("{RECORDING}start_recording\n");
+    let mut machine = Machine::new(kernel);
     for program in workloads::all(kernel.cpu) {
         program.put(&mut guest);
         script += &work(&program);
+        machine.seconds += program.seconds;
     }
     for program in workloads::swarm(kernel.cpu) {
         program.put(&mut guest);
     }
     script += SWARM;
     script += "end_recording\n";
-    let output = guest.run(&Machine::new(kernel), "profile", &script);
+    let output = guest.run(&machine, "profile", &script);
     Recording {
         profile: recorded(kernel, &output),
         output,

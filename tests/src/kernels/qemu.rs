@@ -1,5 +1,6 @@
 //! Runs a guest to its end, by emulation of a whole computer.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -25,6 +26,8 @@ pub struct Machine {
     pub command_line: &'static str,
     /// How long the guest may take on a machine that has nothing else to do.
     pub limit: Duration,
+    /// Seconds that programs of its work: of guests that wait, who works longest goes first, so that none is left alone at the end.
+    pub seconds: u32,
 }
 
 /// How often more than its limit a guest gets before it is killed: others run at the same time.
@@ -41,6 +44,7 @@ impl Machine {
             processors: 1,
             command_line: "",
             limit: Duration::from_secs(120),
+            seconds: 0,
         }
     }
 
@@ -51,7 +55,7 @@ impl Machine {
     /// When the guest does not come to its end in time, or what came out is not whole.
     #[must_use]
     pub fn run(&self, initramfs: impl FnOnce() -> Vec<u8>) -> Output {
-        let _turn = Turn::take();
+        let _turn = Turn::take(self.seconds);
         let directory = TempDir::new().expect("a temporary directory");
         let file = directory.path().join("initramfs");
         fs::write(&file, initramfs()).expect("there is room for the guest's files");
@@ -145,33 +149,82 @@ fn wait_for(child: &mut Child, limit: Duration) -> io::Result<bool> {
 /// The right to run a guest: as many run at once as there are processors, each of which keeps one busy.
 struct Turn;
 
-static TURNS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// Guests that run, and those that wait by the seconds that they work.
+#[derive(Debug)]
+struct Turns {
+    running: usize,
+    waiting: BTreeMap<u32, usize>,
+}
+
+static TURNS: (Mutex<Turns>, Condvar) = (
+    Mutex::new(Turns {
+        running: 0,
+        waiting: BTreeMap::new(),
+    }),
+    Condvar::new(),
+);
+
+impl Turns {
+    /// May a guest that works so long run now, where so many may?
+    fn is_free_for(&self, seconds: u32, most: usize) -> bool {
+        let longest = self.waiting.keys().next_back();
+        self.running < most && longest.is_none_or(|longest| *longest <= seconds)
+    }
+
+    fn wait(&mut self, seconds: u32) {
+        *self.waiting.entry(seconds).or_default() += 1;
+    }
+
+    fn run(&mut self, seconds: u32) {
+        self.running += 1;
+        if let Some(waiting) = self.waiting.get_mut(&seconds) {
+            *waiting -= 1;
+        }
+        self.waiting.retain(|_, waiting| *waiting > 0);
+    }
+}
 
 impl Turn {
-    fn take() -> Self {
+    fn take(seconds: u32) -> Self {
         let most = thread::available_parallelism().map_or(1, usize::from);
-        let taken = TURNS.0.lock().expect("nobody panics with it");
-        let mut taken = TURNS
+        let mut turns = TURNS.0.lock().expect("nobody panics with it");
+        turns.wait(seconds);
+        let mut turns = TURNS
             .1
-            .wait_while(taken, |taken| *taken >= most)
+            .wait_while(turns, |turns| !turns.is_free_for(seconds, most))
             .expect("nobody panics with it");
-        *taken += 1;
+        turns.run(seconds);
+        TURNS.1.notify_all();
         Self
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Ok(mut taken) = TURNS.0.lock() {
-            *taken -= 1;
+        if let Ok(mut turns) = TURNS.0.lock() {
+            turns.running -= 1;
         }
-        TURNS.1.notify_one();
+        TURNS.1.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_works_longest_goes_first() {
+        let mut turns = Turns {
+            running: 1,
+            waiting: BTreeMap::new(),
+        };
+        turns.wait(0);
+        assert!(turns.is_free_for(0, 2) && !turns.is_free_for(0, 1));
+        turns.wait(40);
+        assert!(turns.is_free_for(40, 2) && !turns.is_free_for(0, 2));
+        turns.run(40);
+        assert!(!turns.is_free_for(0, 2) && turns.is_free_for(0, 3));
+    }
 
     #[test]
     fn a_guest_that_does_not_end_is_killed() {

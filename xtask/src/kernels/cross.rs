@@ -61,6 +61,8 @@ impl Cross {
     pub(super) fn build_workload(&self) -> Result<()> {
         let mut command = self.cargo();
         command.args(["build", "--release", "--locked", "--bin", "workload"]);
+        // Nobody asks it what it says of itself.
+        command.arg("--no-default-features");
         command
             .current_dir(workspace().join("tests/workloads/rust"))
             .env(

@@ -2,7 +2,10 @@
 //! which inlines `Hash::absorb` -> `mix`.
 //!
 //! With an argument it also profiles itself by pprof-rs and writes to that file a line
-//! `function samples` for each burner when it is stopped.
+//! `function samples` for each burner when it is stopped: where it is built with the feature `inside`.
+
+#[cfg(feature = "inside")]
+mod inside;
 
 use std::hint::black_box;
 use std::io::Write;
@@ -87,13 +90,8 @@ fn cycle(state: &mut u64) -> [Duration; 2] {
 }
 
 fn main() {
-    let inside = std::env::args().nth(1);
-    let guard = inside.as_ref().map(|_| {
-        pprof::ProfilerGuardBuilder::default()
-            .frequency(499)
-            .build()
-            .expect("a profiler on the inside")
-    });
+    #[cfg(feature = "inside")]
+    let inside = inside::Inside::start();
     // SAFETY: the handler stores to an atomic and nothing else.
     unsafe { signal(15, stop) };
     println!("ready");
@@ -109,19 +107,8 @@ fn main() {
     let all = (spent[0] + spent[1]).as_secs_f64();
     println!("share burn_two_thirds {:.4}", spent[0].as_secs_f64() / all);
     println!("share burn_one_third {:.4}", spent[1].as_secs_f64() / all);
-    if let (Some(path), Some(guard)) = (inside, guard) {
-        let report = guard.report().build().expect("a report from the inside");
-        let mut counts = [("burn_two_thirds", 0), ("burn_one_third", 0)];
-        for (frames, count) in &report.data {
-            for frame in frames.frames.iter().flatten() {
-                for (name, total) in &mut counts {
-                    if frame.name().ends_with(*name) {
-                        *total += *count;
-                    }
-                }
-            }
-        }
-        let lines: String = counts.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
-        std::fs::write(path, lines).expect("a file for the report");
+    #[cfg(feature = "inside")]
+    if let Some(inside) = inside {
+        inside.report();
     }
 }

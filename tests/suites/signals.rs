@@ -147,15 +147,28 @@ fn each_listener_has_its_paths() {
     daemon.stop();
 }
 
-/// Stops one thread of a process, as a hang of it would, until its input ends.
+/// Stops one thread of a process, as a hang of it would, until its input ends: where it waits in epoll_wait, epoll_pwait or
+/// epoll_pwait2. Elsewhere it may hold what others need, the allocator for one.
 const HOLD: &str = "
 import ctypes, os, sys
+thread = int(sys.argv[1])
 ptrace = ctypes.CDLL(None, use_errno=True).ptrace
 ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-SEIZE, INTERRUPT = 0x4206, 0x4207
-for request in SEIZE, INTERRUPT:
-    if ptrace(request, int(sys.argv[1]), None, None) != 0:
+CONTINUE, SEIZE, INTERRUPT = 7, 0x4206, 0x4207
+WAITING = ('232', '281', '441')
+def ask(request):
+    if ptrace(request, thread, None, None) != 0:
         sys.exit(os.strerror(ctypes.get_errno()))
+def waits():
+    with open(f'/proc/{thread}/syscall') as file:
+        return file.read().split()[0] in WAITING
+ask(SEIZE)
+while True:
+    ask(INTERRUPT)
+    os.waitpid(thread, 0x40000000)
+    if waits():
+        break
+    ask(CONTINUE)
 sys.stdin.read()
 ";
 

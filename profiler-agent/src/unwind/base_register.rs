@@ -1,12 +1,11 @@
 //! Which register the base register of a file's rules is.
 
-/// On x86_64; on aarch64 it is x19 everywhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The register on x86_64. On aarch64 it is x19 in every file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BaseRegister {
-    /// The one that rules take for it.
-    #[default]
+    /// `Architecture::BASE_REGISTER`, on which a CFA may be.
     Rbx,
-    /// That in which Go's `racecall` keeps the stack pointer, for the code of the race detector, which it calls
-    /// (`StackSwitch::RaceCall`). No CFA of that code is on it.
+    /// The register in which Go's `racecall` keeps its stack pointer while the race detector runs (`StackSwitch::RaceCall`).
+    /// No CFA is on it.
     R12,
 }

@@ -232,7 +232,8 @@ fn inject(machine: Machine, rule: &mut Rule) {
 /// Bytes of `PUSH_REGS_HOST_TO_ABI0` on x86_64 (`runtime/cgo/abi_amd64.h`).
 const SAVED_BYTES: i32 = 48;
 
-/// x86_64: what `PUSH_REGS_HOST_TO_ABI0` pushes has rbx lowest, r12 behind it: the base register is at `place`; the frame pointer is highest in it, or
+/// x86_64: what `PUSH_REGS_HOST_TO_ABI0` pushes has rbx lowest and r12 above it: the base register is `place` bytes above the
+/// lowest. The frame pointer is highest in it, or
 /// (`crosscall2` from Go 1.22 on) was pushed before. aarch64: the 192 bytes of `crosscall2` have
 /// x19 at 32, the frame pointer and the link register highest (`runtime/cgo/asm_arm64.s`).
 fn save_foreign_registers(

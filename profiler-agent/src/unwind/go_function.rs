@@ -207,7 +207,7 @@ impl GoFunctions {
             b"runtime.asyncPreempt" | b"runtime.debugCallV2" => Shape::Injected,
             // They write the stack pointer of a new thread, and none of their own.
             b"runtime.clone" | b"runtime.morestack_noctxt" => Shape::Plain,
-            // Where it writes it is told by `race_call`.
+            // `race_call` says what it does to the stack pointer.
             RACE_CALL if self.base_register == BaseRegister::R12 => Shape::Plain,
             _ => return None,
         })

@@ -122,7 +122,7 @@ const fn shapes(machine: Machine) -> &'static [Shape] {
 
 /// The rule of a trampoline, by the offsets of the saved registers from the stack pointer.
 ///
-/// The base register is x19, or the one that `base` says. x86_64: the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
+/// `base` is the base register on x86_64. There the stack pointer points to the `ucontext`; `uc_mcontext` is at 40, its registers are
 /// r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip (`struct sigcontext_64`,
 /// arch/x86/include/uapi/asm/sigcontext.h). aarch64: it points to the `siginfo` of 128
 /// bytes, the `ucontext` behind it has `uc_mcontext` at 176: fault address, x0 to x30, sp, pc

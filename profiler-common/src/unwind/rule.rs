@@ -62,8 +62,8 @@ pub enum StackSwitch {
     Callback = 7,
     /// `schedule`: the thread does not work for the goroutine any more that is found above it.
     Schedule = 8,
-    /// `racecall`: its frame is where a register says that C keeps across calls. The base register of rules of the C code that
-    /// it calls is that one.
+    /// `racecall`: a register that C keeps across calls holds its stack pointer. The rules of the C code that it calls have that
+    /// register for their base register.
     RaceCall = 9,
 }
 

@@ -59,7 +59,7 @@ impl Slot {
             kind: Self::LOST,
         }
     }
-    /// Has the register the value that it was given first, unless somebody changed and restored it?
+    /// Does the walk know the register's value without a place in memory that it was saved to?
     #[inline(always)]
     pub(super) const fn is_value(self) -> bool {
         self.kind == Self::VALUE

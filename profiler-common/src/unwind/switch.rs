@@ -282,8 +282,8 @@ fn follow<A: Architecture, M: Memory>(
     Ok(None)
 }
 
-/// The stack pointer in the frame of `racecall` that the race detector was called from. Who has saved the register tells the rules of
-/// the frames below; where nobody has, it is the one that was interrupted.
+/// The stack pointer in the frame of `racecall` that called the race detector. The rules of the frames below say where the register
+/// was saved; if none of them saved it, it still holds what it held when the thread was interrupted.
 #[inline(always)]
 fn race_call_frame<A: Architecture, M: Memory>(
     registers: &Registers,

@@ -26,7 +26,8 @@ pub struct Machine {
     pub command_line: &'static str,
     /// How long the guest may take on a machine that has nothing else to do.
     pub limit: Duration,
-    /// Seconds that programs of its work: of guests that wait, who works longest goes first, so that none is left alone at the end.
+    /// Seconds that the guest's programs work. Of the guests that wait, the one that works longest goes first, so that it is not
+    /// left to run alone at the end.
     pub seconds: u32,
 }
 

@@ -25,7 +25,7 @@ use crate::profile::{ElfAddress, UnwindTable};
 
 const MAGIC: &[u8; 8] = b"PROFUNWT";
 /// To be raised when the format, the meaning of a rule or what a builder makes of a file changes.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 const HEADER_BYTES: usize = 32;
 const RULE_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 32;

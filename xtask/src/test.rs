@@ -106,6 +106,8 @@ impl Options {
             let clippy = |targets: &[&str]| {
                 let mut clippy = cargo();
                 clippy.args(["clippy", "--workspace", "--locked", "--profile", PROFILE]);
+                // What no other step compiles.
+                clippy.args(["--features", "xtask/generate"]);
                 // The fuzz targets are checked, not linked: the library in C++ that they would link is not built.
                 clippy.env("CUSTOM_LIBFUZZER_PATH", "not-linked/libFuzzer.a");
                 step::run(clippy.args(targets).args(["--", "-Dwarnings"]))

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use profiler_agent::collect::sideband::Sideband;
 use profiler_agent::process::{Limits, ProcFs, ProcessTable};
-use profiler_agent::profile::{BootTime, ProcessEvent, ProcessEventKind, RawSample, ThreadName};
+use profiler_agent::profile::{
+    BootTime, ProcessEvent, ProcessEventKind, ProfileKind, RawSample, ThreadName,
+};
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -112,6 +114,9 @@ fn locate(table: &mut ProcessTable<ProcFs>) -> Result<()> {
         .collect();
     let mut sample = RawSample {
         time: now(),
+        kind: ProfileKind::OnCpu,
+        value: 0,
+        runnable: 0,
         image: BootTime(0),
         cgroup: 1,
         pid,

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use machine::{Agent, build_id, now};
 use profiler_agent::process::{Limits, ProcFs, ProcessTable};
 use profiler_agent::profile::{
-    BootTime, Executable, LocationKey, LossCause, MappingKind, ProcessEventKind, RawSample,
-    ThreadName,
+    BootTime, Executable, LocationKey, LossCause, MappingKind, ProcessEventKind, ProfileKind,
+    RawSample, ThreadName,
 };
 use profiler_common::layout::{RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
@@ -115,6 +115,9 @@ fn shown_build_id(executable: &Executable) -> Option<String> {
 fn sample(pid: u32, time: u64, pc: u64) -> RawSample {
     RawSample {
         time: BootTime(time),
+        kind: ProfileKind::OnCpu,
+        value: 0,
+        runnable: 0,
         image: BootTime(0),
         cgroup: 0,
         pid,

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use profiler_agent::collect::{Kernel, LoadOptions, ProgramCost, Selection, Way};
+use profiler_agent::collect::{Kernel, LoadOptions, OffCpu, ProgramCost, Selection, Way};
 use profiler_agent::profile::{BootTime, RawSample, SamplePeriod};
 use profiler_common::layout::SampleFlags;
 
@@ -18,6 +18,7 @@ fn options(selection: Selection, way: Way) -> LoadOptions {
         selection,
         table_budget: 8 << 20,
         way: Some(way),
+        off_cpu: Some(OffCpu::default()),
     }
 }
 

@@ -144,6 +144,7 @@ fn load() -> Kernel {
         selection: Selection::Processes { children: false },
         table_budget: 1 << 20,
         way: Some(WAY.get()),
+        off_cpu: None,
     };
     Kernel::load(&options).expect("the programs load").0
 }

@@ -17,6 +17,16 @@ fn check(machine: &str) {
         "process_exec",
         "process_exit",
         "process_free",
+        "off_switch",
+        "off_switch_hash",
+        "off_wakeup",
+        "off_wakeup_hash",
+        "off_resume",
+        "off_resume_bounded",
+        "off_entry",
+        "off_entry_bounded",
+        "off_probe",
+        "off_probe_bounded",
     ] {
         assert!(
             object.programs.contains_key(program),
@@ -38,6 +48,10 @@ fn check(machine: &str) {
         "COUNTS",
         "SCRATCH",
         "SNAPSHOT",
+        "OFF_CPU_BEGAN",
+        "DECISION",
+        "TASK_STAYS",
+        "STAYS",
     ] {
         assert!(object.maps.contains_key(map), "{machine}: {map}");
     }

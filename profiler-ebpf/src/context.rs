@@ -17,6 +17,7 @@ use profiler_common::unwind::Memory as _;
 use crate::launder::Cell;
 use crate::maps::{Link, TRACES, TRACES_UNTYPED};
 use crate::memory::{UserMemory, copy};
+use crate::purpose::Purpose;
 use crate::repeat::{Next, Repeat};
 use crate::runtime;
 use crate::sample::{RECORD_WORDS, Scratch};
@@ -33,11 +34,11 @@ const _: () = assert!(MAX_KEY.is_power_of_two() && MAX_VALUE.is_power_of_two());
 
 /// Appends what is known of the sample's request to the record, whose frames end at `scratch.position`.
 #[inline(always)]
-pub fn append<R: Repeat>(scratch: &mut Scratch) {
+pub fn append<R: Repeat>(scratch: &mut Scratch, purpose: Purpose) {
     let end = scratch.position;
     if let Some(runtime) = runtime::of(scratch.runtime) {
         if scratch.goroutine.user != 0 {
-            goroutine::<R>(scratch, runtime);
+            goroutine::<R>(scratch, runtime, purpose);
         }
         published(scratch, runtime);
     }
@@ -47,7 +48,7 @@ pub fn append<R: Repeat>(scratch: &mut Scratch) {
 
 /// The goroutine's id and labels.
 #[inline(always)]
-fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry) {
+fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry, purpose: Purpose) {
     let address = scratch.goroutine.user;
     let go = &runtime.go;
     let general = &scratch.general;
@@ -61,7 +62,7 @@ fn goroutine<R: Repeat>(scratch: &mut Scratch, runtime: &RuntimeEntry) {
     let general = &scratch.general;
     let mut memory = UserMemory { general };
     if scratch.labels.begin(go, address, &mut memory) {
-        R::labels();
+        R::labels(purpose);
     }
     if scratch.labels.is_incomplete() {
         push(scratch, header(ENTRY_INCOMPLETE, 0, 0, 0));

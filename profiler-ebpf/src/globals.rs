@@ -14,6 +14,15 @@ pub static TASK_TGID_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of `task_struct.pid`.
 #[unsafe(no_mangle)]
 pub static TASK_PID_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.__state` (`state` in older kernels).
+#[unsafe(no_mangle)]
+pub static TASK_STATE_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.start_time`.
+#[unsafe(no_mangle)]
+pub static TASK_START_OFFSET: Global<u32> = Global::new(0);
+/// Byte offset of `task_struct.sched_info.run_delay`; 0: this kernel does not keep it.
+#[unsafe(no_mangle)]
+pub static TASK_RUN_DELAY_OFFSET: Global<u32> = Global::new(0);
 /// Byte offset of `task_struct.stack`.
 #[unsafe(no_mangle)]
 pub static TASK_STACK_OFFSET: Global<u32> = Global::new(0);
@@ -53,3 +62,18 @@ pub static SELECT_CHILDREN: Global<u32> = Global::new(0);
 /// Bytes in a ring from which on its consumer is woken at once.
 #[unsafe(no_mangle)]
 pub static RING_WAKE_BYTES: Global<u64> = Global::new(u64::MAX);
+/// Nanoseconds of CPU time between two samples of a CPU.
+#[unsafe(no_mangle)]
+pub static SAMPLE_PERIOD: Global<u64> = Global::new(0);
+/// [`Drawing::threshold`](profiler_common::off_cpu::Drawing).
+#[unsafe(no_mangle)]
+pub static OFF_CPU_THRESHOLD: Global<u64> = Global::new(0);
+/// [`Drawing::keep`](profiler_common::off_cpu::Drawing).
+#[unsafe(no_mangle)]
+pub static OFF_CPU_KEEP: Global<u64> = Global::new(0);
+/// [`Drawing::inverse`](profiler_common::off_cpu::Drawing).
+#[unsafe(no_mangle)]
+pub static OFF_CPU_INVERSE: Global<u64> = Global::new(1);
+/// 1: `STAYS` is used, and the stay of a thread that is no more is removed from it.
+#[unsafe(no_mangle)]
+pub static OFF_CPU_STAYS_HASHED: Global<u32> = Global::new(0);

@@ -11,6 +11,9 @@ use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::TableBlock;
 
 use crate::inner_map::{ArrayOf, Untyped};
+use crate::off_cpu::Decision;
+use crate::off_cpu::stays::{MAX_THREADS, Stay, TaskStorage};
+use crate::purpose::PURPOSES;
 use crate::sample::Scratch;
 
 /// `BPF_F_MMAPABLE`: the agent writes tables through memory, not with a system call a row.
@@ -70,12 +73,25 @@ pub static SELECTED: HashMap<u32, u8, MAX_PROCESSES> = HashMap::new();
 /// with, in bytes; 0: not known (`task::find_user_registers`).
 #[btf_map]
 pub static USER_REGISTERS: Array<u64, 1> = Array::new();
-/// `Counter`s.
+/// `Counter`s, by `Purpose`.
 #[btf_map]
-pub static COUNTS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
-/// Where the top of a stack is copied to.
+pub static COUNTS: PerCpuArray<[u64; COUNTERS], PURPOSES> = PerCpuArray::new();
+/// Where the top of a stack is copied to, by `Purpose`.
 #[btf_map]
-pub static SNAPSHOT: PerCpuArray<Snapshot, 1> = PerCpuArray::new();
-/// Where a sample is put together.
+pub static SNAPSHOT: PerCpuArray<Snapshot, PURPOSES> = PerCpuArray::new();
+/// Where a sample is put together, by `Purpose`.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Scratch, PURPOSES> = PerCpuArray::new();
+/// In its only place: when off-CPU time began to be recorded, in nanoseconds of the boot clock. What is older counts for nothing.
+#[btf_map]
+pub static OFF_CPU_BEGAN: Array<u64, 1> = Array::new();
+/// The off-CPU sample that is due on a CPU.
+#[btf_map]
+pub static DECISION: PerCpuArray<Decision, 1> = PerCpuArray::new();
+/// The stays off CPU of threads, kept by the kernel with each task. Where the kernel has no such storage for programs that trace
+/// it, the loader makes a hash of this map, which nobody uses.
+#[btf_map]
+pub static TASK_STAYS: TaskStorage<Stay> = TaskStorage::new();
+/// The same, by the address of the task, for kernels without that storage; elsewhere the loader makes it as small as can be.
+#[btf_map]
+pub static STAYS: HashMap<u64, Stay, MAX_THREADS> = HashMap::new();

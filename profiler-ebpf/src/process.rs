@@ -5,9 +5,10 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::layout::Counter;
 
-use crate::counters::count;
-use crate::globals::SELECT_CHILDREN;
+use crate::globals::{OFF_CPU_STAYS_HASHED, SELECT_CHILDREN};
 use crate::maps::{EMPTY_PROCESS, PROCESSES, SELECTED};
+use crate::off_cpu::stays::ByAddress;
+use crate::purpose::Purpose;
 use crate::task::Task;
 
 /// The value of a selected process in `SELECTED`, and that of one whose last thread has ended.
@@ -28,12 +29,12 @@ pub fn forked(context: &BtfTracePointContext) {
         // program ends (RCU).
         let entry = unsafe { &*entry };
         if PROCESSES.insert(child, entry, 0).is_err() {
-            count(Counter::ProcessTableFull);
+            Purpose::ON_CPU.count(Counter::ProcessTableFull);
         }
     }
     if SELECT_CHILDREN.load() != 0 && SELECTED.get_ptr(parent).is_some() {
         if SELECTED.insert(child, CHOSEN, 0).is_err() {
-            count(Counter::SelectionFull);
+            Purpose::ON_CPU.count(Counter::SelectionFull);
         }
     } else {
         // Somebody else had this pid.
@@ -52,7 +53,7 @@ pub fn executed(context: &BtfTracePointContext) {
             return;
         };
         if PROCESSES.insert(pid, empty, 0).is_err() {
-            count(Counter::ProcessTableFull);
+            Purpose::ON_CPU.count(Counter::ProcessTableFull);
             return;
         }
     }
@@ -91,6 +92,9 @@ pub fn ended(context: &BtfTracePointContext) {
 #[inline(always)]
 pub fn freed(context: &BtfTracePointContext) {
     let task = Task(context.arg::<*const u8>(0));
+    if OFF_CPU_STAYS_HASHED.load() != 0 {
+        ByAddress::forget(task);
+    }
     if !task.is_main_thread() {
         return;
     }

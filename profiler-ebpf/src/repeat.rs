@@ -11,7 +11,7 @@ use aya_ebpf::helpers::bpf_loop;
 use profiler_common::context::labels::MAX_STEPS;
 use profiler_common::layout::sample::MAX_USER_FRAMES;
 
-use crate::maps::SCRATCH;
+use crate::purpose::Purpose;
 use crate::{context, unwind};
 
 /// What a step says to whoever repeats it.
@@ -27,11 +27,11 @@ pub enum Next {
 /// A way to repeat steps.
 pub trait Repeat {
     /// Unwinds frames until the walk is over.
-    fn unwind();
+    fn unwind(purpose: Purpose);
     /// Appends the goroutine's labels.
-    fn labels();
+    fn labels(purpose: Purpose);
     /// Appends what is known of the sample's request.
-    fn context();
+    fn context(purpose: Purpose);
 }
 
 /// By `bpf_loop`.
@@ -39,35 +39,41 @@ pub struct ByHelper;
 
 impl Repeat for ByHelper {
     #[inline(always)]
-    fn unwind() {
-        call(MAX_USER_FRAMES as u32, unwind_frame as *mut c_void);
+    fn unwind(purpose: Purpose) {
+        call(MAX_USER_FRAMES as u32, unwind_frame as *mut c_void, purpose);
     }
     #[inline(always)]
-    fn labels() {
-        call(MAX_STEPS, append_label as *mut c_void);
+    fn labels(purpose: Purpose) {
+        call(MAX_STEPS, append_label as *mut c_void, purpose);
     }
     #[inline(always)]
-    fn context() {
-        append_context_by_helper_alone();
+    fn context(purpose: Purpose) {
+        append_context_by_helper_alone(purpose.0);
     }
 }
 
 #[inline(always)]
-fn call(times: u32, callback: *mut c_void) {
-    // SAFETY: both callbacks have the type that the helper calls, and use no context.
-    unsafe { bpf_loop(times, callback, core::ptr::null_mut(), 0) };
+fn call(times: u32, callback: *mut c_void, mut purpose: Purpose) {
+    // SAFETY: both callbacks have the type that the helper calls, and take a purpose for their context.
+    unsafe { bpf_loop(times, callback, (&raw mut purpose).cast(), 0) };
 }
 
 // The names below are not mangled: mangled ones have a hash of where they were built.
 
 #[unsafe(no_mangle)]
-extern "C" fn unwind_frame(_index: u32, _context: *mut c_void) -> i64 {
-    answer(unwind_frame_alone())
+extern "C" fn unwind_frame(_index: u32, purpose: *mut c_void) -> i64 {
+    // SAFETY: what `call` gave the helper.
+    answer(unwind_frame_alone(unsafe {
+        (*purpose.cast::<Purpose>()).0
+    }))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn append_label(_index: u32, _context: *mut c_void) -> i64 {
-    answer(append_label_alone())
+extern "C" fn append_label(_index: u32, purpose: *mut c_void) -> i64 {
+    // SAFETY: what `call` gave the helper.
+    answer(append_label_alone(unsafe {
+        (*purpose.cast::<Purpose>()).0
+    }))
 }
 
 /// What a callback may return. The compiler knows that a step returns nothing else, and would leave the comparison
@@ -87,32 +93,32 @@ const _: () = assert!((MAX_USER_FRAMES as u32).is_multiple_of(INNER));
 
 impl Repeat for Bounded {
     #[inline(always)]
-    fn unwind() {
+    fn unwind(purpose: Purpose) {
         for _ in 0..MAX_USER_FRAMES as u32 / INNER {
-            if unwind_frames_alone() != Next::Continue as u32 {
+            if unwind_frames_alone(purpose.0) != Next::Continue as u32 {
                 break;
             }
         }
     }
     #[inline(always)]
-    fn labels() {
+    fn labels(purpose: Purpose) {
         for _ in 0..MAX_STEPS.div_ceil(INNER) {
-            if append_labels_alone() != Next::Continue as u32 {
+            if append_labels_alone(purpose.0) != Next::Continue as u32 {
                 break;
             }
         }
     }
     #[inline(always)]
-    fn context() {
-        append_context_bounded_alone();
+    fn context(purpose: Purpose) {
+        append_context_bounded_alone(purpose.0);
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn unwind_frames_alone() -> u32 {
+extern "C" fn unwind_frames_alone(purpose: u32) -> u32 {
     for _ in 0..INNER {
-        if unwind_frame_alone() != Next::Continue as u32 {
+        if unwind_frame_alone(purpose) != Next::Continue as u32 {
             return Next::Stop as u32;
         }
     }
@@ -121,9 +127,9 @@ extern "C" fn unwind_frames_alone() -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn append_labels_alone() -> u32 {
+extern "C" fn append_labels_alone(purpose: u32) -> u32 {
     for _ in 0..INNER {
-        if append_label_alone() != Next::Continue as u32 {
+        if append_label_alone(purpose) != Next::Continue as u32 {
             return Next::Stop as u32;
         }
     }
@@ -132,19 +138,19 @@ extern "C" fn append_labels_alone() -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn unwind_frame_alone() -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+extern "C" fn unwind_frame_alone(purpose: u32) -> u32 {
+    let Some(scratch) = Purpose(purpose).scratch() else {
         return Next::Stop as u32;
     };
-    // SAFETY: this CPU's element; see `Scratch` for why nobody else uses it. Whoever repeats the step does not
+    // SAFETY: this CPU's element of the purpose; see `Scratch` for why nobody else uses it. Whoever repeats the step does not
     // touch it while this function runs.
-    unwind::frame(unsafe { &mut *scratch }) as u32
+    unwind::frame(unsafe { &mut *scratch }, Purpose(purpose)) as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn append_label_alone() -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+extern "C" fn append_label_alone(purpose: u32) -> u32 {
+    let Some(scratch) = Purpose(purpose).scratch() else {
         return Next::Stop as u32;
     };
     // SAFETY: as above.
@@ -153,21 +159,21 @@ extern "C" fn append_label_alone() -> u32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn append_context_by_helper_alone() -> u32 {
-    append_context::<ByHelper>()
+extern "C" fn append_context_by_helper_alone(purpose: u32) -> u32 {
+    append_context::<ByHelper>(Purpose(purpose))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn append_context_bounded_alone() -> u32 {
-    append_context::<Bounded>()
+extern "C" fn append_context_bounded_alone(purpose: u32) -> u32 {
+    append_context::<Bounded>(Purpose(purpose))
 }
 
 #[inline(always)]
-fn append_context<R: Repeat>() -> u32 {
-    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+fn append_context<R: Repeat>(purpose: Purpose) -> u32 {
+    if let Some(scratch) = purpose.scratch() {
         // SAFETY: as above.
-        context::append::<R>(unsafe { &mut *scratch });
+        context::append::<R>(unsafe { &mut *scratch }, purpose);
     }
     0
 }

@@ -11,7 +11,7 @@ use crate::globals::{
     RETURN_ADDRESS_OFFSET, RETURN_INSTANCES_OFFSET, RETURN_NEXT_OFFSET, RETURN_STACK_OFFSET,
     TASK_PROBES_OFFSET,
 };
-use crate::maps::SCRATCH;
+use crate::purpose::Purpose;
 use crate::registers::Machine;
 
 /// Calls of probed functions in one another that are looked at: a quarter of what the kernel allows (`MAX_URETPROBE_DEPTH`).
@@ -38,15 +38,15 @@ const IN_USE: u64 = 32;
 /// has ended where they were interrupted; 0: no probe is on it. The verifier looks at it once and alone.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn probed_return_alone() -> u64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+pub extern "C" fn probed_return_alone(purpose: u32) -> u64 {
+    let Some(scratch) = Purpose(purpose).scratch() else {
         return 0;
     };
     let probes = TASK_PROBES_OFFSET.load();
     if probes == 0 {
         return 0;
     }
-    // SAFETY: this CPU's element, which the program that samples alone uses.
+    // SAFETY: this CPU's element, which the program of this purpose alone uses.
     let registers = unsafe { &mut (*scratch).registers };
     let in_use = if registers.interrupted == Registers::LEAF {
         IN_USE

@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::bpf_perf_event_data;
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
     bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
@@ -14,16 +15,16 @@ use profiler_common::context::labels::LabelWalk;
 use profiler_common::context::links::LINK_ROOM;
 use profiler_common::layout::context::MAX_CONTEXT_BYTES;
 use profiler_common::layout::sample::{
-    MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_ON_CPU,
+    MAX_KERNEL_FRAMES, MAX_RECORD_BYTES, MAX_USER_FRAMES, RECORD_OFF_CPU, RECORD_ON_CPU,
 };
 use profiler_common::layout::{Counter, MappingEntry, SampleFlags, SampleHeader};
 use profiler_common::unwind::{Goroutine, Outcome, Registers, Slot, Stacks};
 
 use crate::context::MASK_SLACK_WORDS;
-use crate::counters::count;
-use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES};
+use crate::globals::{ONLY_SELECTED, RING_WAKE_BYTES, SAMPLE_PERIOD};
 use crate::launder::Cell;
-use crate::maps::{PROCESSES, RINGS, SCRATCH, SELECTED};
+use crate::maps::{PROCESSES, RINGS, SELECTED};
+use crate::purpose::Purpose;
 use crate::registers::{self, REGISTERS, UserRegisters};
 use crate::repeat::Repeat;
 use crate::task::CurrentTask;
@@ -45,7 +46,7 @@ pub const MAX_FRAMES: usize = MAX_KERNEL_FRAMES + MAX_USER_FRAMES;
 /// Words of a record behind its header.
 pub const RECORD_WORDS: usize = MAX_FRAMES + MAX_CONTEXT_BYTES / 8;
 
-/// Where one CPU puts a sample together. Only the `sample` program uses it, and the kernel does
+/// Where one CPU puts a sample together. Only the program of one purpose uses it, and the kernel does
 /// not nest it on a CPU.
 #[repr(C)]
 pub struct Scratch {
@@ -92,40 +93,53 @@ pub struct Scratch {
 /// Takes a sample.
 #[inline(always)]
 pub fn take<T: CurrentTask, R: Repeat>(context: &PerfEventContext) {
+    const PURPOSE: Purpose = Purpose::ON_CPU;
     let id = bpf_get_current_pid_tgid();
     let (pid, tid) = ((id >> 32) as u32, id as u32);
     if tid == 0 {
-        return count(Counter::Idle);
+        return PURPOSE.count(Counter::Idle);
     }
-    if ONLY_SELECTED.load() != 0 && SELECTED.get_ptr(pid).is_none() {
-        return count(Counter::NotSelected);
+    if !is_selected(pid) {
+        return PURPOSE.count(Counter::NotSelected);
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return count(Counter::ScratchMissing);
+    let Some(scratch) = PURPOSE.scratch() else {
+        return PURPOSE.count(Counter::ScratchMissing);
     };
     // SAFETY: this CPU's element; see `Scratch` for why nobody else uses it.
     let scratch = unsafe { &mut *scratch };
 
     identify(scratch, pid, tid);
+    let header = &mut scratch.header;
+    // SAFETY: a helper without arguments.
+    header.time = unsafe { bpf_ktime_get_boot_ns() };
+    header.kind = RECORD_ON_CPU;
+    header.value = SAMPLE_PERIOD.load();
+    header.runnable = 0;
     let in_kernel = (registers::interrupted_pc(context.ctx) as i64) < 0;
     let mut position = 0;
     if in_kernel {
         scratch.header.flags |= SampleFlags::IN_KERNEL;
-        position = kernel_stack(context, scratch);
+        position = kernel_stack(context.as_ptr(), scratch);
     }
     scratch.header.kernel_frames = position as u16;
-    let end = user_stack::<T, R>(context, scratch, in_kernel, position);
+    let user = (!in_kernel).then_some(context.ctx.cast_const());
+    let end = user_stack::<T, R>(scratch, PURPOSE, user, position);
     scratch.header.user_frames = (end - position) as u16;
-    submit(scratch, end);
+    submit(scratch, PURPOSE, end);
 }
 
-/// Fills in who was interrupted when.
+/// Is this process to be sampled?
 #[inline(always)]
-fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
+pub fn is_selected(pid: u32) -> bool {
+    ONLY_SELECTED.load() == 0 || SELECTED.get_ptr(pid).is_some()
+}
+
+/// Fills in whose sample it is, and where it is taken.
+#[inline(always)]
+pub fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
     let header = &mut scratch.header;
     // SAFETY: helpers without arguments.
     unsafe {
-        header.time = bpf_ktime_get_boot_ns();
         header.cgroup = bpf_get_current_cgroup_id();
         header.cpu = bpf_get_smp_processor_id();
     }
@@ -133,7 +147,6 @@ fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
     header.pid = pid;
     header.tid = tid;
     header.comm = bpf_get_current_comm().unwrap_or_default();
-    header.kind = RECORD_ON_CPU;
     header.flags = 0;
     header.outcome = Outcome::NoUserStack as u8;
     header.context_bytes = 0;
@@ -141,29 +154,23 @@ fn identify(scratch: &mut Scratch, pid: u32, tid: u32) {
 
 /// Writes the kernel stack to the beginning of the frames; its length.
 #[inline(always)]
-fn kernel_stack(context: &PerfEventContext, scratch: &mut Scratch) -> u64 {
+pub fn kernel_stack(context: *mut c_void, scratch: &mut Scratch) -> u64 {
     const BYTES: u32 = (MAX_KERNEL_FRAMES * 8) as u32;
     // SAFETY: the buffer is longer than BYTES.
-    let written = unsafe {
-        bpf_get_stack(
-            context.as_ptr(),
-            scratch.frames.as_mut_ptr().cast(),
-            BYTES,
-            0,
-        )
-    };
+    let written = unsafe { bpf_get_stack(context, scratch.frames.as_mut_ptr().cast(), BYTES, 0) };
     if written <= 0 || written > BYTES as i64 {
         return 0;
     }
     written as u64 / 8
 }
 
-/// Writes the user stack behind the kernel stack; the number of frames of both.
+/// Writes the user stack behind the kernel stack; the number of frames of both. `interrupted`: user code was, and its
+/// registers are in this context.
 #[inline(always)]
-fn user_stack<T: CurrentTask, R: Repeat>(
-    context: &PerfEventContext,
+pub fn user_stack<T: CurrentTask, R: Repeat>(
     scratch: &mut Scratch,
-    in_kernel: bool,
+    purpose: Purpose,
+    interrupted: Option<*const bpf_perf_event_data>,
     position: u64,
 ) -> u64 {
     let task = T::get();
@@ -176,13 +183,11 @@ fn user_stack<T: CurrentTask, R: Repeat>(
         scratch.header.flags |= SampleFlags::EXITING;
         return position;
     }
-    if in_kernel {
-        if !task.user_registers(&raw mut scratch.user) {
-            scratch.header.outcome = Outcome::RegistersMissing as u8;
-            return position;
-        }
-    } else {
-        registers::from_context(context.ctx, &raw mut scratch.user);
+    if let Some(context) = interrupted {
+        registers::from_context(context, &raw mut scratch.user);
+    } else if !task.user_registers(&raw mut scratch.user) {
+        scratch.header.outcome = Outcome::RegistersMissing as u8;
+        return position;
     }
     let user = &raw const scratch.user;
     if registers::is_compat(user) {
@@ -198,25 +203,25 @@ fn user_stack<T: CurrentTask, R: Repeat>(
     if scratch.goroutine.inconsistent != 0 {
         scratch.header.flags |= SampleFlags::GOROUTINE_INCONSISTENT;
     }
-    let end = unwind::walk::<R>(scratch, entry, position);
-    R::context();
+    let end = unwind::walk::<R>(scratch, purpose, entry, position);
+    R::context(purpose);
     end
 }
 
 /// Sends the record to this CPU's ring.
 #[inline(always)]
-fn submit(scratch: &mut Scratch, frames: u64) {
+pub fn submit(scratch: &mut Scratch, purpose: Purpose, frames: u64) {
     let Some(ring) = RINGS.get(scratch.header.cpu) else {
-        return count(Counter::RingMissing);
+        return purpose.count(Counter::RingMissing);
     };
     let ring: *mut c_void = core::ptr::from_ref(ring).cast_mut().cast();
     let bytes =
         size_of::<SampleHeader>() as u64 + 8 * frames + u64::from(scratch.header.context_bytes);
     if bytes > MAX_RECORD_BYTES as u64 {
-        return count(Counter::ScratchMissing);
+        return purpose.count(Counter::ScratchMissing);
     }
     if scratch.header.flags & SampleFlags::TABLE_PENDING != 0 {
-        snapshot::submit_snapshot_alone();
+        snapshot::submit_snapshot_alone(purpose.0);
     }
     // SAFETY: `ring` is a ring buffer map.
     let filled = unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) };
@@ -227,8 +232,10 @@ fn submit(scratch: &mut Scratch, frames: u64) {
     };
     // SAFETY: header, frames and entries are one run of memory of at least MAX_RECORD_BYTES.
     let result = unsafe { bpf_ringbuf_output(ring, (&raw mut *scratch).cast(), bytes, wake) };
-    count(if result == 0 {
+    purpose.count(if result == 0 {
         Counter::Delivered
+    } else if scratch.header.kind == RECORD_OFF_CPU {
+        Counter::OffCpuRingFull
     } else {
         Counter::RingFull
     });

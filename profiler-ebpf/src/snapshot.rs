@@ -12,8 +12,9 @@ use profiler_common::unwind::Architecture as _;
 
 use crate::globals::RING_WAKE_BYTES;
 use crate::launder::Cell;
-use crate::maps::{RINGS, SCRATCH, SNAPSHOT};
+use crate::maps::RINGS;
 use crate::memory;
+use crate::purpose::Purpose;
 use crate::registers::{self, Machine, REGISTERS, STACK_POINTER};
 use crate::sample::{AVAILABLE_DATA, NO_WAKEUP};
 
@@ -24,11 +25,12 @@ const PIECES: usize = MAX_STACK_BYTES / PIECE_BYTES + 1;
 /// stack that was walked here. The verifier looks at it once and alone, not behind each way to the end of a walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn submit_snapshot_alone() -> u32 {
-    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
+pub extern "C" fn submit_snapshot_alone(purpose: u32) -> u32 {
+    let purpose = Purpose(purpose);
+    let (Some(scratch), Some(snapshot)) = (purpose.scratch(), purpose.snapshot()) else {
         return 0;
     };
-    // SAFETY: this CPU's elements, which the program that samples alone uses; the kernel does not nest it on a CPU.
+    // SAFETY: this CPU's elements, which the program of this purpose alone uses; the kernel does not nest it on a CPU.
     let (scratch, header) = unsafe { (&mut *scratch, &mut (*snapshot).header) };
     let Some(ring) = RINGS.get(scratch.header.cpu) else {
         return 0;
@@ -40,7 +42,7 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
     header.pc = registers::pc(&raw const scratch.user);
     let stack_pointer = scratch.general[STACK_POINTER];
     header.start = stack_pointer.wrapping_sub(BELOW) & !7;
-    go_thread_alone();
+    go_thread_alone(purpose.0);
     header.goroutine = scratch.goroutine;
     header.kind = RECORD_SNAPSHOT;
     let mut number = 0;
@@ -54,7 +56,7 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
         if unsafe { bpf_ringbuf_query(ring, AVAILABLE_DATA) } > RING_WAKE_BYTES.load() {
             return 0;
         }
-        let copied = copy_stack_alone();
+        let copied = copy_stack_alone(purpose.0);
         if copied == 0 && scratch.user_stack == 0 {
             return 0;
         }
@@ -87,11 +89,12 @@ pub extern "C" fn submit_snapshot_alone() -> u32 {
 /// for another one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn go_thread_alone() -> u32 {
-    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
+extern "C" fn go_thread_alone(purpose: u32) -> u32 {
+    let purpose = Purpose(purpose);
+    let (Some(scratch), Some(snapshot)) = (purpose.scratch(), purpose.snapshot()) else {
         return 0;
     };
-    // SAFETY: this CPU's elements, which the program that samples alone uses.
+    // SAFETY: this CPU's elements, which the program of this purpose alone uses.
     let (scratch, go) = unsafe { (&mut *scratch, &mut (*snapshot).header.go) };
     scratch.stack_end = u64::MAX;
     scratch.user_stack = 0;
@@ -150,11 +153,12 @@ const BELOW: u64 = if Machine::LINK_REGISTER { 16 } else { 0 };
 /// Copies the stack page by page, until one is not there or the room is used up; the bytes that were copied.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_stack_alone() -> u32 {
-    let (Some(scratch), Some(snapshot)) = (SCRATCH.get_ptr_mut(0), SNAPSHOT.get_ptr_mut(0)) else {
+extern "C" fn copy_stack_alone(purpose: u32) -> u32 {
+    let purpose = Purpose(purpose);
+    let (Some(scratch), Some(snapshot)) = (purpose.scratch(), purpose.snapshot()) else {
         return 0;
     };
-    // SAFETY: this CPU's elements, which the program that samples alone uses.
+    // SAFETY: this CPU's elements, which the program of this purpose alone uses.
     let (cell, end, header, stack) = unsafe {
         (
             &raw mut (*scratch).cell,

@@ -12,8 +12,9 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::globals::{
-    SIGNAL_LIVE_OFFSET, TASK_FLAGS_OFFSET, TASK_PID_OFFSET, TASK_SIGNAL_OFFSET, TASK_STACK_OFFSET,
-    TASK_TGID_OFFSET, TASK_THREAD_POINTER_OFFSET,
+    SIGNAL_LIVE_OFFSET, TASK_FLAGS_OFFSET, TASK_PID_OFFSET, TASK_RUN_DELAY_OFFSET,
+    TASK_SIGNAL_OFFSET, TASK_STACK_OFFSET, TASK_START_OFFSET, TASK_STATE_OFFSET, TASK_TGID_OFFSET,
+    TASK_THREAD_POINTER_OFFSET,
 };
 use crate::maps::USER_REGISTERS;
 use crate::registers::{self, UserRegisters};
@@ -33,6 +34,29 @@ impl Task {
     pub fn is_main_thread(self) -> bool {
         self.word(&TASK_PID_OFFSET) == self.process_id()
     }
+    /// Its thread id; 0 of idle tasks.
+    #[inline(always)]
+    pub fn thread_id(self) -> u32 {
+        self.word(&TASK_PID_OFFSET)
+    }
+    /// What it waits for: 0 where it is runnable.
+    #[inline(always)]
+    pub fn state(self) -> u32 {
+        self.word(&TASK_STATE_OFFSET)
+    }
+    /// When it was created, in nanoseconds.
+    #[inline(always)]
+    pub fn start_time(self) -> u64 {
+        self.long(&TASK_START_OFFSET)
+    }
+    /// Nanoseconds that it has waited for a CPU until it was last given one; 0 where the kernel does not keep that.
+    #[inline(always)]
+    pub fn run_delay(self) -> u64 {
+        if TASK_RUN_DELAY_OFFSET.load() == 0 {
+            return 0;
+        }
+        self.long(&TASK_RUN_DELAY_OFFSET)
+    }
     /// Threads of its process that are not ending (`signal_struct.live`).
     #[inline(always)]
     pub fn live_threads(self) -> u32 {
@@ -45,6 +69,11 @@ impl Task {
         // SAFETY: the verifier checks the access against the type of the field at this offset.
         unsafe { *self.0.add(offset.load() as usize).cast::<u32>() }
     }
+    #[inline(always)]
+    fn long(self, offset: &Global<u32>) -> u64 {
+        // SAFETY: the verifier checks the access against the type of the field at this offset.
+        unsafe { *self.0.add(offset.load() as usize).cast::<u64>() }
+    }
 }
 
 /// The task that was interrupted.
@@ -53,6 +82,8 @@ pub trait CurrentTask: Copy {
     fn get() -> Self;
     /// Its `PF_*` flags.
     fn flags(self) -> u32;
+    /// As [`Task::run_delay`].
+    fn run_delay(self) -> u64;
     /// Its thread pointer, as it was when it was last switched to or set by a system call.
     fn thread_pointer(self) -> u64;
     /// Copies the registers that it left user space with. Could they be read?
@@ -72,6 +103,10 @@ impl CurrentTask for KnownTask {
     #[inline(always)]
     fn flags(self) -> u32 {
         Task(self.0.cast_const().cast()).word(&TASK_FLAGS_OFFSET)
+    }
+    #[inline(always)]
+    fn run_delay(self) -> u64 {
+        Task(self.0.cast_const().cast()).run_delay()
     }
     #[inline(always)]
     fn thread_pointer(self) -> u64 {
@@ -110,6 +145,13 @@ impl CurrentTask for TaskAddress {
     #[inline(always)]
     fn flags(self) -> u32 {
         self.read(&TASK_FLAGS_OFFSET).unwrap_or(0)
+    }
+    #[inline(always)]
+    fn run_delay(self) -> u64 {
+        if TASK_RUN_DELAY_OFFSET.load() == 0 {
+            return 0;
+        }
+        self.read(&TASK_RUN_DELAY_OFFSET).unwrap_or(0)
     }
     #[inline(always)]
     fn thread_pointer(self) -> u64 {

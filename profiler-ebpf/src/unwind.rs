@@ -8,6 +8,7 @@ use profiler_common::unwind::{
 
 use crate::maps::RULES;
 use crate::memory::UserMemory;
+use crate::purpose::Purpose;
 use crate::registers::Machine;
 use crate::repeat::{Next, Repeat};
 use crate::return_probe::probed_return_alone;
@@ -20,6 +21,7 @@ use crate::sample::{MAX_FRAMES, Scratch};
 #[inline(always)]
 pub fn walk<R: Repeat>(
     scratch: &mut Scratch,
+    purpose: Purpose,
     entry: Option<*const ProcessEntry>,
     position: u64,
 ) -> u64 {
@@ -40,13 +42,13 @@ pub fn walk<R: Repeat>(
     scratch.guessed = 0;
     scratch.stacks = Stacks::of(scratch.goroutine);
     scratch.mapping = MappingEntry::default();
-    R::unwind();
+    R::unwind(purpose);
     scratch.position
 }
 
 /// One frame: notes it, finds its rule, steps to its caller.
 #[inline(always)]
-pub fn frame(scratch: &mut Scratch) -> Next {
+pub fn frame(scratch: &mut Scratch, purpose: Purpose) -> Next {
     let position = scratch.position as usize;
     if position >= MAX_FRAMES {
         return Next::Stop;
@@ -98,7 +100,7 @@ pub fn frame(scratch: &mut Scratch) -> Next {
         }
         None => {
             if missing == Outcome::UnknownCode {
-                let address = probed_return_alone();
+                let address = probed_return_alone(purpose.0);
                 if address != 0 {
                     scratch.frames[position] |= RawFrame::RETURN_PROBE;
                     scratch.registers.pc = memory.address_mask().address(address);

@@ -112,6 +112,12 @@ const fn why_lost(cause: LossCause) -> &'static str {
         LossCause::ScratchMissing => {
             "because the kernel side had no memory for them: lower the frequency (-F)"
         }
+        LossCause::OffCpuRingFull => {
+            "of time off CPU because they came faster than they were read: raise the threshold or lower the probability"
+        }
+        LossCause::OffCpuMissed => {
+            "of time off CPU because the kernel did not run the program that takes them"
+        }
         LossCause::ProcessUnknown => {
             "of processes that started and ended before they could be read"
         }
@@ -162,6 +168,10 @@ const fn less(cause: LossCause) -> Option<(&'static str, &'static str)> {
         ),
         LossCause::SelectionFull => (
             "processes are not recorded, because the kernel side had no room for them",
+            "record fewer processes (-p)",
+        ),
+        LossCause::OffCpuUntracked => (
+            "times a thread left its CPU and the kernel side had no room to note when",
             "record fewer processes (-p)",
         ),
         LossCause::DebugInfoBudget => (

@@ -18,8 +18,11 @@ pub enum BtfError {
 }
 
 const MAGIC: u16 = 0xeb9f;
+const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_FUNCTION: u32 = 12;
+const KIND_VARIABLE: u32 = 14;
 /// Nested anonymous structures deeper than this do not occur.
 const MAX_NESTING: u32 = 8;
 
@@ -79,6 +82,35 @@ impl<'a> KernelTypes<'a> {
                 structure: structure.to_owned(),
                 field: field.to_owned(),
             })
+    }
+
+    /// Is there a function of this name?
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        let types = self.positions.iter();
+        types
+            .filter_map(|position| self.type_at(*position as usize))
+            .any(|found| found.kind == KIND_FUNCTION && self.name_is(found.name, name))
+    }
+
+    /// Where in `btf` the length of the array is that `field` of the structure that the variable `name` has points to: so
+    /// objects define maps (`__uint` of libbpf).
+    #[must_use]
+    pub fn map_attribute(btf: &'a [u8], name: &str, field: &str) -> Option<usize> {
+        let found = Self::parse(btf).ok()?;
+        let positions = found.positions.iter().map(|position| *position as usize);
+        let follow = |position: usize| found.position_of(word(found.types, position + 8)?);
+        let variable = positions
+            .filter_map(|position| Some((position, found.type_at(position)?)))
+            .find(|(_, kind)| kind.kind == KIND_VARIABLE && found.name_is(kind.name, name))?;
+        let definition = follow(variable.0)?;
+        let (_, pointer) =
+            found.member(definition, &found.type_at(definition)?, field, MAX_NESTING)?;
+        let array = follow(found.position_of(pointer)?)?;
+        (found.type_at(array)?.kind == KIND_ARRAY).then_some(())?;
+        let types = word(btf, 4)? as usize + word(btf, 8)? as usize;
+        // A type's 12 bytes, then the types of elements and of indices.
+        Some(types + array + 12 + 8)
     }
 
     /// Byte offset of a field of a field, and so on: `path` from `structure` on.
@@ -268,9 +300,11 @@ mod tests {
                 bytes[..2].copy_from_slice(&MAGIC.to_ne_bytes());
                 bytes[4..8].copy_from_slice(&24u32.to_ne_bytes());
             }
+            let _ = KernelTypes::map_attribute(&bytes, "TASK_STAYS", "type");
             if let Ok(types) = KernelTypes::parse(&bytes) {
                 let _ = types.offset("task_struct", "flags");
                 let _ = types.offset_of_path("task_struct", &["thread", "fsbase"]);
+                let _ = types.has_function("schedule");
             }
         }
     }

@@ -29,14 +29,18 @@ impl Counters {
 
     /// Totals of all CPUs.
     pub fn totals(&self) -> Result<Totals, CollectError> {
-        let values = self.map.get(&0, 0).map_err(|source| CollectError::Map {
-            map: "COUNTS",
-            source,
-        })?;
         let mut totals = [0; COUNTERS];
-        for cpu in values.iter() {
-            for (total, count) in totals.iter_mut().zip(cpu) {
-                *total += count;
+        // Programs that may interrupt each other count in elements of their own.
+        for purpose in 0..self.map.len() {
+            let values = self.map.get(&purpose, 0);
+            let values = values.map_err(|source| CollectError::Map {
+                map: "COUNTS",
+                source,
+            })?;
+            for cpu in values.iter() {
+                for (total, count) in totals.iter_mut().zip(cpu) {
+                    *total += count;
+                }
             }
         }
         Ok(totals)
@@ -59,6 +63,9 @@ impl Counters {
             (Counter::RingFull, LossCause::RingFull),
             (Counter::RingMissing, LossCause::RingMissing),
             (Counter::ScratchMissing, LossCause::ScratchMissing),
+            (Counter::OffCpuRingFull, LossCause::OffCpuRingFull),
+            (Counter::OffCpuMissed, LossCause::OffCpuMissed),
+            (Counter::OffCpuUntracked, LossCause::OffCpuUntracked),
             (Counter::ProcessTableFull, LossCause::ProcessTableFull),
             (Counter::SelectionFull, LossCause::SelectionFull),
         ] {

@@ -1,9 +1,10 @@
 //! Ring records to samples: the layout of `profiler_common::layout::sample`. Pure.
 
 use std::mem::offset_of;
+use std::ops::Range;
 
 use profiler_common::layout::sample::{
-    MAX_KERNEL_FRAMES, MAX_USER_FRAMES, RECORD_ON_CPU, SampleHeader,
+    MAX_KERNEL_FRAMES, MAX_USER_FRAMES, RECORD_OFF_CPU, RECORD_ON_CPU, SampleHeader,
 };
 use profiler_common::layout::snapshot::{
     GoThread, GoroutineWords, RECORD_SNAPSHOT, SnapshotHeader,
@@ -13,7 +14,8 @@ use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::context;
 use crate::profile::{
-    BootTime, KernelAddress, RawSample, StackBytes, StackSnapshot, ThreadName, VirtualAddress,
+    BootTime, KernelAddress, ProfileKind, RawSample, StackBytes, StackSnapshot, ThreadName,
+    VirtualAddress,
 };
 
 /// Why a record is not a sample.
@@ -31,6 +33,9 @@ pub enum Malformed {
     /// Entries behind the frames that are not what they should be.
     #[error("the record's context is malformed")]
     Context,
+    /// More of its time was waiting for a CPU than it has.
+    #[error("the record's parts are longer than the whole")]
+    Value,
     /// An outcome that is not known.
     #[error("the record has an unknown outcome")]
     Outcome,
@@ -122,8 +127,13 @@ fn decode_sample(record: &[u8]) -> Result<RawSample, Malformed> {
         .split_at_checked(size_of::<SampleHeader>())
         .ok_or(Malformed::Short)?;
     let header = read_header(header).ok_or(Malformed::Short)?;
-    if header.kind != RECORD_ON_CPU {
-        return Err(Malformed::Kind);
+    let kind = match header.kind {
+        RECORD_ON_CPU => ProfileKind::OnCpu,
+        RECORD_OFF_CPU => ProfileKind::OffCpu,
+        _ => return Err(Malformed::Kind),
+    };
+    if header.runnable > header.value {
+        return Err(Malformed::Value);
     }
     let (kernel, user) = (
         usize::from(header.kernel_frames),
@@ -144,6 +154,9 @@ fn decode_sample(record: &[u8]) -> Result<RawSample, Malformed> {
     let (kernel, user) = frames.split_at(8 * kernel);
     Ok(RawSample {
         time: BootTime(header.time),
+        kind,
+        value: header.value,
+        runnable: header.runnable,
         image: BootTime(header.image),
         cgroup: header.cgroup,
         pid: header.pid,
@@ -157,6 +170,19 @@ fn decode_sample(record: &[u8]) -> Result<RawSample, Malformed> {
         context,
         snapshot: None,
     })
+}
+
+/// Drops the kernel frames in front of the scheduler's (`schedule`: the code of `__schedule`) of a sample of time off CPU: they
+/// are of the program that took it, and of how the kernel came to run that. A stack without the scheduler is left as it is.
+pub fn drop_watchers(sample: &mut RawSample, schedule: &Range<u64>) {
+    if sample.kind != ProfileKind::OffCpu {
+        return;
+    }
+    // They are return addresses: that of a call at the very end lies behind it.
+    let called = |frame: &KernelAddress| schedule.contains(&frame.0.wrapping_sub(1));
+    if let Some(depth) = sample.kernel.iter().position(called) {
+        sample.kernel.drain(..depth);
+    }
 }
 
 fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
@@ -175,6 +201,8 @@ fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
         outcome: u8::from_ne_bytes(reader.take()?),
         flags: u16::from_ne_bytes(reader.take()?),
         context_bytes: u32::from_ne_bytes(reader.take()?),
+        value: u64::from_ne_bytes(reader.take()?),
+        runnable: u64::from_ne_bytes(reader.take()?),
     };
     Some(header)
 }
@@ -228,6 +256,8 @@ mod tests {
             outcome: Outcome::Root as u8,
             flags: SampleFlags::IN_KERNEL,
             context_bytes: 0,
+            value: 50_000_000,
+            runnable: 20_000_000,
         }
     }
 
@@ -239,6 +269,8 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(sample.time, BootTime(1));
+        assert_eq!(sample.kind, ProfileKind::OnCpu);
+        assert_eq!((sample.value, sample.runnable), (50_000_000, 20_000_000));
         assert_eq!(sample.image, BootTime(2));
         assert_eq!(
             (sample.cgroup, sample.pid, sample.tid, sample.cpu),
@@ -287,6 +319,50 @@ mod tests {
             )),
             Err(Malformed::Outcome)
         );
+    }
+
+    #[test]
+    fn time_off_cpu_has_a_part_that_is_no_longer_than_the_whole() {
+        let off_cpu = SampleHeader {
+            kind: RECORD_OFF_CPU,
+            ..header()
+        };
+        let sample = decode_sample(&record(off_cpu, &[1, 2, 3])).unwrap();
+        assert_eq!(sample.kind, ProfileKind::OffCpu);
+        let longer = SampleHeader {
+            runnable: off_cpu.value + 1,
+            ..off_cpu
+        };
+        let refused = decode_sample(&record(longer, &[1, 2, 3]));
+        assert_eq!(refused, Err(Malformed::Value));
+    }
+
+    #[test]
+    fn frames_of_who_watches_the_scheduler_are_dropped() {
+        let schedule = 0x1000..0x2000;
+        let stack = |kind, kernel: &[u64]| {
+            let frames = kernel.iter().copied().chain([1, 2]).collect::<Vec<_>>();
+            let header = SampleHeader {
+                kind,
+                kernel_frames: kernel.len() as u16,
+                ..header()
+            };
+            let mut sample = decode_sample(&record(header, &frames)).unwrap();
+            drop_watchers(&mut sample, &schedule);
+            sample
+                .kernel
+                .iter()
+                .map(|frame| frame.0)
+                .collect::<Vec<_>>()
+        };
+        // The first word of a function is no return address of it, and the first behind it may be.
+        for within in [0x1001, 0x2000] {
+            let whole = [0x9000, 0x1000, within, 0x3000, 0x1800];
+            assert_eq!(stack(RECORD_OFF_CPU, &whole), whole[2..]);
+            assert_eq!(stack(RECORD_ON_CPU, &whole), whole);
+        }
+        assert_eq!(stack(RECORD_OFF_CPU, &[0x9000, 0x3000]), [0x9000, 0x3000]);
+        assert_eq!(stack(RECORD_OFF_CPU, &[]), [0; 0]);
     }
 
     #[test]
@@ -353,7 +429,7 @@ mod tests {
         fn any_bytes_are_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1000)) {
             match decode(&bytes) {
                 Ok(Record::Sample(sample)) => {
-                    prop_assert!(64 + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
+                    prop_assert!(size_of::<SampleHeader>() + 8 * (sample.kernel.len() + sample.user.len()) <= bytes.len());
                 }
                 Ok(Record::Snapshot(snapshot)) => {
                     prop_assert!(size_of::<SnapshotHeader>() + snapshot.stack_bytes() <= bytes.len());

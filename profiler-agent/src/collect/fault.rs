@@ -20,6 +20,9 @@ pub(super) fn displace(offsets: Offsets) -> Offsets {
         signal: offsets.signal + 3,
         live: offsets.live + 3,
         thread_pointer: offsets.thread_pointer + 3,
+        state: offsets.state + 3,
+        start_time: offsets.start_time + 3,
+        run_delay: offsets.run_delay + 3,
         ..offsets
     }
 }

@@ -11,6 +11,9 @@ use profiler_common::unwind::AddressMask;
 use super::counters::Counters;
 use super::error::Attempt;
 use super::of_maps::ArrayOf;
+use super::off_cpu::{
+    self, Forced, MAX_THREADS, OffCpu, OffCpuPrograms, ResumeWay, Storage, Symbols, Waiting,
+};
 use super::offsets::Offsets;
 use super::program::{self, ProgramCost};
 use super::publish::Publisher;
@@ -54,6 +57,8 @@ pub struct LoadOptions {
     pub table_budget: u64,
     /// How to repeat the steps of a walk; `None`: the first way that the kernel takes.
     pub way: Option<Way>,
+    /// How to record time off CPU; `None`: not at all.
+    pub off_cpu: Option<OffCpu>,
 }
 
 /// The kernel side, loaded.
@@ -63,6 +68,7 @@ pub struct Kernel {
     finds_user_registers: bool,
     address_mask: AddressMask,
     selected: HashMap<MapData, u32, u8>,
+    off_cpu: Option<OffCpuPrograms>,
     /// Reads samples.
     pub rings: Rings,
     /// Takes samples.
@@ -86,17 +92,68 @@ impl Kernel {
         object: &[u8],
         options: &LoadOptions,
     ) -> Result<(Self, Vec<ProgramCost>), CollectError> {
+        Self::load_forced(Some(object), options, Forced::default())
+    }
+
+    /// Like [`Kernel::load`], with another build of the object if there is one, and as on a kernel that lacks what is not
+    /// forced.
+    pub fn load_forced(
+        object: Option<&[u8]>,
+        options: &LoadOptions,
+        forced: Forced,
+    ) -> Result<(Self, Vec<ProgramCost>), CollectError> {
+        let object = object.unwrap_or(OBJECT);
         require_host_pid_namespace()?;
-        let possible_cpus =
-            cpus::possible().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
         let btf = Btf::from_sys_fs()
             .map_err(|error| CollectError::explained(Attempt::ReadTypes, &error))?;
-        let ring_bytes = ring_bytes(options.period);
-        let mut programs = open(object, &btf, options, possible_cpus, ring_bytes)?;
+        let (offsets, keeps_stays) = Offsets::read()?;
+        let is_wanted = options.off_cpu.is_some();
+        let symbols = if is_wanted {
+            Symbols::read()
+        } else {
+            Symbols::default()
+        };
+        let mut host = HostFacts {
+            btf,
+            offsets,
+            storage: Storage::Hash,
+            symbols,
+        };
+        let storage = forced.storage.unwrap_or(Storage::Task);
+        if is_wanted && keeps_stays && storage == Storage::Task {
+            host.storage = Storage::Task;
+            match Self::load_on(object, options, &host, forced) {
+                Err(error) if !error.is_privilege() && forced.storage.is_none() => {
+                    tracing::debug!(%error, "the kernel does not keep the stays of tasks off CPU");
+                    host.storage = Storage::Hash;
+                }
+                loaded => return loaded,
+            }
+        }
+        Self::load_on(object, options, &host, forced)
+    }
+
+    fn load_on(
+        object: &[u8],
+        options: &LoadOptions,
+        host: &HostFacts,
+        forced: Forced,
+    ) -> Result<(Self, Vec<ProgramCost>), CollectError> {
+        let possible_cpus =
+            cpus::possible().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
+        let HostFacts {
+            btf,
+            offsets,
+            symbols,
+            ..
+        } = host;
+        let waiting = Waiting::find(offsets.run_delay, forced);
+        let ring_bytes = ring_bytes(options);
+        let mut programs = open(object, options, host, waiting, possible_cpus, ring_bytes)?;
         let (way, cost) = way::load(&mut programs, options.way)?;
         let mut costs = vec![cost];
         let finds_user_registers =
-            way == Way::Helper || way::find_user_registers(&mut programs, &btf);
+            way == Way::Helper || way::find_user_registers(&mut programs, btf);
         for (name, tracepoint) in [
             ("process_fork", "sched_process_fork"),
             ("process_exec", "sched_process_exec"),
@@ -107,8 +164,15 @@ impl Kernel {
                 &mut programs,
                 name,
                 tracepoint,
-                &btf,
+                btf,
             )?);
+        }
+        let mut off_cpu = None;
+        if options.off_cpu.is_some() {
+            let loaded =
+                OffCpuPrograms::load(&mut programs, btf, way, host.storage, waiting, symbols)?;
+            off_cpu = Some(loaded.0);
+            costs.extend(loaded.1);
         }
         let sample = way::program(&programs, way)?;
         let sample = sample
@@ -120,7 +184,9 @@ impl Kernel {
             rings: Rings::new(
                 take::<ArrayOfMaps<_, MapData>>(&mut programs, "RINGS")?,
                 ring_bytes,
+                symbols.schedule.clone(),
             ),
+            off_cpu,
             sampler,
             counters: Counters::new(take::<PerCpuArray<_, _>>(&mut programs, "COUNTS")?),
             publisher: Publisher::new(
@@ -172,6 +238,37 @@ impl Kernel {
         self.sampler.require_one()
     }
 
+    /// Records time off CPU from now on, where that was asked for: last, once samples are taken and read.
+    ///
+    /// # Errors
+    /// The kernel refuses to run the programs.
+    pub fn start_off_cpu(&mut self) -> Result<(), CollectError> {
+        match &mut self.off_cpu {
+            Some(off_cpu) => off_cpu.start(&mut self.programs),
+            None => Ok(()),
+        }
+    }
+
+    /// Records no time off CPU any more.
+    pub fn stop_off_cpu(&mut self) {
+        if let Some(off_cpu) = &mut self.off_cpu {
+            off_cpu.stop(&mut self.programs);
+        }
+    }
+
+    /// What tells that a thread runs again; `None`: time off CPU is not recorded.
+    #[must_use]
+    pub fn off_cpu(&self) -> Option<ResumeWay> {
+        self.off_cpu.as_ref().map(OffCpuPrograms::resume_way)
+    }
+
+    /// Times that the programs ran that record time off CPU, and nanoseconds that took: counted where
+    /// `kernel.bpf_stats_enabled` is set.
+    #[must_use]
+    pub fn off_cpu_cost(&self) -> Option<(u64, u64)> {
+        self.off_cpu.as_ref()?.cost(&self.programs)
+    }
+
     /// Which bits of return addresses are address.
     #[must_use]
     pub const fn address_mask(&self) -> AddressMask {
@@ -199,15 +296,25 @@ impl Kernel {
     }
 }
 
+/// What is known of the running kernel before anything is loaded.
+struct HostFacts {
+    btf: Btf,
+    offsets: Offsets,
+    /// Where stays off CPU are kept.
+    storage: Storage,
+    symbols: Symbols,
+}
+
 /// Makes the maps and sets the constants; no program is loaded yet.
 fn open(
     object: &[u8],
-    btf: &Btf,
     options: &LoadOptions,
+    host: &HostFacts,
+    waiting: Waiting,
     possible_cpus: u32,
     ring_bytes: u32,
 ) -> Result<Ebpf, CollectError> {
-    let offsets = Offsets::read()?;
+    let offsets = &host.offsets;
     let probes = offsets.return_probes;
     let address_mask = address_mask::learn().bits();
     let (only_selected, select_children) = match options.selection {
@@ -215,13 +322,31 @@ fn open(
         Selection::Processes { children } => (1, u32::from(children)),
     };
     let wake_bytes = u64::from(ring_bytes / 2);
+    let period = options.period.nanoseconds();
+    let drawing = options.off_cpu.unwrap_or_default().drawing();
+    let run_delay = match waiting {
+        Waiting::RunDelay => offsets.run_delay,
+        Waiting::Wakeups => 0,
+    };
+    let is_hashed = options.off_cpu.is_some() && host.storage == Storage::Hash;
+    let is_hashed_word = u32::from(is_hashed);
+    let stays = if is_hashed { MAX_THREADS } else { 1 };
+    let patched = match host.storage {
+        Storage::Task => None,
+        Storage::Hash => off_cpu::without_task_storage(object),
+    };
+    let object = patched.as_deref().unwrap_or(object);
     let mut loader = EbpfLoader::new();
     loader
-        .btf(Some(btf))
+        .btf(Some(&host.btf))
+        .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("TASK_FLAGS_OFFSET", &offsets.flags, true)
         .override_global("TASK_TGID_OFFSET", &offsets.tgid, true)
         .override_global("TASK_PID_OFFSET", &offsets.pid, true)
+        .override_global("TASK_STATE_OFFSET", &offsets.state, true)
+        .override_global("TASK_START_OFFSET", &offsets.start_time, true)
+        .override_global("TASK_RUN_DELAY_OFFSET", &run_delay, true)
         .override_global("TASK_STACK_OFFSET", &offsets.stack, true)
         .override_global("TASK_SIGNAL_OFFSET", &offsets.signal, true)
         .override_global("SIGNAL_LIVE_OFFSET", &offsets.live, true)
@@ -235,20 +360,34 @@ fn open(
         .override_global("ONLY_SELECTED", &only_selected, true)
         .override_global("SELECT_CHILDREN", &select_children, true)
         .override_global("RING_WAKE_BYTES", &wake_bytes, true)
+        .override_global("SAMPLE_PERIOD", &period, true)
+        .override_global("OFF_CPU_THRESHOLD", &drawing.threshold, true)
+        .override_global("OFF_CPU_KEEP", &drawing.keep, true)
+        .override_global("OFF_CPU_INVERSE", &drawing.inverse, true)
+        .override_global("OFF_CPU_STAYS_HASHED", &is_hashed_word, true)
+        .map_max_entries("STAYS", stays)
         .map_max_entries("RINGS", possible_cpus);
+    if host.storage == Storage::Hash {
+        loader.map_max_entries("TASK_STAYS", 1);
+    }
     #[cfg(feature = "fault-injection")]
     let object = &super::fault::inject(object);
     loader.load(object).map_err(|error| load_refused(&error))
 }
 
-/// A ring holds what its CPU writes in half a second with deep stacks, within 128 KiB and 4 MiB.
-fn ring_bytes(period: SamplePeriod) -> u32 {
+/// A ring holds what its CPU writes in half a second with deep stacks, within 128 KiB and 4 MiB. How many threads of it wake
+/// nobody knows: with time off CPU it is no less than 512 KiB.
+fn ring_bytes(options: &LoadOptions) -> u32 {
     const DEEP_STACK: u64 = 4096;
-    let wanted = 500_000_000 / period.nanoseconds() * DEEP_STACK;
-    wanted.clamp(1 << 17, 1 << 22).next_power_of_two() as u32
+    let wanted = 500_000_000 / options.period.nanoseconds() * DEEP_STACK;
+    let least = match options.off_cpu {
+        Some(_) => 1 << 19,
+        None => 1 << 17,
+    };
+    wanted.clamp(least, 1 << 22).next_power_of_two() as u32
 }
 
-fn take<M>(programs: &mut Ebpf, name: &'static str) -> Result<M, CollectError>
+pub(super) fn take<M>(programs: &mut Ebpf, name: &'static str) -> Result<M, CollectError>
 where
     M: TryFrom<Map, Error = aya::maps::MapError>,
 {

@@ -2,6 +2,7 @@
 //!
 //! - [`loader`] sets the programs' constants and loads them; `way` finds how the kernel lets stacks be walked.
 //! - `address_mask` learns which bits of return addresses are signatures.
+//! - [`off_cpu`] finds how the kernel tells for how long threads are off CPU.
 //! - [`sampler`] opens the sampling events, one per CPU; [`cpus`] says which there are and keeps an event of each open.
 //! - [`rings`] reads the rings; [`decode`] makes samples of records.
 //! - [`publish`] writes what the kernel side knows of processes and their unwind tables;
@@ -23,6 +24,7 @@ mod layout;
 pub mod limits;
 pub mod loader;
 mod of_maps;
+pub mod off_cpu;
 mod offsets;
 mod program;
 pub mod publish;
@@ -38,5 +40,6 @@ mod way;
 
 pub use error::CollectError;
 pub use loader::{Kernel, LoadOptions, Selection};
+pub use off_cpu::{OffCpu, ResumeWay};
 pub use program::ProgramCost;
 pub use way::Way;

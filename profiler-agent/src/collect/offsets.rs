@@ -3,6 +3,7 @@
 use super::CollectError;
 use super::btf::KernelTypes;
 use super::error::Attempt;
+use super::off_cpu;
 
 /// Byte offsets of fields of `task_struct`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,11 @@ pub(super) struct Offsets {
     /// Within `signal_struct`, to which `signal` points.
     pub(super) live: u32,
     pub(super) thread_pointer: u32,
+    /// `__state`, or `state` in older kernels.
+    pub(super) state: u32,
+    pub(super) start_time: u32,
+    /// `sched_info.run_delay`; 0: this kernel has none.
+    pub(super) run_delay: u32,
     pub(super) return_probes: ReturnProbes,
 }
 
@@ -56,11 +62,14 @@ const THREAD_POINTER: &[&str] = &["thread", "fsbase"];
 const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
 
 impl Offsets {
-    /// Reads them of the running kernel.
-    pub(super) fn read() -> Result<Self, CollectError> {
+    /// Reads them of the running kernel, and whether it keeps what programs note of a task without harm
+    /// (`off_cpu::keeps_stays`).
+    pub(super) fn read() -> Result<(Self, bool), CollectError> {
         let bytes = std::fs::read("/sys/kernel/btf/vmlinux")
             .map_err(|error| CollectError::explained(Attempt::ReadTypes, &error))?;
+        let mut keeps_stays = false;
         let offsets = KernelTypes::parse(&bytes).and_then(|types| {
+            keeps_stays = off_cpu::keeps_stays(&types);
             Ok(Self {
                 flags: types.offset("task_struct", "flags")?,
                 tgid: types.offset("task_struct", "tgid")?,
@@ -69,14 +78,22 @@ impl Offsets {
                 signal: types.offset("task_struct", "signal")?,
                 live: types.offset("signal_struct", "live")?,
                 thread_pointer: types.offset_of_path("task_struct", THREAD_POINTER)?,
+                state: types
+                    .offset("task_struct", "__state")
+                    .or_else(|_| types.offset("task_struct", "state"))?,
+                start_time: types.offset("task_struct", "start_time")?,
+                run_delay: types
+                    .offset_of_path("task_struct", &["sched_info", "run_delay"])
+                    .unwrap_or(0),
                 return_probes: ReturnProbes::find(&types).unwrap_or_default(),
             })
         });
         #[cfg(feature = "fault-injection")]
         let offsets = offsets.map(super::fault::displace);
-        offsets.map_err(|error| CollectError::Kernel {
+        let offsets = offsets.map_err(|error| CollectError::Kernel {
             missing: error.to_string(),
             fix: "Report this kernel: its type information is unusual.",
-        })
+        })?;
+        Ok((offsets, keeps_stays))
     }
 }

@@ -8,7 +8,7 @@ use super::program::ProgramCost;
 use super::sideband::Sideband;
 use super::sideband::open::MappingRecords;
 use super::way::Way;
-use super::{CollectError, Kernel, LoadOptions, Selection, cpus, limits};
+use super::{CollectError, Kernel, LoadOptions, OffCpu, ResumeWay, Selection, cpus, limits};
 use crate::profile::SamplePeriod;
 
 /// How much of something is there.
@@ -77,6 +77,8 @@ pub struct Loaded {
     pub costs: Vec<ProgramCost>,
     /// Can the user stacks of samples inside the kernel be walked?
     pub finds_user_registers: bool,
+    /// What tells that threads run again that were off CPU, or why nothing does.
+    pub off_cpu: Result<ResumeWay, CollectError>,
 }
 
 /// What was found.
@@ -98,6 +100,7 @@ impl Survey {
         let features = vec![
             walk(&attempts),
             user_registers(&attempts),
+            off_cpu(&attempts),
             mapping_records(),
             cgroups(fs::read_to_string("/proc/self/mountinfo").ok().as_deref()),
             processors(),
@@ -129,19 +132,35 @@ impl Survey {
 }
 
 fn attempt(way: Way) -> Attempt {
+    Attempt {
+        way,
+        loaded: load(way, Some(OffCpu::default())).or_else(|error| match error {
+            CollectError::OffCpu { .. } => load(way, None).map(|loaded| Loaded {
+                off_cpu: Err(error),
+                ..loaded
+            }),
+            error => Err(error),
+        }),
+    }
+}
+
+fn load(way: Way, off_cpu: Option<OffCpu>) -> Result<Loaded, CollectError> {
     let options = LoadOptions {
         period: SamplePeriod::from_hertz(99),
         selection: Selection::All,
         table_budget: 0,
         way: Some(way),
+        off_cpu,
     };
-    Attempt {
-        way,
-        loaded: Kernel::load(&options).map(|(kernel, costs)| Loaded {
-            costs,
-            finds_user_registers: kernel.finds_user_registers(),
-        }),
-    }
+    let (kernel, costs) = Kernel::load(&options)?;
+    let not_asked = || CollectError::OffCpu {
+        missing: "it was not asked for".to_owned(),
+    };
+    Ok(Loaded {
+        costs,
+        finds_user_registers: kernel.finds_user_registers(),
+        off_cpu: kernel.off_cpu().ok_or_else(not_asked),
+    })
 }
 
 /// Can stacks be walked, and how?
@@ -179,6 +198,23 @@ fn user_registers(attempts: &[Attempt]) -> Feature {
             NAME,
             State::Missing,
             "no program could be loaded that reads them",
+            None,
+        ),
+    }
+}
+
+fn off_cpu(attempts: &[Attempt]) -> Feature {
+    const NAME: &str = "off-CPU time";
+    let mut loaded = attempts
+        .iter()
+        .filter_map(|attempt| attempt.loaded.as_ref().ok());
+    match loaded.next().map(|loaded| &loaded.off_cpu) {
+        Some(Ok(way)) => Feature::ok(NAME, format!("by the {}", way.name())),
+        Some(Err(error)) => Feature::new(NAME, State::Degraded, error.to_string(), None),
+        None => Feature::new(
+            NAME,
+            State::Missing,
+            "no program could be loaded that samples stacks",
             None,
         ),
     }

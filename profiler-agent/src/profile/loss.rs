@@ -12,6 +12,12 @@ pub enum LossCause {
     RingMissing,
     /// Samples: no scratch space in the kernel.
     ScratchMissing,
+    /// Samples of time off CPU: a CPU's ring was full.
+    OffCpuRingFull,
+    /// Samples of time off CPU: the stack of a thread that ran again was not taken.
+    OffCpuMissed,
+    /// Times that a thread left its CPU and there was no room to note when: that time off CPU is in no window.
+    OffCpuUntracked,
     /// Samples: a ring record was malformed.
     RecordMalformed,
     /// Samples: taken of a process that is not known.
@@ -120,10 +126,13 @@ pub enum LossCause {
 
 impl LossCause {
     /// Every cause, in order of declaration.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 55] = [
         Self::RingFull,
         Self::RingMissing,
         Self::ScratchMissing,
+        Self::OffCpuRingFull,
+        Self::OffCpuMissed,
+        Self::OffCpuUntracked,
         Self::RecordMalformed,
         Self::ProcessUnknown,
         Self::WindowFull,
@@ -187,6 +196,9 @@ impl LossCause {
             Self::RingFull => "ring_full",
             Self::RingMissing => "ring_missing",
             Self::ScratchMissing => "scratch_missing",
+            Self::OffCpuRingFull => "off_cpu_ring_full",
+            Self::OffCpuMissed => "off_cpu_missed",
+            Self::OffCpuUntracked => "off_cpu_untracked",
             Self::RecordMalformed => "record_malformed",
             Self::ProcessUnknown => "process_unknown",
             Self::WindowFull => "window_full",
@@ -254,6 +266,8 @@ impl LossCause {
             Self::RingFull
                 | Self::RingMissing
                 | Self::ScratchMissing
+                | Self::OffCpuRingFull
+                | Self::OffCpuMissed
                 | Self::RecordMalformed
                 | Self::ProcessUnknown
                 | Self::WindowFull

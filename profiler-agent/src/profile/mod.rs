@@ -16,6 +16,7 @@ pub mod executable;
 mod frames;
 pub mod hexadecimal;
 pub mod kernel_code;
+pub mod kind;
 pub mod lifecycle;
 pub mod links;
 pub mod loss;
@@ -39,6 +40,7 @@ pub use context::{
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};
+pub use kind::ProfileKind;
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};

@@ -8,7 +8,7 @@ use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::{
     BootTime, Executable, ExecutableId, FileOffset, KernelAddress, KernelCode, KernelCodeId,
-    Process, ProcessKey, RawContext, SampleContext, VirtualAddress,
+    Process, ProcessKey, ProfileKind, RawContext, SampleContext, VirtualAddress,
 };
 
 /// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Comes from a stranger.
@@ -27,8 +27,14 @@ impl ThreadName {
 /// A sample as a ring held it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawSample {
-    /// When it was taken.
+    /// When it was taken; off CPU, when the thread ran again.
     pub time: BootTime,
+    /// What it stands for: `OnCpu` or `OffCpu`.
+    pub kind: ProfileKind,
+    /// Nanoseconds that it stands for: on CPU, the period of sampling.
+    pub value: u64,
+    /// Nanoseconds of `value` that the thread could have run and waited for a CPU; 0 on CPU.
+    pub runnable: u64,
     /// Which image of the process its stack was unwound by; zero for none.
     pub image: BootTime,
     /// cgroup v2 id; 0 for none.

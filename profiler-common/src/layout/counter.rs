@@ -1,5 +1,5 @@
 //! The kernel side's counters: one `u64` per counter and CPU. Every sample that was taken is in
-//! exactly one of `Delivered` and the losses.
+//! exactly one of `Delivered` and the losses: also every sample of time off CPU that was drawn.
 
 /// Index into the per-CPU array of counters.
 #[repr(u32)]
@@ -22,10 +22,16 @@ pub enum Counter {
     ProcessTableFull = 6,
     /// A forked child found no room in the set of selected processes; it is not profiled.
     SelectionFull = 7,
+    /// Lost: an off-CPU sample found the CPU's ring full.
+    OffCpuRingFull = 8,
+    /// Lost: an off-CPU sample was due, and the program that takes its stack did not run, or was at work already.
+    OffCpuMissed = 9,
+    /// A thread left a CPU and there was no room to note when: this stay of it off CPU is not seen.
+    OffCpuUntracked = 10,
 }
 
 /// Number of counters.
-pub const COUNTERS: usize = 8;
+pub const COUNTERS: usize = 11;
 
 impl Counter {
     /// Every counter, in order of index.
@@ -38,6 +44,9 @@ impl Counter {
         Self::Idle,
         Self::ProcessTableFull,
         Self::SelectionFull,
+        Self::OffCpuRingFull,
+        Self::OffCpuMissed,
+        Self::OffCpuUntracked,
     ];
 
     /// The counter's name in metrics and reports.
@@ -52,6 +61,9 @@ impl Counter {
             Self::Idle => "idle",
             Self::ProcessTableFull => "process_table_full",
             Self::SelectionFull => "selection_full",
+            Self::OffCpuRingFull => "off_cpu_ring_full",
+            Self::OffCpuMissed => "off_cpu_missed",
+            Self::OffCpuUntracked => "off_cpu_untracked",
         }
     }
 }

@@ -12,14 +12,16 @@ pub const MAX_KERNEL_FRAMES: usize = 127;
 pub const MAX_RECORD_BYTES: usize =
     size_of::<SampleHeader>() + 8 * (MAX_USER_FRAMES + MAX_KERNEL_FRAMES) + MAX_CONTEXT_BYTES;
 
-/// What kind of record a ring holds; other kinds (off-CPU, goroutine wait) come beside it.
+/// What kind of record a ring holds: a thread that was interrupted on a CPU. `snapshot::RECORD_SNAPSHOT` is 2.
 pub const RECORD_ON_CPU: u8 = 1;
+/// A thread that runs again after it was off CPU.
+pub const RECORD_OFF_CPU: u8 = 3;
 
 /// The fixed part of a record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SampleHeader {
-    /// When the sample was taken: nanoseconds of `CLOCK_BOOTTIME`.
+    /// When the sample was taken, or the thread ran again: nanoseconds of `CLOCK_BOOTTIME`.
     pub time: u64,
     /// Which image of the process the unwinder's mappings belonged to: `ProcessEntry::image`,
     /// 0 when the kernel side had none.
@@ -38,7 +40,7 @@ pub struct SampleHeader {
     pub user_frames: u16,
     /// Name of the thread, NUL padded.
     pub comm: [u8; 16],
-    /// `RECORD_ON_CPU`.
+    /// [`RECORD_ON_CPU`] or [`RECORD_OFF_CPU`].
     pub kind: u8,
     /// Why the user stack ended: `unwind::Outcome` as a number.
     pub outcome: u8,
@@ -46,9 +48,15 @@ pub struct SampleHeader {
     pub flags: u16,
     /// Bytes of entries behind the frames: a multiple of eight.
     pub context_bytes: u32,
+    /// Nanoseconds that the sample stands for. `RECORD_ON_CPU`: the period of sampling. `RECORD_OFF_CPU`: the time that the
+    /// thread was off CPU, times the sample's weight (`off_cpu::Drawing`).
+    pub value: u64,
+    /// Nanoseconds of `value` in which the thread could have run and waited for a CPU: it had been woken, or another thread
+    /// had taken its place. Never more than `value`; 0 of `RECORD_ON_CPU`.
+    pub runnable: u64,
 }
 
-const _: () = assert!(size_of::<SampleHeader>() == 64);
+const _: () = assert!(size_of::<SampleHeader>() == 80);
 const _: () = assert!(core::mem::offset_of!(SampleHeader, comm) == 40);
 
 /// Facts about a whole sample.
@@ -56,7 +64,7 @@ const _: () = assert!(core::mem::offset_of!(SampleHeader, comm) == 40);
 pub struct SampleFlags(pub u16);
 
 impl SampleFlags {
-    /// The interrupt hit the kernel.
+    /// The interrupt hit the kernel: the first kernel frame was interrupted, not called from. Never of `RECORD_OFF_CPU`.
     pub const IN_KERNEL: u16 = 1;
     /// The task is a kernel thread: it has no user stack.
     pub const KERNEL_THREAD: u16 = 2;

@@ -45,6 +45,7 @@ impl Running {
             selection: config.selection.clone(),
             table_budget: config.economy.kernel_tables,
             way: config.way,
+            off_cpu: None,
         };
         let online =
             cpus::online().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;

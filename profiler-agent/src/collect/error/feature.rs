@@ -102,8 +102,9 @@ pub(super) fn of_map(name: &str) -> &'static str {
             "BPF arrays of different lengths in one map (BPF_F_INNER_MAP) that can be mapped (BPF_F_MMAPABLE)"
         }
         "TRACES" | "no_traces" => "BPF LRU hashes in maps of maps",
-        "COUNTS" | "SCRATCH" | "SNAPSHOT" => "per-CPU BPF arrays",
-        "PROCESSES" | "SELECTED" => "BPF hash maps",
+        "COUNTS" | "SCRATCH" | "SNAPSHOT" | "DECISION" => "per-CPU BPF arrays",
+        "PROCESSES" | "SELECTED" | "STAYS" => "BPF hash maps",
+        "TASK_STAYS" => "BPF storage of tasks",
         _ => "BPF arrays",
     }
 }

@@ -43,6 +43,14 @@ pub enum CollectError {
         /// What helps.
         fix: &'static str,
     },
+    /// The kernel lacks something that time off CPU needs: without that it can be profiled.
+    #[error(
+        "this kernel cannot tell how long threads are off CPU: {missing}. Leave off-CPU profiling out."
+    )]
+    OffCpu {
+        /// What it lacks.
+        missing: String,
+    },
     /// A map could not be made or used.
     #[error("map `{map}`: {}", chain(source))]
     Map {
@@ -68,7 +76,9 @@ impl CollectError {
         match self {
             Self::Privilege { .. } => true,
             Self::Refused(refusal) => refusal.cause == Cause::Privilege,
-            Self::Kernel { .. } | Self::Map { .. } | Self::System { .. } => false,
+            Self::Kernel { .. } | Self::OffCpu { .. } | Self::Map { .. } | Self::System { .. } => {
+                false
+            }
         }
     }
 

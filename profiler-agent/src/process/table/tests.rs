@@ -12,8 +12,8 @@ use crate::process::cgroup::Cgroup;
 use crate::process::executables::MappedFile;
 use crate::profile::{
     BuildId, ContainerId, Executable, ExecutableId, FileIdentity, FileOffset, KernelAddress,
-    LocatedSample, LocationKey, MappingKind, ProcessEvent, ProcessEventKind, RawSample, ThreadName,
-    VirtualAddress,
+    LocatedSample, LocationKey, MappingKind, ProcessEvent, ProcessEventKind, ProfileKind,
+    RawSample, ThreadName, VirtualAddress,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -171,6 +171,9 @@ impl Table {
 fn raw(time: u64, pid: u32, pcs: &[u64]) -> RawSample {
     RawSample {
         time: BootTime(time),
+        kind: ProfileKind::OnCpu,
+        value: 0,
+        runnable: 0,
         image: BootTime(0),
         cgroup: 0,
         pid,

@@ -13,8 +13,8 @@ use profiler_agent::export::{otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, ClockPair, Coding, Executable, ExecutableId, FileOffset, FrameType,
     Function, LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping,
-    Process, ProcessKey, Profile, ProfileBuilder, RawContext, RawLabel, SampleKey, SamplePeriod,
-    Thread, ThreadName, UnixTime, Window, WindowUuid, merge,
+    Process, ProcessKey, Profile, ProfileBuilder, ProfileKind, RawContext, RawLabel, SampleKey,
+    SampleKind, SamplePeriod, Thread, ThreadName, UnixTime, Window, WindowUuid, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -105,6 +105,9 @@ fn samples() -> Vec<LocatedSample> {
             let stack = random.below(STACKS) * random.below(STACKS) / STACKS;
             let process = &processes[(stack % u64::from(PROCESSES)) as usize];
             LocatedSample {
+                kind: ProfileKind::OnCpu,
+                value: 10_101_010,
+                runnable: 0,
                 time: BootTime(number as u64 * (WINDOW_NANOSECONDS / SAMPLES as u64)),
                 process: Arc::clone(process),
                 tid: process.key.pid * 10 + random.below(u64::from(THREADS)) as u32,
@@ -175,11 +178,11 @@ fn named(window: &Window) -> Profile {
         let stack = window.stacks.get(sample.stack).iter();
         let stack: Vec<_> = stack.map(|index| locations[index.0 as usize]).collect();
         let stack = builder.stack(&stack);
-        let times: Vec<_> = sample.times.iter().map(|time| clocks.unix(*time)).collect();
-        builder.sample(SampleKey::new(thread, stack), times.len() as u64, &times);
+        let taken = sample.occurrences.at(|time| clocks.unix(*time));
+        builder.taken(SampleKey::new(thread, stack), &taken);
     }
     let (start, end) = (clocks.unix(window.start), clocks.unix(window.end));
-    builder.finish(start, end, window.period)
+    builder.finish(start, end, window.kind)
 }
 
 /// What a request's samples come with: three labels and both ids; a request has four samples.
@@ -250,7 +253,7 @@ fn bytes(what: &str, bytes: usize, compressed: usize, samples: u64) {
 
 fn aggregate(samples: &[LocatedSample]) -> Window {
     let config = Config {
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         limits: Limits::default(),
     };
     let mut aggregator = Aggregator::new(config, BootTime(0));

@@ -20,8 +20,8 @@ use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{
     ArchiveError, BootTime, FrameType, Function, Label, LabelSet, LineEntry, Link, Location,
-    LocationIndex, Mapping, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod,
-    Thread, UnixTime, WindowLinks, WindowSummary,
+    LocationIndex, Mapping, Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey,
+    SampleKind, SamplePeriod, Thread, UnixTime, WindowLinks, WindowSummary,
 };
 use profiler_agent::store::{Limits as StoreLimits, Store};
 use served::Served;
@@ -40,6 +40,8 @@ const FUNCTIONS: u64 = 1_500;
 const SAMPLES: u64 = 700;
 const THREADS: u64 = 8;
 const NANOSECONDS: u64 = 1_000_000;
+/// CPU time that a sample stands for.
+const PERIOD: SamplePeriod = SamplePeriod::from_hertz(99);
 
 /// A generator of numbers (Knuth's MMIX).
 struct Random(u64);
@@ -197,11 +199,11 @@ fn window(number: u64, services: &[Service]) -> Profile {
                 link,
                 ..SampleKey::new(thread, stack)
             };
-            builder.sample(key, 1, &[time]);
+            builder.taken(key, &Occurrences::equal(PERIOD.nanoseconds(), vec![time]));
         }
     }
     let end = UnixTime(start.0 + WINDOW * NANOSECONDS);
-    builder.finish(start, end, SamplePeriod::from_hertz(99))
+    builder.finish(start, end, SampleKind::on_cpu(PERIOD))
 }
 
 /// CPU time of this process.

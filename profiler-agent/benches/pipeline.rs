@@ -16,7 +16,7 @@ use profiler_agent::process::cgroup::Cgroup;
 use profiler_agent::process::{FoundProcess, MappedFile, ProcessTable, Reader};
 use profiler_agent::profile::{
     BootTime, BuildId, Executable, ExecutableId, ExecutableMapping, FileOffset, Losses,
-    MappingKind, SamplePeriod, VirtualAddress, Window,
+    MappingKind, SampleKind, SamplePeriod, VirtualAddress, Window,
 };
 use profiler_common::layout::RawFrame;
 use profiler_common::layout::SampleFlags;
@@ -298,7 +298,7 @@ fn main() {
     let mut table = ProcessTable::new(machine);
     table.scan(BootTime(1));
     let config = Config {
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         limits: Limits::default(),
     };
     let mut aggregator = Aggregator::new(config, BootTime(0));

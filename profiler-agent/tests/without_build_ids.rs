@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use profiler_agent::app::collector::{ClosedWindow, Collector, CollectorConfig, WindowSink};
+use profiler_agent::app::collector::{ClosedWindow, Collector, CollectorConfig, Kinds, WindowSink};
 use profiler_agent::app::economy::{Economy, Shortage};
 use profiler_agent::collect::Selection;
 use profiler_agent::collect::sideband::open::MappingRecords;
@@ -30,7 +30,11 @@ fn profile(records: MappingRecords, program: &Path, script: &str) -> Profile {
         new_locations: Box::new(|_| ()),
     };
     let config = CollectorConfig {
-        period: SamplePeriod::from_hertz(1999),
+        kinds: Kinds {
+            period: SamplePeriod::from_hertz(1999),
+            on_cpu: true,
+            off_cpu: None,
+        },
         selection: Selection::Processes { children: true },
         selected: vec![waiting.id()],
         window: Duration::from_secs(60),

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use profiler_agent::export::{Format, ReadLimits, otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, LossCause, Losses, Mapping,
-    Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, UnixTime,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
+    Thread, UnixTime,
 };
 use profiler_tests::pprof::Profile as ReadProfile;
 use profiler_tests::python;
@@ -74,19 +75,22 @@ fn profile() -> Profile {
         trace_id: [0x1a; 16],
         span_id: [0x2b; 8],
     };
-    let times = |range: std::ops::Range<u64>| range.map(|n| UnixTime(1_000_000 + n)).collect();
-    let (free, linked): (Vec<_>, Vec<_>) = (times(0..2), times(2..5));
+    let period = SamplePeriod::from_hertz(99);
+    let taken = |range: std::ops::Range<u64>| {
+        let times = range.map(|n| UnixTime(1_000_000 + n));
+        Occurrences::equal(period.nanoseconds(), times.collect())
+    };
     let key = SampleKey::new(thread, stack);
-    builder.sample(key, 2, &free);
+    builder.taken(key, &taken(0..2));
     let link = Some(link);
-    builder.sample(SampleKey { link, ..key }, 3, &linked);
+    builder.taken(SampleKey { link, ..key }, &taken(2..5));
     let mut losses = Losses::default();
     losses.add(LossCause::RingFull, 3);
     builder.losses(&losses);
     builder.finish(
         UnixTime(1_000_000),
         UnixTime(2_000_000),
-        SamplePeriod::from_hertz(99),
+        SampleKind::on_cpu(period),
     )
 }
 
@@ -235,7 +239,8 @@ fn a_profile_of_gos_own_survives_reading_and_writing() {
     go(&["run", "main.go"], directory.path());
     let path = directory.path().join("cpu.pprof");
     let profile = pprof::decode(&fs::read(&path).unwrap(), &ReadLimits::default()).unwrap();
-    assert_eq!(profile.period, SamplePeriod::from_hertz(100));
+    let kind = SampleKind::on_cpu(SamplePeriod::from_hertz(100));
+    assert_eq!(profile.kind, kind);
     assert_eq!(profile.processes.len(), 1);
     assert!(profile.processes[0].executable.ends_with("/main"));
     assert!(profile.sample_count() > 20, "{}", profile.sample_count());

@@ -13,8 +13,8 @@ use profiler_agent::go::{LineTable, Steps, Version, is_go};
 use profiler_agent::profile::window::WindowThread;
 use profiler_agent::profile::{
     BootTime, ClockPair, ContextIndex, ElfAddress, Executable, ExecutableId, FileOffset, FrameType,
-    LocationIndex, LocationKey, Losses, Process, ProcessKey, Profile, SamplePeriod, Segment,
-    Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
+    LocationIndex, LocationKey, Losses, Occurrences, Process, ProcessKey, Profile, SampleKind,
+    SamplePeriod, Segment, Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
 };
 use profiler_agent::symbolize::{SymbolizeConfig, Symbolizer};
 use profiler_tests::debug_info::first_page;
@@ -280,7 +280,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
             thread: ThreadIndex(0),
             stack: stacks.push(&[LocationIndex(index)]),
             context: ContextIndex(0),
-            times: vec![BootTime(1)],
+            occurrences: Occurrences::equal(1, vec![BootTime(1)]),
         })
         .collect();
     let again = Executable {
@@ -299,7 +299,7 @@ fn resolve(executable: &Executable, offsets: &[FileOffset]) -> Profile {
     let window = Window {
         start: BootTime(0),
         end: BootTime(2),
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         processes: vec![Arc::new(Process {
             key: process,
             parent: 1,

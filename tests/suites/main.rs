@@ -28,6 +28,7 @@ mod large;
 mod limits;
 mod namespaces;
 mod native;
+mod off_cpu;
 mod offspring;
 mod outage;
 mod own_signals;

@@ -212,7 +212,7 @@ async fn a_server_shows_what_came() {
     let payloads = otlp::encode(&profile, window, &otlp.options);
     send(&otlp::Client::new(otlp).expect("a client"), payloads).await;
 
-    let period = profile.period.nanoseconds();
+    let period = profile.kind.quantum();
     let of_trace: String = window::trace_id(7)
         .iter()
         .map(|b| format!("{b:02x}"))

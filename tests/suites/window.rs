@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use profiler_agent::profile::{
-    BootTime, FrameType, Function, LineEntry, Link, Location, LocationIndex, Process, ProcessKey,
-    Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, UnixTime,
+    BootTime, FrameType, Function, LineEntry, Link, Location, LocationIndex, Occurrences, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime,
 };
+
+/// CPU time that a sample stands for.
+const PERIOD: SamplePeriod = SamplePeriod::from_hertz(99);
 
 /// A window begun at `start` with so many distinct stacks of 20 frames, each seen twice, at times of its own.
 pub fn window(start: UnixTime, stacks: u64) -> Profile {
@@ -65,12 +68,13 @@ pub fn window(start: UnixTime, stacks: u64) -> Profile {
             ..SampleKey::new(thread, builder.stack(&stack))
         };
         let times = [number * 2, number * 2 + 1].map(|n| UnixTime(start.0 + n * 1_000));
-        builder.sample(key, 2, &times);
+        let taken = Occurrences::equal(PERIOD.nanoseconds(), times.to_vec());
+        builder.taken(key, &taken);
     }
     builder.finish(
         start,
         UnixTime(start.0 + 10_000_000_000),
-        SamplePeriod::from_hertz(99),
+        SampleKind::on_cpu(PERIOD),
     )
 }
 

@@ -10,8 +10,8 @@ use crate::profile::distinct::Distinct;
 use crate::profile::window::{OutcomeCounts, WindowThread};
 use crate::profile::{
     BootTime, ContextIndex, Executable, ExecutableId, KernelCode, KernelCodeId, LocatedFrame,
-    LocatedSample, LocationIndex, LocationKey, LossCause, Losses, Process, ProcessKey,
-    SampleContext, SamplePeriod, StackIndex, ThreadIndex, ThreadName, Window, WindowSample,
+    LocatedSample, LocationIndex, LocationKey, LossCause, Losses, Occurrences, Process, ProcessKey,
+    SampleContext, SampleKind, StackIndex, ThreadIndex, ThreadName, Window, WindowSample,
 };
 
 /// Most of each thing that one window holds.
@@ -46,8 +46,8 @@ impl Default for Limits {
 /// What a window is.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// CPU time that one sample stands for.
-    pub period: SamplePeriod,
+    /// What its samples measure.
+    pub kind: SampleKind,
     /// Bounds of one window.
     pub limits: Limits,
 }
@@ -126,7 +126,7 @@ impl Aggregator {
             &sample.frames,
             sample.context.as_ref(),
             sample.outcome,
-            sample.time,
+            (sample.time, sample.value),
         );
     }
 
@@ -173,7 +173,7 @@ impl Aggregator {
         let mut window = Window {
             start,
             end,
-            period: self.config.period,
+            kind: self.config.kind,
             processes: std::mem::take(&mut self.processes),
             threads: std::mem::take(&mut self.threads),
             locations,
@@ -197,7 +197,7 @@ impl Aggregator {
         frames: &[LocatedFrame],
         context: Option<&Arc<SampleContext>>,
         outcome: Outcome,
-        time: BootTime,
+        (time, value): (BootTime, u64),
     ) {
         let limits = self.config.limits;
         if self.count >= limits.samples {
@@ -236,11 +236,11 @@ impl Aggregator {
                 thread,
                 stack,
                 context,
-                times: Vec::new(),
+                occurrences: Occurrences::default(),
             });
             self.sample_outcomes.push(outcome);
         }
-        self.samples[index as usize].times.push(time);
+        self.samples[index as usize].occurrences.push(time, value);
         self.outcomes[process_index].add(outcome);
         self.count += 1;
     }
@@ -316,13 +316,14 @@ impl Aggregator {
         let mut samples = std::mem::take(&mut window.samples);
         let mut carried = Vec::new();
         for (sample, outcome) in samples.iter_mut().zip(outcomes) {
-            if sample.times.iter().all(|time| (start..end).contains(time)) {
+            let mut times = sample.occurrences.times().iter();
+            if times.all(|time| (start..end).contains(time)) {
                 continue;
             }
             carried.clear();
-            sample.times.retain_mut(|time| {
+            sample.occurrences.retain(|time, value| {
                 if (end..horizon).contains(time) {
-                    carried.push(*time);
+                    carried.push((*time, value));
                     return false;
                 }
                 let within = BootTime(time.0.min(end.0 - 1).max(start.0));
@@ -334,7 +335,7 @@ impl Aggregator {
                 self.carry(window, sample, *outcome, &carried);
             }
         }
-        samples.retain(|sample| !sample.times.is_empty());
+        samples.retain(|sample| !sample.occurrences.is_empty());
         window.samples = samples;
     }
 
@@ -343,7 +344,7 @@ impl Aggregator {
         window: &mut Window,
         sample: &WindowSample,
         outcome: Outcome,
-        times: &[BootTime],
+        taken: &[(BootTime, u64)],
     ) {
         let thread = &window.threads[sample.thread.0 as usize];
         let process = Arc::clone(&window.processes[thread.process as usize]);
@@ -371,8 +372,8 @@ impl Aggregator {
         let context = window.contexts.get(sample.context.0 as usize);
         let context = context.filter(|_| sample.context != ContextIndex::default());
         let thread_name = (thread.tid, thread.name);
-        for time in times {
-            self.insert(&process, thread_name, &frames, context, outcome, *time);
+        for taken in taken {
+            self.insert(&process, thread_name, &frames, context, outcome, *taken);
             window.outcomes[thread.process as usize].remove(outcome);
         }
     }

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::{Aggregator, Config, Limits};
 use crate::profile::{
     BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Link, LocatedFrame,
-    LocatedSample, LocationKey, LossCause, Losses, Process, ProcessKey, SampleContext,
-    SamplePeriod, ThreadName, VirtualAddress, Window,
+    LocatedSample, LocationKey, LossCause, Losses, Process, ProcessKey, ProfileKind, SampleContext,
+    SampleKind, SamplePeriod, ThreadName, VirtualAddress, Window,
 };
 
 fn process(pid: u32) -> Arc<Process> {
@@ -70,6 +70,9 @@ fn frame(number: u16) -> LocatedFrame {
 
 fn sample(time: u64, pid: u32, tid: u32, frames: &[u16]) -> LocatedSample {
     LocatedSample {
+        kind: ProfileKind::OnCpu,
+        value: 10_101_010,
+        runnable: 0,
         time: BootTime(time),
         process: process(pid),
         tid,
@@ -84,7 +87,7 @@ fn sample(time: u64, pid: u32, tid: u32, frames: &[u16]) -> LocatedSample {
 
 fn aggregator(limits: Limits, start: u64) -> Aggregator {
     let config = Config {
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         limits,
     };
     Aggregator::new(config, BootTime(start))
@@ -97,7 +100,7 @@ type Flat = BTreeMap<(u32, u32, Vec<String>, u64), u64>;
 fn flatten(window: &Window) -> Flat {
     let mut flat = Flat::new();
     for sample in &window.samples {
-        assert!(!sample.times.is_empty());
+        assert!(!sample.occurrences.is_empty());
         let thread = &window.threads[sample.thread.0 as usize];
         let process = &window.processes[thread.process as usize];
         let stack: Vec<String> = window
@@ -106,7 +109,7 @@ fn flatten(window: &Window) -> Flat {
             .iter()
             .map(|index| format!("{:?}", window.location(*index)))
             .collect();
-        for time in &sample.times {
+        for time in sample.occurrences.times() {
             assert!((window.start..window.end).contains(time));
             let key = (process.key.pid, thread.tid, stack.clone(), time.0);
             *flat.entry(key).or_default() += 1;
@@ -160,7 +163,7 @@ fn contexts_are_part_of_a_sample_and_bounded() {
         .iter()
         .map(|sample| {
             let link = window.contexts[sample.context.0 as usize].link;
-            (link.map(|link| link.span_id[0]), sample.times.len())
+            (link.map(|link| link.span_id[0]), sample.occurrences.len())
         })
         .collect();
     spans.sort_unstable();

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::aside::aside;
 use super::codec::{decode_pprof, encode};
-use super::collector::{Collector, CollectorConfig, WindowSink};
+use super::collector::{Collector, CollectorConfig, Kinds, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::economy::{Economy, Shortage};
 use super::memory_limit::MemoryLimit;
@@ -424,7 +424,11 @@ fn collector_config(
 ) -> CollectorConfig {
     let directory = &config.tables.cache_directory;
     CollectorConfig {
-        period: SamplePeriod::from_hertz(config.sampling.frequency),
+        kinds: Kinds {
+            period: SamplePeriod::from_hertz(config.sampling.frequency),
+            on_cpu: true,
+            off_cpu: config.sampling.off_cpu.options(),
+        },
         selection: Selection::All,
         selected: Vec::new(),
         window: config.sampling.window.0,

@@ -19,15 +19,15 @@ use super::turns::Running;
 use super::wake::Wake;
 use crate::collect::error::{Cause, errno_of};
 use crate::collect::sideband::open::MappingRecords;
-use crate::collect::{CollectError, Selection, Way};
+use crate::collect::{CollectError, OffCpu, Selection, Way};
 use crate::correlate;
 use crate::profile::{ClockPair, LocatedFrame, SamplePeriod, Window, WindowUuid};
 
 /// What the collector is to do.
 #[derive(Clone, Debug)]
 pub struct CollectorConfig {
-    /// CPU time between two samples of a CPU.
-    pub period: SamplePeriod,
+    /// What is measured.
+    pub kinds: Kinds,
     /// Which processes.
     pub selection: Selection,
     /// The processes selected from the start.
@@ -50,6 +50,17 @@ pub struct CollectorConfig {
     pub table_cache: Option<CachePlace>,
     /// What is kept of labels.
     pub correlation: correlate::Config,
+}
+
+/// What is measured, and how often: time on CPUs, time off them, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    /// CPU time between two samples of a CPU.
+    pub period: SamplePeriod,
+    /// Are samples of running threads kept?
+    pub on_cpu: bool,
+    /// How samples of threads that do not run are taken, where they are.
+    pub off_cpu: Option<OffCpu>,
 }
 
 /// Why the collector cannot start or go on.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::clock;
-use super::collector::{ClosedWindow, Collector, CollectorConfig, CollectorError, WindowSink};
+use super::collector::{
+    ClosedWindow, Collector, CollectorConfig, CollectorError, Kinds, WindowSink,
+};
 use super::economy::{Economy, Shortage};
 use super::launch::Launched;
 use super::memory_limit::MemoryLimit;
@@ -19,14 +21,14 @@ use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{Selection, Way};
 use crate::correlate;
 use crate::process::stat::Stat;
-use crate::profile::{Profile, SamplePeriod, merge};
+use crate::profile::{Profile, merge};
 use crate::symbolize::{SymbolizerGone, SymbolizerHandle, SymbolizerThread};
 
 /// What to record.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Samples a second and CPU.
-    pub frequency: u32,
+    /// What is measured, and how often.
+    pub kinds: Kinds,
     /// Processes; none means the whole machine, unless there is a command.
     pub pids: Vec<u32>,
     /// The children of `pids` and of the command too.
@@ -160,7 +162,7 @@ async fn run(
     let (windows, incoming) = sync_channel(WINDOW_QUEUE);
     let naming = spawn_naming(incoming, handle.clone()).map_err(system("starting a thread"))?;
     let config = CollectorConfig {
-        period: SamplePeriod::from_hertz(recording.frequency),
+        kinds: recording.kinds,
         selection,
         selected,
         window: WINDOW,

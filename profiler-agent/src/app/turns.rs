@@ -11,6 +11,7 @@ mod deferred;
 mod second;
 mod start;
 mod unlabelled;
+mod windows;
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use profiler_common::layout::SampleFlags;
 
 use self::deferred::Deferred;
 use self::unlabelled::Unlabelled;
+use self::windows::{Windows, count_of};
 use super::clock::{self, boot_now};
 use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink};
 use super::constants::Constants;
@@ -31,15 +33,14 @@ use super::memory_limit::MemoryLimit;
 use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
 use super::wake::{Waiter, Wake};
-use crate::aggregate::Aggregator;
 use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
-    BootTime, LocatedSample, LossCause, Losses, ProcessEvent, ProcessEventKind, RawSample, Window,
-    WindowUuid,
+    BootTime, LocatedSample, LossCause, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
+    RawSample, Window, WindowUuid,
 };
 use crate::telemetry::trace;
 
@@ -75,7 +76,7 @@ pub(super) struct Running {
     resources: Resources,
     constants: Constants,
     correlator: Correlator,
-    aggregator: Aggregator,
+    windows: Windows,
     sink: WindowSink,
     waiter: Waiter,
     wake: Wake,
@@ -273,14 +274,19 @@ impl Running {
     fn read_rings(&mut self) {
         let held = &mut self.held;
         let resources = &mut self.resources;
+        let windows = &self.windows;
         let (mut read, mut overflow) = (0, 0);
         let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
+            if !windows.wants(sample.kind) {
+                return;
+            }
+            let count = count_of(&sample);
             resources.sampled(sample.pid);
-            read += 1;
+            read += count;
             if held.len() < MAX_HELD {
                 held.push(sample);
             } else {
-                overflow += 1;
+                overflow += count;
             }
         });
         self.gauges.samples.fetch_add(read, Ordering::Release);
@@ -304,9 +310,10 @@ impl Running {
             if sample.flags.has(SampleFlags::UNKNOWN_PROCESS) {
                 unknown.push(sample.pid);
             }
+            let count = count_of(&sample);
             match self.processes.locate(&sample) {
                 Ok(located) => self.label(sample, located),
-                Err(cause) => self.losses.add(cause, 1),
+                Err(cause) => self.losses.add(cause, count),
             }
         }
         self.kernel.publisher.rest();
@@ -331,11 +338,11 @@ impl Running {
         if located.has_unknown_code() {
             self.losses.add(LossCause::MappingUnknown, 1);
         }
-        self.aggregator.add(&located);
+        self.windows.add(&located);
     }
 
     fn tell_new_locations(&mut self) {
-        let new = self.aggregator.take_new_locations();
+        let new = self.windows.take_new_locations();
         if !new.is_empty() {
             (self.sink.new_locations)(new);
         }
@@ -367,23 +374,42 @@ impl Running {
         }
     }
 
-    /// Closes the window at `end` and hands it on.
+    /// Closes the windows at `end` and hands them on.
     fn close(&mut self, end: BootTime) {
         let clocks = clock::pair();
-        let name = WindowUuid::new(clocks.unix(self.aggregator.start()), self.run);
+        let start = clocks.unix(self.windows.start());
+        let name = WindowUuid::new(start, self.run);
         let span = trace::window(name);
         let entered = span.enter();
-        let window = tracing::trace_span!("close").in_scope(|| self.close_window(end));
+        let windows = tracing::trace_span!("close").in_scope(|| self.close_windows_of_kinds(end));
         drop(entered);
         self.gauges
             .last_close
             .store(boot_now().0, Ordering::Relaxed);
-        let closed = ClosedWindow {
-            window,
-            clocks,
-            name,
-            span,
-        };
+        for window in windows {
+            let closed = match window.kind.kind {
+                ProfileKind::OnCpu => ClosedWindow {
+                    window,
+                    clocks,
+                    name,
+                    span: span.clone(),
+                },
+                // Each window has a name, and a trace made of it, of its own.
+                kind => {
+                    let name = WindowUuid::new(start, self.run.wrapping_add(kind as u64));
+                    ClosedWindow {
+                        window,
+                        clocks,
+                        name,
+                        span: trace::window(name),
+                    }
+                }
+            };
+            self.hand_on(closed);
+        }
+    }
+
+    fn hand_on(&mut self, closed: ClosedWindow) {
         if let Err(TrySendError::Full(ClosedWindow { window, .. })) =
             self.sink.windows.try_send(closed)
         {
@@ -394,7 +420,7 @@ impl Running {
         }
     }
 
-    fn close_window(&mut self, end: BootTime) -> Window {
+    fn close_windows_of_kinds(&mut self, end: BootTime) -> Vec<Window> {
         let mut losses = self.losses.take();
         losses.merge(&self.kernel.counters.new_losses());
         losses.merge(&self.kernel.traces.take_losses());
@@ -406,12 +432,13 @@ impl Running {
         losses.merge(&self.runtimes.take_losses());
         losses.merge(&self.resources.take_losses());
         losses.merge(&self.correlator.take_losses());
-        self.aggregator.close(end, losses)
+        self.windows.close(end, losses)
     }
 
     /// Stops sampling, reads what is left, closes the last window.
     fn finish(&mut self) {
         self.kernel.sampler.stop();
+        self.kernel.stop_off_cpu();
         let now = boot_now();
         self.read_rings();
         self.read_sideband();

@@ -5,18 +5,19 @@ use std::time::Duration;
 /// Longest duration: a year.
 const MOST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// `10`, `2.5` (seconds), `500ms`, `10s`, `5m`, `1h`.
+/// `10`, `2.5` (seconds), `100us`, `500ms`, `10s`, `5m`, `1h`.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let unit_at = text
         .find(|c: char| c.is_ascii_alphabetic())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds_per_unit = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("unknown unit `{unit}` (ms, s, m or h)")),
+        _ => return Err(format!("unknown unit `{unit}` (us, ms, s, m or h)")),
     };
     let duration = number
         .parse::<f64>()

@@ -10,10 +10,12 @@ use clap::Args;
 
 use super::duration;
 use super::exit::{self, fail};
+use crate::app::collector::Kinds;
 use crate::app::record::{CommandEnd, RecordError, Recorded, Recording, record};
 use crate::app::{incomplete, report};
-use crate::collect::Way;
+use crate::collect::{OffCpu, Way};
 use crate::export::{Format, file};
+use crate::profile::SamplePeriod;
 use crate::telemetry::log;
 
 /// The command line of `record`.
@@ -25,6 +27,18 @@ pub(super) struct Arguments {
     /// Samples a second on each CPU.
     #[arg(short = 'F', long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     frequency: u32,
+    /// Record the time that threads do not run: blocked, or waiting for a CPU (label thread.state).
+    #[arg(long, conflicts_with = "wall")]
+    off_cpu: bool,
+    /// Record both: the time on CPUs and the time off them.
+    #[arg(long)]
+    wall: bool,
+    /// Off a CPU: stays of this length and longer are all recorded, of shorter ones as many as stand for them all.
+    #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = threshold)]
+    off_cpu_threshold: Duration,
+    /// Off a CPU: the part of what would be recorded that is; each stands for the others.
+    #[arg(long, default_value_t = 1.0, value_name = "PART", value_parser = part)]
+    off_cpu_probability: f64,
     /// How long: 10, 2.5, 500ms, 5m [default: 10 s, or the command's life]. A command that still runs then is ended by
     /// SIGTERM.
     #[arg(short, long, value_parser = duration::parse)]
@@ -68,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return fail(exit::FAILED, &problem);
     }
     let recording = Recording {
-        frequency: arguments.frequency,
+        kinds: kinds(arguments),
         pids: arguments.pid.clone(),
         children: !arguments.no_children,
         duration: arguments
@@ -93,6 +107,35 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match recorded {
         Ok(recorded) => write(&recorded, format, &arguments.output),
         Err(error) => fail(code_of(&error), &error),
+    }
+}
+
+/// A stay off a CPU: 10 µs to 2 s.
+fn threshold(text: &str) -> Result<Duration, String> {
+    let threshold = duration::parse(text)?;
+    let range = Duration::from_micros(10)..=Duration::from_secs(2);
+    match range.contains(&threshold) {
+        true => Ok(threshold),
+        false => Err("give 10us to 2s".to_owned()),
+    }
+}
+
+/// A part of the whole.
+fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse::<f64>().ok();
+    part.filter(|part| (0.0001..=1.0).contains(part))
+        .ok_or_else(|| "give a number from 0.0001 to 1".to_owned())
+}
+
+fn kinds(arguments: &Arguments) -> Kinds {
+    let off_cpu = OffCpu {
+        threshold: arguments.off_cpu_threshold,
+        probability: arguments.off_cpu_probability,
+    };
+    Kinds {
+        period: SamplePeriod::from_hertz(arguments.frequency),
+        on_cpu: !arguments.off_cpu,
+        off_cpu: (arguments.off_cpu || arguments.wall).then_some(off_cpu),
     }
 }
 

@@ -30,7 +30,7 @@ pub use destination::{Destination, Kind};
 pub use exporter::Exporter;
 pub use labels::Labels;
 pub use problem::{Place, Problem};
-pub use sections::{Page, Sampling, Spool, Store, Sync, Tables};
+pub use sections::{OffCpu, Page, Sampling, Spool, Store, Sync, Tables};
 pub use telemetry::{Telemetry, VariableError};
 pub use trace_url::TraceUrl;
 use yaml::{Node, Value};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A duration: `500ms`, `10s`, `5m`, `2h`, `7d`.
+/// A duration: `100us`, `500ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -12,20 +12,55 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
-const MILLISECONDS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
+/// A part of the whole, from 0.0001 to 1: in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(u32);
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self(1_000_000);
+
+    /// The part as a number.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let millionths = text.parse::<f64>().map(|part| (part * 1e6).round());
+        match millionths {
+            Ok(millionths) if (100.0..=1e6).contains(&millionths) => Ok(Self(millionths as u32)),
+            _ => Err(de::Error::custom(format!(
+                "`{text}` is no part of a whole: write a number from 0.0001 to 1"
+            ))),
+        }
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.get())
+    }
+}
+
+const MICROSECONDS: [(&str, u64); 6] = [
+    ("us", 1),
+    ("ms", 1000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
 ];
 const BYTES: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        product(&text, &MILLISECONDS)
-            .map(|milliseconds| Self(Duration::from_millis(milliseconds)))
+        product(&text, &MICROSECONDS)
+            .map(|microseconds| Self(Duration::from_micros(microseconds)))
             .ok_or_else(|| {
                 de::Error::custom(format!(
                     "`{text}` is no duration: write 500ms, 10s, 5m, 2h or 7d"
@@ -45,8 +80,8 @@ impl<'de> Deserialize<'de> for Bytes {
 
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        serializer.serialize_str(&quotient(milliseconds, &MILLISECONDS))
+        let microseconds = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
+        serializer.serialize_str(&quotient(microseconds, &MICROSECONDS))
     }
 }
 
@@ -77,16 +112,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for (milliseconds, text) in [
-            (0, "0ms"),
-            (500, "500ms"),
-            (1500, "1500ms"),
-            (10_000, "10s"),
-            (60_000, "1m"),
-            (86_400_000, "1d"),
+        for (microseconds, text) in [
+            (0, "0us"),
+            (100, "100us"),
+            (500_000, "500ms"),
+            (1_500_000, "1500ms"),
+            (10_000_000, "10s"),
+            (60_000_000, "1m"),
+            (86_400_000_000, "1d"),
         ] {
-            assert_eq!(quotient(milliseconds, &MILLISECONDS), text);
-            assert_eq!(product(text, &MILLISECONDS), Some(milliseconds));
+            assert_eq!(quotient(microseconds, &MICROSECONDS), text);
+            assert_eq!(product(text, &MICROSECONDS), Some(microseconds));
         }
         for (bytes, text) in [
             (4 << 20, "4MiB"),

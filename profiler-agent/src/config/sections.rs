@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::de::{self, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::quantity::{Bytes, Span};
+use super::quantity::{Bytes, Part, Span};
 use super::trace_url::TraceUrl;
+use crate::collect;
 
 /// How samples are taken.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -18,6 +19,41 @@ pub struct Sampling {
     pub frequency: u32,
     /// Length of a window: 1 s to 10 min.
     pub window: Span,
+    /// Time that threads do not run.
+    pub off_cpu: OffCpu,
+}
+
+/// Whether and which stays of threads off a CPU are sampled.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OffCpu {
+    /// Are they?
+    pub enabled: bool,
+    /// Stays of this length and longer are all sampled, of shorter ones as many as stand for them all: 10 µs to 2 s.
+    pub threshold: Span,
+    /// The part of what would be sampled that is; each stands for the others.
+    pub probability: Part,
+}
+
+impl OffCpu {
+    /// What the collector is to do.
+    #[must_use]
+    pub fn options(&self) -> Option<collect::OffCpu> {
+        self.enabled.then(|| collect::OffCpu {
+            threshold: self.threshold.0,
+            probability: self.probability.get(),
+        })
+    }
+}
+
+impl Default for OffCpu {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            threshold: Span(Duration::from_millis(1)),
+            probability: Part::WHOLE,
+        }
+    }
 }
 
 /// Unwind tables.
@@ -68,6 +104,7 @@ impl Default for Sampling {
         Self {
             frequency: 99,
             window: Span(Duration::from_secs(10)),
+            off_cpu: OffCpu::default(),
         }
     }
 }

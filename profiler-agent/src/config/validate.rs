@@ -56,6 +56,11 @@ impl AgentConfig {
             "1s to 10m",
         );
         found.unless(
+            (Duration::from_micros(10)..=seconds(2)).contains(&self.sampling.off_cpu.threshold.0),
+            "sampling.off_cpu.threshold",
+            "10us to 2s",
+        );
+        found.unless(
             (1..=Labels::MOST_VALUES).contains(&self.labels.max_values),
             "labels.max_values",
             "1 to 10000",

@@ -3,11 +3,12 @@
 //! The conventions are those of `stackcollapse-perf`: the process's name first, the root before the
 //! leaf, inlined functions as frames of their own, `_[k]` behind kernel functions. A `;` in a name
 //! becomes `:`; control characters, line breaks and characters that reorder text become U+FFFD; so
-//! that a line always splits into what was there.
+//! that a line always splits into what was there. Samples of CPU time are counted; of time off a CPU there are
+//! microseconds, as in the output of bcc's `offcputime -f`.
 
 use std::collections::BTreeMap;
 
-use crate::profile::{FrameType, Location, Profile, ProfileSample};
+use crate::profile::{FrameType, Location, Profile, ProfileSample, SampleKind, SamplePeriod};
 
 /// The profile as collapsed stacks; with `threads`, the thread's name follows the process's.
 #[must_use]
@@ -22,6 +23,14 @@ pub fn encode(profile: &Profile, threads: bool) -> String {
     text
 }
 
+/// What collapsed stacks count.
+pub(super) const fn unit(kind: SampleKind) -> &'static str {
+    match kind.period {
+        Some(_) => "samples",
+        None => "microseconds",
+    }
+}
+
 /// Collapsed stacks and their counts, each once.
 pub(super) fn stacks(profile: &Profile, threads: bool) -> BTreeMap<String, u64> {
     let texts: Vec<String> = profile
@@ -33,8 +42,10 @@ pub(super) fn stacks(profile: &Profile, threads: bool) -> BTreeMap<String, u64> 
     for sample in &profile.samples {
         let stack = stack_text(profile, sample, threads, &texts);
         let sum: &mut u64 = stacks.entry(stack).or_default();
-        *sum = sum.saturating_add(sample.count);
+        *sum = sum.saturating_add(sample.value);
     }
+    let one = profile.kind.period.map_or(1_000, SamplePeriod::nanoseconds);
+    stacks.values_mut().for_each(|sum| *sum /= one);
     stacks.retain(|_, count| *count > 0);
     stacks
 }
@@ -112,6 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::encode;
+    use crate::profile::SamplePeriod;
     use crate::profile::example::{any_profile, example};
 
     #[test]
@@ -146,7 +158,8 @@ server;main;outer;inner 1
                 prop_assert!(!stack.contains(char::is_control));
                 sum += count.parse::<u64>().unwrap();
             }
-            prop_assert_eq!(sum, profile.sample_count());
+            let one = profile.kind.period.map_or(1_000, SamplePeriod::nanoseconds);
+            prop_assert_eq!(sum, profile.value() / one);
         }
     }
 }

@@ -14,14 +14,15 @@ use crate::profile::Profile;
 pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
     let mut options = Options::default();
     let samples = profile.sample_count();
-    let cpu_seconds = samples as f64 * profile.period.nanoseconds() as f64 / 1e9;
+    let measured = profile.value() as f64 / 1e9;
+    let title = profile.kind.kind.title();
     let seconds = profile.end.since(profile.start).as_secs_f64();
-    "CPU time".clone_into(&mut options.title);
+    options.title = title[..1].to_uppercase() + &title[1..];
     options.subtitle = Some(format!(
-        "{cpu_seconds:.2} s of CPU in {seconds:.1} s: {samples} samples of {} processes",
+        "{measured:.2} s of {title} in {seconds:.1} s: {samples} samples of {} processes",
         profile.processes.len()
     ));
-    "samples".clone_into(&mut options.count_name);
+    collapsed::unit(profile.kind).clone_into(&mut options.count_name);
     options.colors = Palette::Multi(MultiPalette::Java);
     // The same function has the same colour in every file.
     options.deterministic = true;

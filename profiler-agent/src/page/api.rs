@@ -21,7 +21,7 @@ use super::run::Run;
 use super::services::{ServiceListBuilder, TimeLine};
 use super::status::{AgentStatus, StatusAnswer};
 use crate::listen::Pool;
-use crate::profile::UnixTime;
+use crate::profile::{ProfileKind, UnixTime};
 
 /// What the handlers share.
 pub(super) struct Shared {
@@ -115,11 +115,13 @@ impl Shared {
             _ => recent,
         };
         let whole = extent.map_or(recent, |(start, end)| (start, end.max(now)));
+        let kinds = self.engine.source.kinds().map_err(QueryError::Source)?;
         Ok(Clock {
             now,
             default_from,
             default_until,
             whole,
+            default_kind: kinds.into_iter().min().unwrap_or_default(),
         })
     }
 
@@ -149,6 +151,17 @@ impl Shared {
     }
 }
 
+/// The names of what can be looked at, where these kinds are there.
+fn types(kinds: &[ProfileKind]) -> Vec<&'static str> {
+    let mut types: Vec<ProfileKind> = kinds.to_vec();
+    if kinds.len() > 1 {
+        types.push(ProfileKind::Wall);
+    }
+    types.sort_unstable();
+    types.dedup();
+    types.into_iter().map(ProfileKind::name).collect()
+}
+
 /// `GET /api/status`
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
     answer(&shared, &shared.statuses, |shared, _| {
@@ -157,6 +170,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response
             live: shared.engine.source.live(),
             now: now().0 / 1_000_000,
             extent: extent.map(|(from, until)| [from.0 / 1_000_000, until.0.div_ceil(1_000_000)]),
+            types: types(&shared.engine.source.kinds().map_err(QueryError::Source)?),
             trace_url: shared.trace_url.clone(),
             agent: (shared.status)(),
         };
@@ -188,6 +202,7 @@ pub(super) async fn services(
 #[derive(Serialize)]
 struct WindowRow {
     id: u64,
+    r#type: &'static str,
     from: u64,
     until: u64,
     samples: u64,
@@ -209,7 +224,7 @@ pub(super) async fn windows(
     asked: Asked,
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
-    query::only(&parameters, &[&["from", "until", "limit"]])?;
+    query::only(&parameters, &[&["type", "from", "until", "limit"]])?;
     let limit = query::number(&parameters, "limit", 1_000, 1..=10_000)?;
     answer(&shared, &shared.queries, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
@@ -222,10 +237,11 @@ pub(super) async fn windows(
             }
             windows.push_back(WindowRow {
                 id: window.id.0,
+                r#type: window.summary.kind.kind.name(),
                 from: window.start.0 / 1_000_000,
                 until: window.end.0.div_ceil(1_000_000),
                 samples: window.summary.samples,
-                period_ns: window.summary.period.nanoseconds(),
+                period_ns: window.summary.kind.quantum(),
                 bytes: window.bytes,
                 label: shared.engine.source.label(window.id).map(str::to_owned),
             });
@@ -339,7 +355,8 @@ pub(super) async fn labels(
         let question = shared.question(&parameters, false)?;
         let set = shared.engine.stacks(&question, run)?;
         let list = LabelList {
-            period_ns: set.period.nanoseconds(),
+            r#type: set.kind.name(),
+            period_ns: set.quantum,
             samples: set.whole()[0],
             keys: set.labels.list(limit),
         };
@@ -356,7 +373,12 @@ pub(super) async fn trace(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION])?;
     answer(&shared, &shared.queries, move |shared, run| {
-        let selection = query::selection(&parameters, "", &shared.clock()?)?;
+        // A trace has time on CPUs and off them: both are told apart.
+        let clock = Clock {
+            default_kind: ProfileKind::Wall,
+            ..shared.clock()?
+        };
+        let selection = query::selection(&parameters, "", &clock)?;
         if selection.filter.link.is_everything() {
             let missing = "give a trace_id of 32 or a span_id of 16 hexadecimal digits";
             return Err(Misunderstood(missing.to_owned()).into());

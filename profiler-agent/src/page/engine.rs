@@ -13,7 +13,7 @@ use super::source::Source;
 use super::stacks::{Side, StackSet, StackSetBuilder};
 use super::trace::{TraceAnswer, TraceBuilder};
 use crate::profile::cover::{Part, Visited, cover};
-use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, WindowId};
+use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, ProfileKind, WindowId};
 
 /// Why a query has no answer.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(super) struct Question {
 /// What identifies a set of stacks: windows never change once they are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SetKey {
+    kind: ProfileKind,
     windows: [Vec<WindowId>; 2],
     filters: [Option<Filter>; 2],
     grouping: Grouping,
@@ -102,7 +103,9 @@ impl Engine {
         let damaged = self
             .source
             .windows(selection.from, selection.until, &mut |window| {
-                if selection.window.is_none_or(|id| id == window.id) {
+                let is_wanted = selection.kind.includes(window.summary.kind.kind)
+                    && selection.window.is_none_or(|id| id == window.id);
+                if is_wanted {
                     visit(window);
                 }
             })?;
@@ -238,6 +241,7 @@ impl Engine {
         ];
         let [shown, base_parts] = plans.each_ref().map(|plan| &plan.parts);
         let key = SetKey {
+            kind: question.shown.kind,
             windows: plans.each_ref().map(|plan| plan.windows.clone()),
             filters: [
                 Some(question.shown.filter.clone()),
@@ -249,7 +253,8 @@ impl Engine {
             run.leave_out(damaged);
             return Ok(set);
         }
-        let mut builder = StackSetBuilder::new(question.grouping, self.limits.frames);
+        let kind = question.shown.kind;
+        let mut builder = StackSetBuilder::new(kind, question.grouping, self.limits.frames);
         let sides = [
             (Side::Shown, Some(&question.shown), shown),
             (Side::Base, base, base_parts),
@@ -296,8 +301,10 @@ impl Engine {
         let most = self.limits.profile_bytes;
         for id in ids {
             self.profiles(&[id], run, |profile| {
-                let wanted = selection.filter.over(&profile);
-                merger.add(&profile, |sample| wanted.keeps(sample));
+                if selection.kind.includes(profile.kind.kind) {
+                    let wanted = selection.filter.over(&profile);
+                    merger.add(&profile, |sample| wanted.keeps(sample));
+                }
             })?;
             if merger.bytes() > most {
                 return Err(QueryError::TooLarge { most });
@@ -329,7 +336,9 @@ impl Engine {
         let mut builder = TraceBuilder::default();
         let ids = self.ids(selection, run)?;
         self.profiles(&ids, run, |profile| {
-            builder.add(&profile, &selection.filter);
+            if selection.kind.includes(profile.kind.kind) {
+                builder.add(&profile, &selection.filter);
+            }
         })?;
         Ok(builder.finish())
     }

@@ -15,7 +15,9 @@ const MAX_NODES: usize = 120_000;
 /// A flame graph. Numbers are samples.
 #[derive(Debug, Serialize)]
 pub(super) struct FlameGraph {
-    /// CPU time that one sample stands for, in ns.
+    /// What is measured.
+    pub(super) r#type: &'static str,
+    /// Time that one sample stands for, in ns.
     pub(super) period_ns: u64,
     /// All samples, whatever the focus.
     pub(super) samples: u64,
@@ -54,7 +56,8 @@ pub(super) fn flame_graph(set: &StackSet, path: &[String], compared: bool) -> Op
     }
     let [samples, base] = set.whole();
     Some(FlameGraph {
-        period_ns: set.period.nanoseconds(),
+        r#type: set.kind.name(),
+        period_ns: set.quantum,
         samples,
         base_samples: compared.then_some(base),
         kinds: Kind::ALL.map(Kind::name),

@@ -20,7 +20,9 @@ pub(super) enum Order {
 /// The table. Numbers are samples.
 #[derive(Debug, Serialize)]
 pub(super) struct FunctionTable {
-    /// CPU time that one sample stands for, in ns.
+    /// What is measured.
+    pub(super) r#type: &'static str,
+    /// Time that one sample stands for, in ns.
     pub(super) period_ns: u64,
     /// All samples.
     pub(super) samples: u64,
@@ -90,7 +92,8 @@ pub(super) fn function_table(
             .then_with(|| set.names.order(a.0, b.0))
     });
     FunctionTable {
-        period_ns: set.period.nanoseconds(),
+        r#type: set.kind.name(),
+        period_ns: set.quantum,
         samples,
         base_samples: compared.then_some(base),
         found: rows.len(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use crate::profile::{Profile, ProfileSample};
+use crate::profile::Profile;
 
 /// Distinct keys that are told apart.
 const MAX_KEYS: usize = 200;
@@ -27,7 +27,7 @@ struct Key {
 }
 
 impl LabelCounts {
-    /// Counts the labels of the samples of `profile` that are wanted, each sample as often as `count` says.
+    /// Adds up the labels of the samples of `profile` that are wanted: the set of each, and how much it counts.
     pub(super) fn add(&mut self, profile: &Profile, counted: impl Iterator<Item = (u32, u64)>) {
         let mut sums = vec![0u64; profile.label_sets.len()];
         for (set, count) in counted {
@@ -98,15 +98,12 @@ impl LabelCounts {
     }
 }
 
-/// The set of labels and the count of a sample.
-pub(super) fn counted(sample: &ProfileSample) -> (u32, u64) {
-    (sample.labels.0, sample.count)
-}
-
 /// The answer. Numbers are samples.
 #[derive(Debug, Serialize)]
 pub(super) struct LabelList {
-    /// CPU time that one sample stands for, in ns.
+    /// What is measured.
+    pub(super) r#type: &'static str,
+    /// Time that one sample stands for, in ns.
     pub(super) period_ns: u64,
     /// All samples, labelled or not.
     pub(super) samples: u64,
@@ -140,7 +137,13 @@ mod tests {
     fn labels_are_counted_by_sample_and_bounded() {
         let profile = example();
         let mut counts = LabelCounts::default();
-        counts.add(&profile, profile.samples.iter().map(super::counted));
+        counts.add(
+            &profile,
+            profile
+                .samples
+                .iter()
+                .map(|sample| (sample.labels.0, sample.count)),
+        );
         let list = counts.list(10);
         let keys: Vec<_> = list.iter().map(|key| (&*key.key, key.samples)).collect();
         assert_eq!(keys, [("endpoint", 1), ("user", 1)]);

@@ -9,9 +9,7 @@ use super::query::Selection;
 use super::run::Run;
 use super::services::TimeLine;
 use crate::profile::cover::{Part, Visited, cover};
-use crate::profile::{
-    ArchivedWindow, MergedSpan, Profile, SamplePeriod, WindowId, WindowSummary, filter,
-};
+use crate::profile::{ArchivedWindow, MergedSpan, Profile, WindowId, WindowSummary, filter};
 
 /// The wanted samples of windows that were read merged.
 #[derive(Debug)]
@@ -26,9 +24,8 @@ pub(super) struct NarrowedSpan {
 #[derive(Default)]
 struct Overview {
     visited: Vec<Visited>,
-    /// The point of each window that lies at one, of the first window's period.
+    /// The point of each window that lies at one.
     points: HashMap<WindowId, usize>,
-    period: Option<SamplePeriod>,
 }
 
 /// What was read merged.
@@ -97,10 +94,7 @@ impl Engine {
                 bytes: window.bytes,
                 wanted: selection.filter.may_be_in(&window.summary),
             });
-            let period = *seen.period.get_or_insert(window.summary.period);
-            if let Some(point) = line.point(&window)
-                && period == window.summary.period
-            {
+            if let Some(point) = line.point(&window) {
                 seen.points.insert(window.id, point);
             }
         })?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::filter::Filter;
-use crate::profile::{LinkFilter, UnixTime, WindowId, hexadecimal};
+use crate::profile::{LinkFilter, ProfileKind, UnixTime, WindowId, hexadecimal};
 
 /// What is wrong with a request, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) type Parameters = Vec<(String, String)>;
 /// Which samples.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Selection {
+    /// Samples of this kind.
+    pub(super) kind: ProfileKind,
     /// Windows that end after this.
     pub(super) from: UnixTime,
     /// Windows that start before this.
@@ -66,6 +68,8 @@ pub(super) struct Clock {
     pub(super) default_until: UnixTime,
     /// All there is: the default where a trace or span is asked for, whose time nobody knows.
     pub(super) whole: (UnixTime, UnixTime),
+    /// `type` where it is not given.
+    pub(super) default_kind: ProfileKind,
 }
 
 /// The value of a parameter; the empty text counts as not given.
@@ -102,7 +106,7 @@ pub(super) fn only(parameters: &Parameters, known: &[&[&str]]) -> Result<(), Mis
 
 /// The names of a selection's parameters.
 pub(super) const SELECTION: &[&str] = &[
-    "from", "until", "window", "service", "pid", "comm", "label", "trace_id", "span_id",
+    "type", "from", "until", "window", "service", "pid", "comm", "label", "trace_id", "span_id",
 ];
 /// The names of the base's parameters in a comparison.
 pub(super) const BASE: &[&str] = &[
@@ -159,6 +163,7 @@ pub(super) fn selection(
         })
         .transpose()?;
     Ok(Selection {
+        kind: kind(parameters, clock.default_kind)?,
         from,
         until,
         window: number("window")?.map(WindowId),
@@ -169,6 +174,20 @@ pub(super) fn selection(
             labels: labels(parameters, &format!("{prefix}label"))?,
             link,
         },
+    })
+}
+
+/// The kind that `type` names: both sides of a comparison are of one.
+fn kind(parameters: &Parameters, default: ProfileKind) -> Result<ProfileKind, Misunderstood> {
+    let Some(text) = value(parameters, "type") else {
+        return Ok(default);
+    };
+    ProfileKind::from_name(text).ok_or_else(|| {
+        let names = ProfileKind::ALL.map(ProfileKind::name);
+        Misunderstood(format!(
+            "type is {text:?}: give one of {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -325,6 +344,7 @@ mod tests {
         default_from: UnixTime(NOW.0 - 900_000_000_000),
         default_until: NOW,
         whole: (UnixTime(5), UnixTime(NOW.0 + 1)),
+        default_kind: ProfileKind::OnCpu,
     };
 
     fn parameters(pairs: &[(&str, &str)]) -> Parameters {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::narrowed::NarrowedSpan;
 use super::query::Selection;
-use crate::profile::{ArchivedWindow, ProcessTotal, SamplePeriod, WindowSummary};
+use crate::profile::{ArchivedWindow, ProcessTotal, ProfileKind, WindowSummary};
 
 /// Services of an answer.
 const MAX_SERVICES: usize = 500;
@@ -23,6 +23,8 @@ pub(super) struct ServiceList {
     until: u64,
     /// CPU time that one sample stands for, in ns.
     period_ns: u64,
+    /// What is measured.
+    r#type: &'static str,
     windows: u64,
     /// Length of all windows together, in seconds.
     window_seconds: f64,
@@ -105,9 +107,10 @@ impl TimeLine {
 pub(super) struct ServiceListBuilder<'a> {
     selection: &'a Selection,
     line: TimeLine,
-    period: Option<SamplePeriod>,
-    windows: u64,
-    window_seconds: f64,
+    /// Time that one sample stands for, in ns.
+    quantum: Option<u64>,
+    /// Windows of each kind, and their lengths added up, in seconds: those of several kinds are of the same time.
+    windows: [(u64, f64); ProfileKind::ALL.len()],
     samples: u64,
     timeline: Vec<Option<f64>>,
     services: HashMap<Box<str>, Service>,
@@ -130,9 +133,8 @@ impl<'a> ServiceListBuilder<'a> {
         Self {
             selection,
             line,
-            period: None,
-            windows: 0,
-            window_seconds: 0.0,
+            quantum: None,
+            windows: Default::default(),
             samples: 0,
             timeline: vec![None; line.points],
             services: HashMap::new(),
@@ -146,11 +148,11 @@ impl<'a> ServiceListBuilder<'a> {
     /// Adds a window.
     pub(super) fn add(&mut self, window: &ArchivedWindow) {
         let summary = &window.summary;
-        let first = *self.period.get_or_insert(summary.period);
-        let scale = summary.period.nanoseconds() as f64 / first.nanoseconds() as f64;
+        let scale = self.scale(summary);
         let parts = self.line.parts(window);
-        self.windows += 1;
-        self.window_seconds += window.end.since(window.start).as_secs_f64();
+        let (windows, seconds) = &mut self.windows[summary.kind.kind as usize];
+        *windows += 1;
+        *seconds += window.end.since(window.start).as_secs_f64();
         self.samples(summary, scale, &parts);
         for (counts, sums) in [
             (&summary.outcomes, &mut self.outcomes),
@@ -164,7 +166,19 @@ impl<'a> ServiceListBuilder<'a> {
 
     /// Adds samples of windows that were added without any: all of them lie at one point.
     pub(super) fn add_span(&mut self, span: &NarrowedSpan) {
-        self.samples(&span.summary, 1.0, &[(span.point, 1.0)]);
+        let scale = self.scale(&span.summary);
+        self.samples(&span.summary, scale, &[(span.point, 1.0)]);
+    }
+
+    /// How many samples of the list one of a summary is. Samples of CPU time are those of the first window, of time off a
+    /// CPU each nanosecond is one.
+    fn scale(&mut self, summary: &WindowSummary) -> f64 {
+        let quantum = summary.kind.quantum();
+        let of_list = *self.quantum.get_or_insert(match self.selection.kind {
+            ProfileKind::OnCpu => quantum,
+            ProfileKind::OffCpu | ProfileKind::Wall => 1,
+        });
+        quantum as f64 / of_list as f64
     }
 
     fn samples(&mut self, summary: &WindowSummary, scale: f64, parts: &[(usize, f64)]) {
@@ -257,12 +271,19 @@ impl<'a> ServiceListBuilder<'a> {
         ServiceList {
             from: self.selection.from.0 / 1_000_000,
             until: self.selection.until.0 / 1_000_000,
-            period_ns: self
-                .period
-                .unwrap_or(SamplePeriod::from_hertz(1))
-                .nanoseconds(),
-            windows: self.windows,
-            window_seconds: rounded(self.window_seconds),
+            r#type: self.selection.kind.name(),
+            period_ns: self.quantum.unwrap_or(1_000_000_000),
+            windows: self
+                .windows
+                .iter()
+                .map(|(windows, _)| *windows)
+                .max()
+                .unwrap_or(0),
+            window_seconds: rounded(
+                self.windows
+                    .iter()
+                    .fold(0.0, |most, (_, seconds)| most.max(*seconds)),
+            ),
             samples: self.samples,
             timeline: self
                 .timeline

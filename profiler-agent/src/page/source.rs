@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, UnixTime, WindowArchive,
-    WindowId, WindowSummary,
+    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, ProfileKind, UnixTime,
+    WindowArchive, WindowId, WindowSummary,
 };
 
 /// Decodes the bytes that an archive holds.
@@ -19,6 +19,13 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The source could not be read.
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError>;
+    /// The kinds of the windows, in order; CPU time where nothing else is measured.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn kinds(&self) -> Result<Vec<ProfileKind>, ArchiveError> {
+        Ok(vec![ProfileKind::OnCpu])
+    }
     /// Visits the windows that overlap `from .. until` by time of start. Those that are damaged are left out and
     /// returned.
     ///
@@ -92,6 +99,9 @@ impl Source for LiveSource {
     }
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
         self.archive.extent()
+    }
+    fn kinds(&self) -> Result<Vec<ProfileKind>, ArchiveError> {
+        Ok(self.archive.kinds())
     }
     fn windows(
         &self,
@@ -188,6 +198,16 @@ impl Source for SavedSource {
         let start = self.files.iter().map(|file| file.profile.start).min();
         let end = self.files.iter().map(|file| file.profile.end).max();
         Ok(start.zip(end))
+    }
+    fn kinds(&self) -> Result<Vec<ProfileKind>, ArchiveError> {
+        let mut kinds: Vec<_> = self
+            .files
+            .iter()
+            .map(|file| file.profile.kind.kind)
+            .collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(kinds)
     }
     fn windows(
         &self,

@@ -5,7 +5,8 @@
 //! are neighbours: a node is a [`Span`] of them, its total a difference of two running sums, its children are
 //! found by search. No tree is built, however many paths there are.
 //!
-//! Two sides are counted: what is looked at, and in a comparison its base.
+//! Two sides are counted: what is looked at, and in a comparison its base. Time is added up, and told as samples of one
+//! rate: that of the first profile. Of time off a CPU each nanosecond is a sample.
 
 use std::hash::BuildHasher;
 
@@ -13,11 +14,11 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::filter::Filter;
 use super::kind::Kind;
-use super::labels::{self, LabelCounts};
+use super::labels::LabelCounts;
 use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
 use super::query::Grouping;
 use crate::profile::distinct::Distinct;
-use crate::profile::{Process, Profile, SamplePeriod, StackIndex};
+use crate::profile::{Process, Profile, ProfileKind, StackIndex};
 
 /// Which of the two counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,17 +63,16 @@ pub(super) struct StackSetBuilder {
     overfull: FrameIndex,
     root: FrameIndex,
     grouping: Grouping,
-    period: Option<SamplePeriod>,
+    kind: ProfileKind,
+    /// Time that one sample stands for, in ns.
+    quantum: Option<u64>,
     labels: LabelCounts,
-    /// CPU time in ns of samples with another period than the first, by stack, per side. Converted at the end, so
-    /// that it does not matter which windows came merged.
-    others: HashMap<u32, [u128; 2]>,
 }
 
 impl StackSetBuilder {
     /// The empty set, whose stacks may have this many frames together; a stack that has no room becomes
     /// one frame that says so.
-    pub(super) fn new(grouping: Grouping, max_steps: usize) -> Self {
+    pub(super) fn new(kind: ProfileKind, grouping: Grouping, max_steps: usize) -> Self {
         let mut names = Names::default();
         let root = names.group("all");
         let overfull = Frame {
@@ -92,14 +92,21 @@ impl StackSetBuilder {
             overfull,
             root,
             grouping,
-            period: None,
+            kind,
+            quantum: None,
             labels: LabelCounts::default(),
-            others: HashMap::new(),
         }
     }
 
-    /// Adds the samples that `filter` keeps.
+    /// Adds the samples that `filter` keeps, if the profile is of the kind that is wanted.
     pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
+        if !self.kind.includes(profile.kind.kind) {
+            return;
+        }
+        let quantum = *self.quantum.get_or_insert(match self.kind {
+            ProfileKind::OnCpu => profile.kind.quantum(),
+            ProfileKind::OffCpu | ProfileKind::Wall => 1,
+        });
         let frames = LocationFrames::new(profile, &mut self.names);
         let wanted = filter.over(profile);
         // Threads of one group are one.
@@ -111,7 +118,8 @@ impl StackSetBuilder {
         let of_threads: Vec<Option<usize>> = of_threads.collect();
         if side == Side::Shown {
             let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
-            self.labels.add(profile, kept.map(labels::counted));
+            let counted = kept.map(|sample| (sample.labels.0, sample.value / quantum));
+            self.labels.add(profile, counted);
         }
         // Samples that differ in thread, labels or link alone are added up before their frames are looked at.
         let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
@@ -122,20 +130,21 @@ impl StackSetBuilder {
             };
             let place = *places.entry((*group, sample.stack)).or_insert(sums.len());
             match sums.get_mut(place) {
-                Some((_, _, sum)) => *sum = sum.saturating_add(sample.count),
-                None => sums.push((*group, sample.stack, sample.count)),
+                Some((_, _, sum)) => *sum = sum.saturating_add(sample.value),
+                None => sums.push((*group, sample.stack, sample.value)),
             }
         }
         let groups = groups.into_values();
         let mut stack = Vec::new();
-        for (group, index, count) in sums {
+        for (group, index, time) in sums {
             stack.clone_from(&groups[group]);
             for location in profile.stacks.get(index).iter().rev() {
                 stack.extend_from_slice(frames.get(location.0 as usize));
             }
             stack.truncate(MAX_DEPTH);
             let index = self.index(&mut stack, groups[group].len());
-            self.count(index, count, profile.period, side);
+            let sum = &mut self.counts[index as usize][side as usize];
+            *sum = sum.saturating_add(time);
         }
     }
 
@@ -149,16 +158,6 @@ impl StackSetBuilder {
                 // As many of these as there are groups: bounded as the processes and threads are.
                 self.find(stack).unwrap_or_else(|| self.insert(stack))
             }
-        }
-    }
-
-    fn count(&mut self, index: u32, count: u64, period: SamplePeriod, side: Side) {
-        if *self.period.get_or_insert(period) == period {
-            let sum = &mut self.counts[index as usize][side as usize];
-            *sum = sum.saturating_add(count);
-        } else {
-            let time = &mut self.others.entry(index).or_default()[side as usize];
-            *time += u128::from(count) * u128::from(period.nanoseconds());
         }
     }
 
@@ -193,28 +192,22 @@ impl StackSetBuilder {
         group
     }
 
-    /// Adds the samples of other periods in samples of the first one, so that CPU time stays what it is: the remainder of
-    /// a stack goes into the next.
-    fn convert(&mut self) {
-        let Some(unit) = self.period.map(|period| u128::from(period.nanoseconds())) else {
-            return;
-        };
-        let mut others: Vec<(u32, [u128; 2])> = self.others.drain().collect();
-        others.sort_unstable_by_key(|(stack, _)| *stack);
-        let mut carry = [0; 2];
-        for (stack, times) in others {
-            let sums = self.counts[stack as usize].iter_mut();
-            for ((sum, time), carry) in sums.zip(times).zip(&mut carry) {
-                let exact = time + *carry;
-                *carry = exact % unit;
-                *sum = sum.saturating_add(u64::try_from(exact / unit).unwrap_or(u64::MAX));
+    /// Makes samples of time: the remainder of a stack goes into the next, so that the whole is right whatever was sampled at
+    /// other rates.
+    fn convert(&mut self, quantum: u64) {
+        let mut carry = [0u64; 2];
+        for times in &mut self.counts {
+            for (time, carry) in times.iter_mut().zip(&mut carry) {
+                let exact = time.saturating_add(*carry);
+                (*time, *carry) = (exact / quantum, exact % quantum);
             }
         }
     }
 
     /// The set, sorted and summed up.
     pub(super) fn finish(mut self) -> StackSet {
-        self.convert();
+        let quantum = self.quantum.unwrap_or(1_000_000_000);
+        self.convert(quantum);
         let mut order: Vec<u32> = (0..self.counts.len() as u32).collect();
         let stacks = &self.stacks;
         let frames = |stack: &u32| stacks.get(*stack).iter().map(|step| step.frame());
@@ -235,7 +228,8 @@ impl StackSetBuilder {
             sums,
             root: self.root,
             labels: self.labels,
-            period: self.period.unwrap_or(SamplePeriod::from_hertz(1)),
+            kind: self.kind,
+            quantum,
         }
     }
 }
@@ -252,8 +246,10 @@ pub(super) struct StackSet {
     root: FrameIndex,
     /// The labels of the side that is looked at.
     pub(super) labels: LabelCounts,
-    /// CPU time that one sample stands for.
-    pub(super) period: SamplePeriod,
+    /// What is measured.
+    pub(super) kind: ProfileKind,
+    /// Time that one sample stands for, in ns.
+    pub(super) quantum: u64,
 }
 
 /// A node of the flame graph: the stacks that begin with the same frames.

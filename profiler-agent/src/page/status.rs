@@ -63,6 +63,8 @@ pub(super) struct StatusAnswer {
     pub(super) now: u64,
     /// Earliest start and latest end of what there is, in ms since 1970.
     pub(super) extent: Option<[u64; 2]>,
+    /// What can be looked at: `cpu`, `off_cpu`, `wall`.
+    pub(super) types: Vec<&'static str>,
     /// Where a person looks at traces, with places for ids.
     pub(super) trace_url: Option<String>,
     /// The agent; none where saved files are shown.

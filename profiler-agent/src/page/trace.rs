@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::filter::Filter;
 use crate::profile::hexadecimal::text_of;
-use crate::profile::{Link, Profile, ProfileSample, UnixTime};
+use crate::profile::{Link, Profile, ProfileKind, ProfileSample, THREAD_STATE, UnixTime};
 
 /// The label that names a sample's span.
 const SPAN_NAME: &str = "span_name";
@@ -29,7 +29,8 @@ pub(super) struct TraceAnswer {
     from: Option<f64>,
     until: Option<f64>,
     samples: u64,
-    cpu_ns: u64,
+    #[serde(flatten)]
+    time: Time,
     /// Windows that have samples of it.
     windows: usize,
     services: Vec<ServiceRow>,
@@ -43,7 +44,8 @@ pub(super) struct TraceAnswer {
 struct ServiceRow {
     name: String,
     samples: u64,
-    cpu_ns: u64,
+    #[serde(flatten)]
+    time: Time,
     processes: Vec<u32>,
 }
 
@@ -55,7 +57,8 @@ struct SpanRow {
     name: String,
     services: Vec<usize>,
     samples: u64,
-    cpu_ns: u64,
+    #[serde(flatten)]
+    time: Time,
     from: Option<f64>,
     until: Option<f64>,
 }
@@ -63,8 +66,32 @@ struct SpanRow {
 #[derive(Debug, Serialize)]
 struct TimeRow {
     time: f64,
+    /// How long the thread was off a CPU from then on; 0: it ran.
+    off_cpu_ns: u64,
     service: usize,
     span: usize,
+}
+
+/// Time on CPUs and off them, in ns.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Time {
+    cpu_ns: u64,
+    off_cpu_ns: u64,
+}
+
+impl Time {
+    const fn of(is_off_cpu: bool, nanoseconds: u64) -> Self {
+        let (cpu_ns, off_cpu_ns) = match is_off_cpu {
+            true => (0, nanoseconds),
+            false => (nanoseconds, 0),
+        };
+        Self { cpu_ns, off_cpu_ns }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.off_cpu_ns = self.off_cpu_ns.saturating_add(other.off_cpu_ns);
+    }
 }
 
 /// The answer while profiles are added.
@@ -74,12 +101,13 @@ pub(super) struct TraceBuilder {
     by_service: HashMap<Box<str>, usize>,
     spans: Vec<Span>,
     by_span: HashMap<Link, usize>,
-    times: Vec<(UnixTime, usize, usize)>,
+    /// When each sample begins, how long it is off a CPU, service and span.
+    times: Vec<(UnixTime, u64, usize, usize)>,
     windows: usize,
     /// Of the windows that have samples.
     extent: Option<(UnixTime, UnixTime)>,
     samples: u64,
-    cpu_ns: u64,
+    time: Time,
     rest_samples: u64,
 }
 
@@ -87,7 +115,7 @@ pub(super) struct TraceBuilder {
 struct Service {
     name: Box<str>,
     samples: u64,
-    cpu_ns: u64,
+    time: Time,
     processes: HashSet<u32>,
 }
 
@@ -97,7 +125,7 @@ struct Span {
     name: Arc<str>,
     services: Vec<usize>,
     samples: u64,
-    cpu_ns: u64,
+    time: Time,
     extent: Option<(UnixTime, UnixTime)>,
 }
 
@@ -123,12 +151,17 @@ impl TraceBuilder {
     }
 
     fn sample(&mut self, profile: &Profile, sample: &ProfileSample, link: Link) {
-        let cpu_ns = sample.count.saturating_mul(profile.period.nanoseconds());
+        let set = profile.label_sets.get(sample.labels.0 as usize);
+        let is_off_cpu = match profile.kind.kind {
+            ProfileKind::OnCpu => false,
+            ProfileKind::OffCpu => true,
+            ProfileKind::Wall => set.is_some_and(|set| set.get(THREAD_STATE).is_some()),
+        };
+        let time = Time::of(is_off_cpu, sample.value);
         self.samples = self.samples.saturating_add(sample.count);
-        self.cpu_ns = self.cpu_ns.saturating_add(cpu_ns);
+        self.time.add(time);
         let thread = &profile.threads[sample.thread.0 as usize];
         let process = &profile.processes[thread.process as usize];
-        let set = profile.label_sets.get(sample.labels.0 as usize);
         let name = set.and_then(|set| set.get(SPAN_NAME)).unwrap_or_default();
         let places = self
             .service(process.service())
@@ -139,20 +172,24 @@ impl TraceBuilder {
         };
         let of_service = &mut self.services[service];
         of_service.samples = of_service.samples.saturating_add(sample.count);
-        of_service.cpu_ns = of_service.cpu_ns.saturating_add(cpu_ns);
+        of_service.time.add(time);
         of_service.processes.insert(process.key.pid);
         let of_span = &mut self.spans[span];
         of_span.samples = of_span.samples.saturating_add(sample.count);
-        of_span.cpu_ns = of_span.cpu_ns.saturating_add(cpu_ns);
+        of_span.time.add(time);
         if !of_span.services.contains(&service) {
             of_span.services.push(service);
         }
         let room = MAX_TIMES - self.times.len();
-        let untold = sample.count - (sample.times.len().min(room) as u64).min(sample.count);
+        let occurrences = &sample.occurrences;
+        let untold = sample.count - (occurrences.len().min(room) as u64).min(sample.count);
         self.rest_samples = self.rest_samples.saturating_add(untold);
-        for time in sample.times.iter().take(room) {
-            widen(&mut of_span.extent, *time, *time);
-            self.times.push((*time, service, span));
+        for (end, value) in occurrences.iter().take(room) {
+            // Off a CPU the thread was until then.
+            let off_cpu_ns = if is_off_cpu { value } else { 0 };
+            let begin = UnixTime(end.0.saturating_sub(off_cpu_ns));
+            widen(&mut of_span.extent, begin, end);
+            self.times.push((begin, off_cpu_ns, service, span));
         }
     }
 
@@ -168,7 +205,7 @@ impl TraceBuilder {
         self.services.push(Service {
             name: name.into(),
             samples: 0,
-            cpu_ns: 0,
+            time: Time::default(),
             processes: HashSet::new(),
         });
         Some(next)
@@ -192,7 +229,7 @@ impl TraceBuilder {
                     name: name.into(),
                     services: Vec::new(),
                     samples: 0,
-                    cpu_ns: 0,
+                    time: Time::default(),
                     extent: None,
                 });
                 Some(next)
@@ -211,8 +248,16 @@ impl TraceBuilder {
             b.samples.cmp(&a.samples).then(by_time)
         });
         self.times.sort_unstable();
-        let told = self.times.first().zip(self.times.last());
-        let told = told.map(|(first, last)| (first.0, last.0)).or(self.extent);
+        let ends = self.times.iter();
+        let last = ends
+            .map(|(begin, off_cpu_ns, ..)| UnixTime(begin.0 + off_cpu_ns))
+            .max();
+        let told = self
+            .times
+            .first()
+            .map(|(first, ..)| *first)
+            .zip(last)
+            .or(self.extent);
         let mut traces: Vec<[u8; 16]> = self.spans.iter().map(|span| span.link.trace_id).collect();
         traces.retain(|id| *id != [0; 16]);
         traces.sort_unstable();
@@ -226,7 +271,7 @@ impl TraceBuilder {
             from: told.map(|(from, _)| milliseconds(from)),
             until: told.map(|(_, until)| milliseconds(until)),
             samples: self.samples,
-            cpu_ns: self.cpu_ns,
+            time: self.time,
             windows: self.windows,
             services: services
                 .sorted
@@ -241,8 +286,9 @@ impl TraceBuilder {
             times: self
                 .times
                 .iter()
-                .map(|(time, service, span)| TimeRow {
+                .map(|(time, off_cpu_ns, service, span)| TimeRow {
                     time: milliseconds(*time),
+                    off_cpu_ns: *off_cpu_ns,
                     service: services.places[*service],
                     span: spans.places[*span],
                 })
@@ -274,7 +320,7 @@ fn service_row(service: &Service) -> ServiceRow {
     ServiceRow {
         name: service.name.to_string(),
         samples: service.samples,
-        cpu_ns: service.cpu_ns,
+        time: service.time,
         processes,
     }
 }
@@ -288,7 +334,7 @@ fn span_row(span: &Span, places: &[usize]) -> SpanRow {
         name: span.name.to_string(),
         services,
         samples: span.samples,
-        cpu_ns: span.cpu_ns,
+        time: span.time,
         from: span.extent.map(|(from, _)| milliseconds(from)),
         until: span.extent.map(|(_, until)| milliseconds(until)),
     }

@@ -64,6 +64,9 @@ impl<R: Reader> ProcessTable<R> {
         let frames = frames_of(sample, &image.mappings, image.process.key);
         Ok(LocatedSample {
             time,
+            kind: sample.kind,
+            value: sample.value,
+            runnable: sample.runnable,
             process: Arc::clone(&image.process),
             tid: sample.tid,
             cpu: sample.cpu,

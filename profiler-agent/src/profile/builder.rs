@@ -9,8 +9,8 @@ use super::distinct::{Distinct, DistinctStacks};
 use super::window::OutcomeCounts;
 use super::{
     Function, FunctionIndex, LabelSet, LabelSetIndex, Link, Location, LocationIndex, Losses,
-    Mapping, MappingIndex, Process, Profile, ProfileSample, SamplePeriod, StackIndex, Thread,
-    ThreadIndex, UnixTime,
+    Mapping, MappingIndex, Occurrences, Process, Profile, ProfileSample, SampleKind, StackIndex,
+    Thread, ThreadIndex, UnixTime,
 };
 
 /// Interns processes, threads, mappings, functions, locations and stacks, and adds up samples of the
@@ -143,8 +143,19 @@ impl ProfileBuilder {
     pub fn labels(&mut self, labels: LabelSet) -> LabelSetIndex {
         LabelSetIndex(self.label_sets.intern(labels))
     }
-    /// Adds `count` samples, taken at `times` (empty where not known: then the sum has no times).
-    pub fn sample(&mut self, key: SampleKey, count: u64, times: &[UnixTime]) {
+    /// Adds samples of which each is known.
+    pub fn taken(&mut self, key: SampleKey, occurrences: &Occurrences<UnixTime>) {
+        let (count, value) = (occurrences.len() as u64, occurrences.total());
+        self.sample(key, (count, value), occurrences);
+    }
+    /// Adds samples, given how many they are and what they stand for together. Where it is not known when each was taken,
+    /// `occurrences` is empty, and the sum has none either.
+    pub fn sample(
+        &mut self,
+        key: SampleKey,
+        (count, value): (u64, u64),
+        occurrences: &Occurrences<UnixTime>,
+    ) {
         let next = self.samples.len() as u32;
         let index = *self.sample_indices.entry(key).or_insert(next);
         if index == next {
@@ -154,17 +165,19 @@ impl ProfileBuilder {
                 labels: key.labels,
                 link: key.link,
                 count,
-                times: times.to_vec(),
+                value,
+                occurrences: occurrences.clone(),
             });
             return;
         }
         let sample = &mut self.samples[index as usize];
-        if times.is_empty() || sample.times.is_empty() {
-            sample.times = Vec::new();
+        if occurrences.is_empty() || sample.occurrences.is_empty() {
+            sample.occurrences = Occurrences::default();
         } else {
-            sample.times.extend_from_slice(times);
+            sample.occurrences.extend(occurrences.iter());
         }
         sample.count = sample.count.saturating_add(count);
+        sample.value = sample.value.saturating_add(value);
     }
     /// Counts how stacks of a process ended.
     pub fn outcomes(&mut self, process: u32, outcomes: &OutcomeCounts) {
@@ -195,7 +208,7 @@ impl ProfileBuilder {
         let threads = self.threads.as_slice().iter();
         let thread_names: usize = threads.map(|thread| thread.name.len()).sum();
         let samples = self.samples.iter();
-        let times: usize = samples.map(|sample| size_of_val(&*sample.times)).sum();
+        let times: usize = samples.map(|sample| sample.occurrences.bytes()).sum();
         self.processes.bytes()
             + self.processes.as_slice().len() * size_of::<Process>()
             + self.threads.bytes()
@@ -218,12 +231,12 @@ impl ProfileBuilder {
     }
     /// The profile.
     #[must_use]
-    pub fn finish(self, start: UnixTime, end: UnixTime, period: SamplePeriod) -> Profile {
+    pub fn finish(self, start: UnixTime, end: UnixTime, kind: SampleKind) -> Profile {
         let processes = self.processes.into_values();
         Profile {
             start,
             end,
-            period,
+            kind,
             processes: processes.into_iter().map(|process| process.0).collect(),
             threads: self.threads.into_values(),
             functions: self.functions.into_values(),

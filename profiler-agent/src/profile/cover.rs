@@ -81,6 +81,7 @@ mod tests {
 
     fn span(level: u8, windows: std::ops::Range<u64>, bytes: u64) -> MergedSpan {
         MergedSpan {
+            kind: crate::profile::ProfileKind::OnCpu,
             level,
             start: UnixTime(windows.start),
             windows: windows.map(WindowId).collect(),

@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use super::window::OutcomeCounts;
 use super::{
     BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, Label, LabelSet,
-    LabelSetIndex, LineEntry, Link, Location, LocationIndex, LossCause, Losses, Mapping, Process,
-    ProcessKey, Profile, ProfileBuilder, SampleKey, SamplePeriod, StackIndex, Thread, UnixTime,
+    LabelSetIndex, LineEntry, Link, Location, LocationIndex, LossCause, Losses, Mapping,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
+    StackIndex, Thread, UnixTime,
 };
 
 /// Names that strangers chose.
@@ -152,8 +153,10 @@ pub(crate) fn example() -> Profile {
         trace_id: [0x1a; 16],
         span_id: [0x2b; 8],
     };
-    let at = |times: &[u64]| -> Vec<UnixTime> {
-        times.iter().map(|time| UnixTime(1_000 + time)).collect()
+    let period = SamplePeriod::from_hertz(99);
+    let at = |times: &[u64]| -> Occurrences<UnixTime> {
+        let times = times.iter().map(|time| UnixTime(1_000 + time));
+        Occurrences::equal(period.nanoseconds(), times.collect())
     };
     let label = |key: &str, value: &str| Label {
         key: key.into(),
@@ -180,7 +183,7 @@ pub(crate) fn example() -> Profile {
             labels: labels[usize::from(link.is_some())],
             link,
         };
-        builder.sample(key, times.len() as u64, &times);
+        builder.taken(key, &times);
     }
     for (process, outcome, count) in [
         (0, Outcome::Root, 5),
@@ -196,11 +199,7 @@ pub(crate) fn example() -> Profile {
     losses.add(LossCause::RingFull, 3);
     losses.add(LossCause::WindowFull, 1);
     builder.losses(&losses);
-    builder.finish(
-        UnixTime(1_000),
-        UnixTime(2_000),
-        SamplePeriod::from_hertz(99),
-    )
+    builder.finish(UnixTime(1_000), UnixTime(2_000), SampleKind::on_cpu(period))
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -223,7 +222,8 @@ type AnyLocation = (Option<u32>, u64, Vec<(u32, u32)>, FrameType);
 /// A sample: process, thread, stack of locations, link, times after the start.
 type AnySample = (u32, u32, Vec<u32>, Option<u8>, Vec<u64>);
 
-/// Any consistent profile of 1,000 nanoseconds from `start`; without times where `timed` is false.
+/// Any consistent profile of 1,000 nanoseconds from `start`, of CPU time or of time off it; without times where `timed` is
+/// false.
 pub(crate) fn any_profile(start: u64, timed: bool) -> impl Strategy<Value = Profile> {
     let location = (
         prop::option::of(0u32..4),
@@ -298,6 +298,15 @@ impl Parts {
     }
 
     fn profile(&self, samples: &[AnySample], start: u64, timed: bool, hertz: u32) -> Profile {
+        let kind = if hertz.is_multiple_of(3) {
+            SampleKind::OFF_CPU
+        } else {
+            SampleKind::on_cpu(SamplePeriod::from_hertz(hertz))
+        };
+        let value = |time: &u64| {
+            kind.period
+                .map_or(1_000 * (1 + time % 3), SamplePeriod::nanoseconds)
+        };
         let mut builder = ProfileBuilder::default();
         for (pid, tid, frames, link, times) in samples {
             let (executable, container) = &self.processes[*pid as usize];
@@ -318,9 +327,13 @@ impl Parts {
                 trace_id: [byte - 1; 16],
                 span_id: [if byte == 3 { 0 } else { byte }; 8],
             });
-            let count = times.len() as u64;
-            let times: Vec<_> = times.iter().map(|time| UnixTime(start + time)).collect();
-            let times = if timed { times.as_slice() } else { &[] };
+            let taken = times.iter();
+            let taken = taken.map(|time| (UnixTime(start + time), value(time)));
+            let mut taken: Occurrences<UnixTime> = taken.collect();
+            let sums = (taken.len() as u64, taken.total());
+            if !timed {
+                taken = Occurrences::default();
+            }
             let labels = link.map_or_else(LabelSet::default, |link| LabelSet {
                 labels: Box::new([Label {
                     key: "label".into(),
@@ -334,23 +347,19 @@ impl Parts {
                 labels: builder.labels(labels),
                 link,
             };
-            builder.sample(key, count, times);
+            builder.sample(key, sums, &taken);
             let mut outcomes = OutcomeCounts::default();
-            (0..count).for_each(|_| outcomes.add(Outcome::Root));
+            (0..sums.0).for_each(|_| outcomes.add(Outcome::Root));
             builder.outcomes(process, &outcomes);
         }
-        builder.finish(
-            UnixTime(start),
-            UnixTime(start + 1_000),
-            SamplePeriod::from_hertz(hertz),
-        )
+        builder.finish(UnixTime(start), UnixTime(start + 1_000), kind)
     }
 }
 
-/// Samples spelled out: their count and times.
-pub(crate) type Flat = BTreeMap<String, (u64, Vec<UnixTime>)>;
+/// Samples spelled out: their count, their value, and each of them.
+pub(crate) type Flat = BTreeMap<String, (u64, u64, Vec<(UnixTime, u64)>)>;
 
-/// Every sample spelled out, with its count and times; panics where something is there twice.
+/// Every sample spelled out, with count, value and times; panics where something is there twice.
 pub(crate) fn flatten(profile: &Profile) -> Flat {
     fn assert_distinct<T: Eq + Hash>(values: &[T]) {
         assert_eq!(values.iter().collect::<HashSet<_>>().len(), values.len());
@@ -402,10 +411,13 @@ pub(crate) fn flatten(profile: &Profile) -> Flat {
             "{process:?} {} {} {stack:?} {:?} {:?}",
             thread.tid, thread.name, profile.label_sets[sample.labels.0 as usize], sample.link
         );
-        let mut times = sample.times.clone();
-        times.sort_unstable();
-        assert!(times.is_empty() || times.len() as u64 == sample.count);
-        let old = flat.insert(key, (sample.count, times));
+        let mut taken: Vec<_> = sample.occurrences.iter().collect();
+        taken.sort_unstable();
+        if !taken.is_empty() {
+            let sums = (taken.len() as u64, sample.occurrences.total());
+            assert_eq!(sums, (sample.count, sample.value));
+        }
+        let old = flat.insert(key, (sample.count, sample.value, taken));
         assert!(old.is_none(), "one sample a thread, stack and link");
     }
     flat

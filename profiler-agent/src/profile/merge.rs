@@ -7,17 +7,16 @@ use super::builder::{ProfileBuilder, SampleKey};
 use super::distinct::Distinct;
 use super::frames::{self, FrameProcess};
 use super::{
-    FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Profile,
-    ProfileSample, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
+    FunctionIndex, LabelSetIndex, LineEntry, Location, LocationIndex, MappingIndex, Occurrences,
+    Profile, ProfileSample, SampleKind, SamplePeriod, StackIndex, Thread, ThreadIndex, UnixTime,
 };
 
 /// All samples of all `profiles`, from the earliest start to the latest end; what is equal in several
 /// of them is there once. Only what a sample refers to is kept.
 ///
-/// The period is that of the first profile. A profile with another period is converted so that its CPU
-/// time stays: its counts are scaled (the rounding error of one sample goes into the next, so that
-/// the sum is off by less than one) and its times are dropped. No profiles make an empty profile with
-/// a period of one second.
+/// Values are added up as they are, so that samples that were taken at different rates keep their time; the period is
+/// that of the first profile. Different kinds of time are wall-clock time together. No profiles make an empty
+/// profile of CPU time with a period of one second.
 #[must_use]
 pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
     let mut merger = Merger::default();
@@ -31,7 +30,7 @@ pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Profile {
 #[derive(Debug, Default)]
 pub struct Merger {
     builder: ProfileBuilder,
-    bounds: Option<(UnixTime, UnixTime, SamplePeriod)>,
+    bounds: Option<(UnixTime, UnixTime, SampleKind)>,
     detail: Detail,
     /// What is told apart of processes where only frames are kept.
     processes: Distinct<FrameProcess>,
@@ -72,31 +71,25 @@ impl Merger {
 
     /// Adds the samples that `keep` wants, and what [`filter`] keeps beside them.
     pub fn add(&mut self, profile: &Profile, keep: impl Fn(&ProfileSample) -> bool) {
-        let (start, end, period) =
+        let (start, end, kind) =
             *self
                 .bounds
-                .get_or_insert((profile.start, profile.end, profile.period));
-        self.bounds = Some((start.min(profile.start), end.max(profile.end), period));
-        let mut scale = Scale::new(profile.period, period);
+                .get_or_insert((profile.start, profile.end, profile.kind));
+        let kind = kind.and(profile.kind);
+        self.bounds = Some((start.min(profile.start), end.max(profile.end), kind));
+        let unknown = Occurrences::default();
         let mut source = Source::new(profile);
         if self.detail == Detail::Frames {
             source.processes_of_frames = Some(&mut self.processes);
         }
         for sample in profile.samples.iter().filter(|sample| keep(sample)) {
-            let count = if scale.is_one() {
-                sample.count
-            } else {
-                scale.apply(sample.count)
-            };
-            if count == 0 && !scale.is_one() {
-                continue;
-            }
             let key = source.add(&mut self.builder, sample);
-            let times: &[UnixTime] = match scale.is_one() && self.detail == Detail::Everything {
-                true => &sample.times,
-                false => &[],
+            let occurrences = match self.detail {
+                Detail::Everything => &sample.occurrences,
+                Detail::WithoutTimes | Detail::Frames => &unknown,
             };
-            self.builder.sample(key, count, times);
+            self.builder
+                .sample(key, (sample.count, sample.value), occurrences);
         }
         if self.detail != Detail::Frames {
             source.outcomes(&mut self.builder);
@@ -113,9 +106,10 @@ impl Merger {
     /// The profile.
     #[must_use]
     pub fn finish(self) -> Profile {
-        let none = (UnixTime(0), UnixTime(0), SamplePeriod::from_hertz(1));
-        let (start, end, period) = self.bounds.unwrap_or(none);
-        self.builder.finish(start, end, period)
+        let none = SampleKind::on_cpu(SamplePeriod::from_hertz(1));
+        let none = (UnixTime(0), UnixTime(0), none);
+        let (start, end, kind) = self.bounds.unwrap_or(none);
+        self.builder.finish(start, end, kind)
     }
 }
 
@@ -130,33 +124,25 @@ pub fn filter(
 ) -> Profile {
     let mut builder = ProfileBuilder::default();
     let mut source = Source::new(profile);
-    let mut times = Vec::new();
     for sample in &profile.samples {
         if !keep(sample) {
             continue;
         }
-        let count = match range {
-            None => {
-                times.clone_from(&sample.times);
-                sample.count
-            }
-            Some(range) if sample.times.is_empty() => {
-                times.clear();
-                if range.contains(&profile.start) {
-                    sample.count
-                } else {
-                    0
-                }
-            }
-            Some(range) => {
-                times.clear();
-                times.extend(sample.times.iter().filter(|time| range.contains(time)));
-                times.len() as u64
-            }
+        let whole = match range {
+            None => true,
+            Some(range) => sample.occurrences.is_empty() && range.contains(&profile.start),
         };
-        if count > 0 {
+        if whole && sample.count > 0 {
             let key = source.add(&mut builder, sample);
-            builder.sample(key, count, &times);
+            builder.sample(key, (sample.count, sample.value), &sample.occurrences);
+        } else if let Some(range) = range {
+            let within = sample.occurrences.iter();
+            let within = within.filter(|(time, _)| range.contains(time));
+            let within: Occurrences<UnixTime> = within.collect();
+            if !within.is_empty() {
+                let key = source.add(&mut builder, sample);
+                builder.taken(key, &within);
+            }
         }
     }
     source.outcomes(&mut builder);
@@ -168,32 +154,7 @@ pub fn filter(
             (start, profile.end.min(range.end).max(start))
         }
     };
-    builder.finish(start, end, profile.period)
-}
-
-/// Converts counts of one period into counts of another.
-struct Scale {
-    from: u128,
-    to: u128,
-    remainder: u128,
-}
-
-impl Scale {
-    fn new(from: SamplePeriod, to: SamplePeriod) -> Self {
-        Self {
-            from: u128::from(from.nanoseconds()),
-            to: u128::from(to.nanoseconds()),
-            remainder: 0,
-        }
-    }
-    fn is_one(&self) -> bool {
-        self.from == self.to
-    }
-    fn apply(&mut self, count: u64) -> u64 {
-        let nanoseconds = u128::from(count) * self.from + self.remainder;
-        self.remainder = nanoseconds % self.to;
-        u64::try_from(nanoseconds / self.to).unwrap_or(u64::MAX)
-    }
+    builder.finish(start, end, profile.kind)
 }
 
 /// A profile that is being added to a builder, and what of it is there already.
@@ -343,16 +304,18 @@ impl<'a> Source<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ProfileKind;
     use super::super::example::{Flat, any_profile, example, flatten};
     use super::*;
 
     fn sum(flats: &[Flat]) -> Flat {
         let mut sum = Flat::new();
-        for (key, (count, times)) in flats.iter().flatten() {
+        for (key, (count, value, taken)) in flats.iter().flatten() {
             let entry = sum.entry(key.clone()).or_default();
             entry.0 += count;
-            entry.1.extend(times);
-            entry.1.sort_unstable();
+            entry.1 += value;
+            entry.2.extend(taken);
+            entry.2.sort_unstable();
         }
         sum
     }
@@ -360,11 +323,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_merged_profile_has_the_samples_of_all(
-            mut profiles in prop::collection::vec(any_profile(5_000, true), 0..4),
+            profiles in prop::collection::vec(any_profile(5_000, true), 0..4),
         ) {
-            for profile in &mut profiles {
-                profile.period = SamplePeriod::from_hertz(99);
-            }
             let flats: Vec<_> = profiles.iter().map(flatten).collect();
             prop_assert_eq!(flatten(&merge(&profiles)), sum(&flats));
         }
@@ -385,7 +345,8 @@ mod tests {
                 filter(&profile, None, |sample| !is_of(sample)),
             ];
             for (part, range) in parts.iter().zip([&start, &end]) {
-                prop_assert!(part.samples.iter().flat_map(|s| &s.times).all(|t| range.contains(t)));
+                let mut times = part.samples.iter().flat_map(|sample| sample.occurrences.times());
+                prop_assert!(times.all(|time| range.contains(time)));
                 prop_assert!(part.processes.iter().all(|process| process.key.pid == pid));
                 prop_assert!(part.start <= part.end);
             }
@@ -395,16 +356,20 @@ mod tests {
         }
 
         #[test]
-        fn another_period_keeps_the_cpu_time(
-            first in any_profile(5_000, true), second in any_profile(6_000, false),
+        fn time_stays_what_it_is_at_any_rate_and_of_any_kind(
+            profiles in prop::collection::vec((any_profile(5_000, true), any_profile(6_000, false)), 1..4),
         ) {
-            let merged = merge([&first, &second]);
-            let nanoseconds = |profile: &Profile| {
-                i128::from(profile.sample_count()) * i128::from(profile.period.nanoseconds())
-            };
-            let lost = nanoseconds(&first) + nanoseconds(&second) - nanoseconds(&merged);
-            prop_assert!((0..i128::from(merged.period.nanoseconds())).contains(&lost));
-            prop_assert_eq!(merged.period, first.period);
+            let profiles: Vec<Profile> = profiles.into_iter().flat_map(|(one, other)| [one, other]).collect();
+            let merged = merge(&profiles);
+            prop_assert_eq!(merged.value(), profiles.iter().map(Profile::value).sum::<u64>());
+            prop_assert_eq!(merged.sample_count(), profiles.iter().map(Profile::sample_count).sum::<u64>());
+            let is_of = |kind| profiles.iter().all(|profile| profile.kind.kind == kind);
+            let mut kinds = [ProfileKind::OnCpu, ProfileKind::OffCpu].into_iter();
+            let only = kinds.find(|kind| is_of(*kind));
+            prop_assert_eq!(merged.kind.kind, only.unwrap_or(ProfileKind::Wall));
+            if only.is_some() {
+                prop_assert_eq!(merged.kind, profiles[0].kind);
+            }
         }
     }
 
@@ -431,7 +396,7 @@ mod tests {
         profile
             .samples
             .iter_mut()
-            .for_each(|sample| sample.times.clear());
+            .for_each(|sample| sample.occurrences = Occurrences::default());
         let before = UnixTime(0)..UnixTime(1_001);
         let after = UnixTime(1_001)..UnixTime(5_000);
         assert_eq!(filter(&profile, Some(&before), |_| true).sample_count(), 8);

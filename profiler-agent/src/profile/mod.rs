@@ -23,6 +23,7 @@ pub mod loss;
 pub mod mapping;
 pub mod merge;
 pub mod named;
+pub mod occurrences;
 pub mod payload;
 pub mod process;
 pub mod sample;
@@ -40,7 +41,7 @@ pub use context::{
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};
-pub use kind::ProfileKind;
+pub use kind::{ProfileKind, STATE_BLOCKED, STATE_RUNNABLE, SampleKind, THREAD_STATE};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};
@@ -50,6 +51,7 @@ pub use named::{
     Function, FunctionIndex, LineEntry, Location, LocationIndex, Mapping, MappingIndex, Profile,
     ProfileSample, StackIndex, Stacks, Thread, ThreadIndex,
 };
+pub use occurrences::Occurrences;
 pub use payload::{Coding, Delivery, Destination, Payload, PayloadId, WindowUuid};
 pub use process::{AttributeValue, ContainerId, Process, ProcessKey, ResourceAttribute};
 pub use sample::{

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildId, FrameType, HtlHash, LabelSet, LabelSetIndex, Link, Losses, Process, SamplePeriod,
-    UnixTime, window::OutcomeCounts,
+    BuildId, FrameType, HtlHash, LabelSet, LabelSetIndex, Link, Losses, Occurrences, Process,
+    SampleKind, UnixTime, window::OutcomeCounts,
 };
 
 macro_rules! index {
@@ -153,19 +153,21 @@ pub struct ProfileSample {
     pub link: Option<Link>,
     /// How many samples.
     pub count: u64,
-    /// When, one entry a sample; empty in profiles that were read back from a file without times.
-    pub times: Vec<UnixTime>,
+    /// What they stand for together, in the unit of the profile's kind.
+    pub value: u64,
+    /// When, and how much each time; empty in profiles that were read back from a file without times.
+    pub occurrences: Occurrences<UnixTime>,
 }
 
-/// A profile of on-CPU samples.
+/// A profile of samples of one kind.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// When its window was opened.
     pub start: UnixTime,
     /// When its window was closed.
     pub end: UnixTime,
-    /// CPU time that one sample stands for.
-    pub period: SamplePeriod,
+    /// What its samples measure.
+    pub kind: SampleKind,
     /// Processes.
     pub processes: Vec<Arc<Process>>,
     /// Threads.
@@ -193,5 +195,11 @@ impl Profile {
     #[must_use]
     pub fn sample_count(&self) -> u64 {
         self.samples.iter().map(|sample| sample.count).sum()
+    }
+    /// What all samples stand for together, in the unit of its kind.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        let values = self.samples.iter().map(|sample| sample.value);
+        values.fold(0, u64::saturating_add)
     }
 }

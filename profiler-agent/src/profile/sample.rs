@@ -27,13 +27,13 @@ impl ThreadName {
 /// A sample as a ring held it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawSample {
-    /// When it was taken; off CPU, when the thread ran again.
+    /// When it was taken.
     pub time: BootTime,
-    /// What it stands for: `OnCpu` or `OffCpu`.
+    /// What it measures: time on a CPU or off it.
     pub kind: ProfileKind,
-    /// Nanoseconds that it stands for: on CPU, the period of sampling.
+    /// What it stands for, in ns.
     pub value: u64,
-    /// Nanoseconds of `value` that the thread could have run and waited for a CPU; 0 on CPU.
+    /// Off a CPU: the part of `value` in which the thread could have run and waited for a CPU.
     pub runnable: u64,
     /// Which image of the process its stack was unwound by; zero for none.
     pub image: BootTime,
@@ -177,6 +177,12 @@ pub struct LocatedFrame {
 pub struct LocatedSample {
     /// When it was taken.
     pub time: BootTime,
+    /// What it measures.
+    pub kind: ProfileKind,
+    /// What it stands for, in the unit of its kind.
+    pub value: u64,
+    /// The part of `value` in which the thread could have run and waited for a CPU.
+    pub runnable: u64,
     /// Whose it is.
     pub process: Arc<Process>,
     /// Thread id.

@@ -1,7 +1,7 @@
 //! What a window holds in a few numbers, and the archive that keeps windows: lets lists and time
 //! lines be drawn without reading a single profile.
 
-use super::{LinkFilter, Profile, ProfileSample, SamplePeriod, UnixTime};
+use super::{LinkFilter, Profile, ProfileKind, ProfileSample, SampleKind, UnixTime};
 
 /// Names a window within one archive; never reused by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub struct ProcessTotal {
     pub service: Box<str>,
     /// Name of its main thread. Comes from a stranger.
     pub comm: Box<str>,
-    /// Samples of it.
+    /// Samples of it; of a kind without a period what they stand for.
     pub samples: u64,
 }
 
@@ -32,9 +32,9 @@ pub struct NamedCount {
 /// A window in a few numbers; bounded in size whatever ran in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSummary {
-    /// CPU time that one sample stands for.
-    pub period: SamplePeriod,
-    /// All samples.
+    /// What the samples measure.
+    pub kind: SampleKind,
+    /// All samples; of a kind without a period what they stand for.
     pub samples: u64,
     /// The processes with the most samples, most first; at most [`WindowSummary::MAX_PROCESSES`].
     pub processes: Vec<ProcessTotal>,
@@ -65,11 +65,13 @@ impl WindowSummary {
     pub fn of_samples(profile: &Profile, keep: impl Fn(&ProfileSample) -> bool) -> Self {
         let mut samples = vec![0u64; profile.processes.len()];
         let mut total = 0u64;
+        let quantum = profile.kind.quantum();
         for sample in profile.samples.iter().filter(|sample| keep(sample)) {
-            total = total.saturating_add(sample.count);
+            let quanta = sample.value / quantum;
+            total = total.saturating_add(quanta);
             let process = profile.threads.get(sample.thread.0 as usize);
             if let Some(count) = process.and_then(|t| samples.get_mut(t.process as usize)) {
-                *count = count.saturating_add(sample.count);
+                *count = count.saturating_add(quanta);
             }
         }
         let mut processes: Vec<ProcessTotal> = profile
@@ -101,7 +103,7 @@ impl WindowSummary {
             outcomes.merge(counts);
         }
         Self {
-            period: profile.period,
+            kind: profile.kind,
             samples: total,
             processes,
             rest_processes: rest.len() as u64,
@@ -151,6 +153,8 @@ pub struct ArchivedWindow {
 /// spans of a level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergedSpan {
+    /// What its samples measure.
+    pub kind: ProfileKind,
     /// How long the part of time is: the archive's shortest is 0.
     pub level: u8,
     /// When the part of time begins.
@@ -172,6 +176,8 @@ pub trait WindowArchive: Send + Sync {
     /// # Errors
     /// The archive could not be read.
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError>;
+    /// The kinds of the windows that it holds, in order.
+    fn kinds(&self) -> Vec<ProfileKind>;
     /// Visits the windows that overlap `from .. until`, by time of start, one at a time. Those that are damaged are left
     /// out and returned.
     ///

@@ -53,7 +53,7 @@ impl ClockPair {
 }
 
 /// The CPU time that one sample stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SamplePeriod {
     nanoseconds: u64,
 }

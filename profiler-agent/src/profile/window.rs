@@ -7,8 +7,8 @@ use profiler_common::unwind::Outcome;
 
 use super::{
     BootTime, ContextIndex, Executable, ExecutableId, KernelCode, KernelCodeId, LocationIndex,
-    LocationKey, Losses, Process, SampleContext, SamplePeriod, StackIndex, Stacks, ThreadIndex,
-    ThreadName,
+    LocationKey, Losses, Occurrences, Process, SampleContext, SampleKind, StackIndex, Stacks,
+    ThreadIndex, ThreadName,
 };
 
 /// A thread that was sampled in a window.
@@ -31,8 +31,8 @@ pub struct WindowSample {
     pub stack: StackIndex,
     /// For which request.
     pub context: ContextIndex,
-    /// When: one entry a sample, in the order of arrival.
-    pub times: Vec<BootTime>,
+    /// When, and how much: in the order of arrival.
+    pub occurrences: Occurrences<BootTime>,
 }
 
 /// How the stacks of one executable's processes ended.
@@ -85,8 +85,8 @@ pub struct Window {
     pub start: BootTime,
     /// When it was closed; every sample lies in `start .. end`.
     pub end: BootTime,
-    /// CPU time that one sample stands for.
-    pub period: SamplePeriod,
+    /// What its samples measure.
+    pub kind: SampleKind,
     /// Processes that were sampled.
     pub processes: Vec<Arc<Process>>,
     /// Threads that were sampled.
@@ -118,6 +118,9 @@ impl Window {
     /// Number of samples.
     #[must_use]
     pub fn sample_count(&self) -> u64 {
-        self.samples.iter().map(|s| s.times.len() as u64).sum()
+        self.samples
+            .iter()
+            .map(|s| s.occurrences.len() as u64)
+            .sum()
     }
 }

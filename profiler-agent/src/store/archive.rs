@@ -7,8 +7,8 @@ use redb::Database;
 
 use super::{Store, StoreError, links, merging, open, spans, summary, transaction};
 use crate::profile::{
-    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, UnixTime, WindowArchive,
-    WindowId,
+    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, ProfileKind, UnixTime,
+    WindowArchive, WindowId,
 };
 
 impl Store {
@@ -65,6 +65,10 @@ impl WindowArchive for Store {
         Ok(extent
             .flatten()
             .map(|(start, end)| (UnixTime(start), UnixTime(end))))
+    }
+
+    fn kinds(&self) -> Vec<ProfileKind> {
+        self.kinds_now()
     }
 
     fn visit(

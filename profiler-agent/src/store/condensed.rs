@@ -1,12 +1,12 @@
 //! A profile of frames ([`Merger::of_frames`](crate::profile::Merger::of_frames)) as bytes.
 //!
-//! One version byte (1), the length of what follows before compression (LEB128), a zstd frame, then the check value of
+//! One version byte (2), the length of what follows before compression (LEB128), a zstd frame, then the check value of
 //! [`seal`](super::seal). In the frame are LEB128 numbers, each list with its length in front:
-//! start and end in ns since 1970 (the end as a difference), period in ns; the distinct texts; processes (pid, comm,
+//! start and end in ns since 1970 (the end as a difference), kind (its name), period in ns (0: none); the distinct texts; processes (pid, comm,
 //! executable, 1 for kernel threads); threads (process, name); functions (name, file); mappings (file); locations (mapping
 //! plus one or 0, frame type, 1 where it has a name, address, functions); sets of labels (keys and values); stacks
 //! (how many outermost frames are those of the stack before, the others from the outermost on); samples (thread,
-//! stack, labels, count). Texts are meant by their index.
+//! stack, labels, count, value). Texts are meant by their index. A span of version 1 is merged anew.
 //!
 //! Beside pprof it is read in a fraction of the time, and keeps apart processes of one pid that have different names.
 
@@ -17,11 +17,12 @@ use super::seal::{seal, unseal};
 use crate::profile::distinct::Distinct;
 use crate::profile::{
     BootTime, FrameType, Function, FunctionIndex, Label, LabelSet, LabelSetIndex, LineEntry,
-    Location, LocationIndex, Losses, Mapping, MappingIndex, Process, ProcessKey, Profile,
-    ProfileSample, SamplePeriod, StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
+    Location, LocationIndex, Losses, Mapping, MappingIndex, Occurrences, Process, ProcessKey,
+    Profile, ProfileKind, ProfileSample, SampleKind, SamplePeriod, StackIndex, Stacks, Thread,
+    ThreadIndex, UnixTime,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most bytes before compression: more than what may be merged takes.
 const MAX_RAW: u64 = 32 << 20;
 /// Fast, and within a tenth of the best.
@@ -37,7 +38,9 @@ pub(super) fn encode(profile: &Profile) -> Option<Vec<u8>> {
     let mut raw = Vec::with_capacity(body.len());
     number(&mut raw, profile.start.0);
     number(&mut raw, profile.end.0.saturating_sub(profile.start.0));
-    number(&mut raw, profile.period.nanoseconds());
+    text(&mut raw, profile.kind.kind.name());
+    let period = profile.kind.period.map_or(0, SamplePeriod::nanoseconds);
+    number(&mut raw, period);
     let texts = texts.into_values();
     number(&mut raw, texts.len() as u64);
     for found in &texts {
@@ -128,7 +131,8 @@ fn samples(profile: &Profile, out: &mut Vec<u8>) {
     number(out, profile.samples.len() as u64);
     for sample in &profile.samples {
         let (thread, stack, labels) = (sample.thread.0, sample.stack.0, sample.labels.0);
-        for value in [thread.into(), stack.into(), labels.into(), sample.count] {
+        let key = [thread, stack, labels].map(u64::from);
+        for value in key.into_iter().chain([sample.count, sample.value]) {
             number(out, value);
         }
     }
@@ -145,7 +149,9 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Profile> {
     let mut reader = Reader(&raw);
     let start = reader.number()?;
     let end = start.checked_add(reader.number()?)?;
-    let period = SamplePeriod::from_nanoseconds(reader.number()?);
+    let kind = ProfileKind::from_name(reader.text()?)?;
+    let period = Some(reader.number()?).filter(|period| *period > 0);
+    let period = period.map(SamplePeriod::from_nanoseconds);
     let texts = list(&mut reader, |reader| Some(Arc::<str>::from(reader.text()?)))?;
     let mut tables = Tables { reader, texts };
     let processes = tables.list(Tables::process)?;
@@ -168,13 +174,14 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Profile> {
             labels: LabelSetIndex(tables.index(label_sets.len())?),
             link: None,
             count: tables.reader.number()?,
-            times: Vec::new(),
+            value: tables.reader.number()?,
+            occurrences: Occurrences::default(),
         })
     })?;
     tables.reader.0.is_empty().then(|| Profile {
         start: UnixTime(start),
         end: UnixTime(end),
-        period,
+        kind: SampleKind { kind, period },
         processes,
         threads,
         functions,
@@ -342,7 +349,7 @@ mod tests {
         let Profile {
             start,
             end,
-            period,
+            kind,
             threads,
             functions,
             mappings,
@@ -353,7 +360,7 @@ mod tests {
             ..
         } = profile;
         format!(
-            "{start:?} {end:?} {period:?} {processes:#?} {threads:#?} {functions:#?} {mappings:#?} {locations:#?} \
+            "{start:?} {end:?} {kind:?} {processes:#?} {threads:#?} {functions:#?} {mappings:#?} {locations:#?} \
              {stacks:?} {label_sets:#?} {samples:#?} {losses:?}"
         )
     }

@@ -20,7 +20,7 @@ pub enum MergeOutcome {
     Single,
     /// What is distinct in it is more than may be merged.
     TooLarge,
-    /// Its windows were sampled at different rates.
+    /// Its windows were sampled at different rates: their answers are rounded one by one.
     MixedPeriods,
     /// A window of it cannot be read.
     Damaged,
@@ -144,13 +144,12 @@ impl Store {
         (most, stop): (usize, &AtomicBool),
     ) -> Result<Profile, MergeOutcome> {
         let mut merger = Merger::of_frames();
-        let mut period = None;
+        let mut kind = None;
         let mut add = |profile: Profile| {
             if stop.load(Ordering::Relaxed) {
                 return Err(MergeOutcome::Changed);
             }
-            let period = *period.get_or_insert(profile.period);
-            if period != profile.period {
+            if *kind.get_or_insert(profile.kind) != profile.kind {
                 return Err(MergeOutcome::MixedPeriods);
             }
             merger.add(&profile, |_| true);
@@ -242,6 +241,7 @@ impl Store {
             return Ok(None);
         };
         let key = SpanKey {
+            kind: span.kind,
             level: span.level,
             start: span.start.0,
         };
@@ -265,6 +265,7 @@ impl Store {
 /// The spans as archives name them.
 pub(super) fn named((key, entry): spans::Found) -> MergedSpan {
     MergedSpan {
+        kind: key.kind,
         level: key.level,
         start: UnixTime(key.start),
         windows: entry.windows.into_iter().map(WindowId).collect(),

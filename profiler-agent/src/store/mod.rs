@@ -5,15 +5,17 @@
 //! - `windows`: id (u64, in order of appending) -> start, end (u64, ns since 1970), length of the
 //!   encoded profile, pages that it takes.
 //! - `starts`: (start, id) -> (): the windows by time.
+//! - `kinds`: id -> what the window measures, as a number (`ProfileKind`); not there: CPU time.
 //! - `summaries`: id -> summary as [`summary`] has it.
 //! - `links`: (id, number) -> a piece of what [`links`] has of the window; none where it has no links.
 //! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`] bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
-//! - `merged`: (level, start in ns since 1970) -> length of an encoded profile, pages that it takes, ids of windows: all
-//!   windows whose start lies in that minute (level 0), ten minutes (1) or hour (2), merged.
+//! - `merged`: (level plus 16 for each kind after the first, start in ns since 1970) -> length of an encoded profile, pages that it
+//!   takes, ids of windows: all windows of one kind whose start lies in that minute (level 0), ten minutes (1) or hour (2), merged.
 //! - `merged_chunks`: (level, start, number) -> a piece of the merged profile, as in `chunks`.
-//! - `format`: "version" -> 3. Version 1 had no `links`, version 2 no `merged`: they become 3; another version is foreign.
+//! - `format`: "version" -> 4. Version 1 had no `links`, version 2 no `merged`, version 3 no `kinds` and
+//!   no values in `merged`, whose spans are merged anew: they become 4; another version is foreign.
 //!
 //! # Merged spans
 //! [`Store::merge_next`] merges the windows of a minute, ten minutes or an hour that are over into one profile of their frames
@@ -68,7 +70,7 @@ use std::time::Duration;
 use redb::Database;
 
 pub use self::merging::{Decode, MergeCounts, MergeOutcome};
-use crate::profile::{UnixTime, WindowId, WindowLinks, WindowSummary};
+use crate::profile::{ProfileKind, UnixTime, WindowId, WindowLinks, WindowSummary};
 use damage::Damage;
 use pending::Pending;
 use writing::Totals;
@@ -242,6 +244,7 @@ impl Store {
         }
         let _alone = self.lock_appending();
         let database = self.opened()?;
+        let kind = summary.kind.kind;
         let summary = summary::encode(summary);
         let links = links::encode(links);
         let pages = bound::pages_of(bytes.len(), summary.len(), links.len());
@@ -264,6 +267,7 @@ impl Store {
         };
         let totals = self.lock_books().totals;
         let content = writing::Content {
+            kind,
             summary: &summary,
             links: &links,
             profile: bytes,
@@ -275,7 +279,7 @@ impl Store {
                 let file_bytes = open::file_length(&self.path).unwrap_or(0);
                 let mut books = self.lock_books();
                 (books.totals, books.file_bytes) = (totals, file_bytes);
-                books.pending.add(entry.start, id);
+                books.pending.add(kind, entry.start, id);
                 Ok(WindowId(id))
             }
             Err(source) => {
@@ -289,6 +293,13 @@ impl Store {
     #[must_use]
     pub fn set_aside(&self) -> Vec<SetAside> {
         self.lock_books().set_aside.clone()
+    }
+
+    /// The kinds of its windows, in order.
+    pub(super) fn kinds_now(&self) -> Vec<ProfileKind> {
+        let windows = self.lock_books().totals.kinds;
+        let kinds = ProfileKind::ALL.into_iter();
+        kinds.filter(|kind| windows[*kind as usize] > 0).collect()
     }
 
     /// How full it is.

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::profile::ProfileKind;
+
 /// Lengths of the parts of time whose windows are merged, in ns: a minute, ten, an hour. Each is made of the ones before.
 pub(super) const LEVELS: [u64; 3] = [60_000_000_000, 600_000_000_000, 3_600_000_000_000];
 /// A span is over when as many windows were appended beside it: also where clocks step.
 const QUIET_WINDOWS: u64 = 3;
 
-/// A part of time.
+/// A part of time, and one kind of windows in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SpanKey {
+    /// What its windows measure.
+    pub(super) kind: ProfileKind,
     /// Index of its length.
     pub(super) level: u8,
     /// When it begins, in ns since 1970.
@@ -17,9 +21,10 @@ pub(super) struct SpanKey {
 }
 
 impl SpanKey {
-    /// The parts of time that a window with this start is in, the shortest first.
-    pub(super) fn all_of(window_start: u64) -> [Self; LEVELS.len()] {
+    /// The parts of time that a window of this kind with this start is in, the shortest first.
+    pub(super) fn all_of(kind: ProfileKind, window_start: u64) -> [Self; LEVELS.len()] {
         std::array::from_fn(|level| Self {
+            kind,
             level: level as u8,
             start: window_start - window_start % LEVELS[level],
         })
@@ -35,13 +40,16 @@ impl SpanKey {
 /// The spans that are not merged as they are now, each with the id of its newest window.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    levels: [BTreeMap<u64, u64>; LEVELS.len()],
+    kinds: BTreeMap<ProfileKind, Levels>,
 }
 
+/// By start the id of the newest window, for each length.
+type Levels = [BTreeMap<u64, u64>; LEVELS.len()];
+
 impl Pending {
-    /// Notes a window with this start.
-    pub(super) fn add(&mut self, window_start: u64, id: u64) {
-        for key in SpanKey::all_of(window_start) {
+    /// Notes a window of this kind with this start.
+    pub(super) fn add(&mut self, kind: ProfileKind, window_start: u64, id: u64) {
+        for key in SpanKey::all_of(kind, window_start) {
             self.note(key, id);
         }
     }
@@ -62,7 +70,8 @@ impl Pending {
 
     /// The id of the newest window of a span that is to be merged.
     pub(super) fn newest(&self, key: SpanKey) -> Option<u64> {
-        self.levels
+        self.kinds
+            .get(&key.kind)?
             .get(usize::from(key.level))?
             .get(&key.start)
             .copied()
@@ -71,36 +80,46 @@ impl Pending {
     /// The span to merge next: the longest whose parts are merged, the newest of those. `next` is the id of the next
     /// window.
     pub(super) fn due(&self, next: u64) -> Option<SpanKey> {
-        (0..LEVELS.len()).rev().find_map(|level| {
-            let mut spans = self.levels[level].iter().rev();
-            let (start, _) = spans.find(|(start, newest)| {
-                let end = start.saturating_add(LEVELS[level]);
-                let has_parts = level > 0 && {
-                    let mut parts = self.levels[level - 1].range(**start..end);
-                    parts.next().is_some()
-                };
-                newest.saturating_add(QUIET_WINDOWS) < next && !has_parts
-            })?;
-            Some(SpanKey {
-                level: level as u8,
-                start: *start,
-            })
-        })
+        let kinds = self.kinds.iter();
+        let mut due = kinds.filter_map(|(kind, levels)| due_of(*kind, levels, next));
+        due.next()
     }
 
     fn level(&mut self, key: SpanKey) -> &mut BTreeMap<u64, u64> {
-        &mut self.levels[usize::from(key.level)]
+        let levels = self.kinds.entry(key.kind).or_default();
+        &mut levels[usize::from(key.level)]
     }
+}
+
+fn due_of(kind: ProfileKind, levels: &Levels, next: u64) -> Option<SpanKey> {
+    (0..LEVELS.len()).rev().find_map(|level| {
+        let mut spans = levels[level].iter().rev();
+        let (start, _) = spans.find(|(start, newest)| {
+            let end = start.saturating_add(LEVELS[level]);
+            let has_parts = level > 0 && {
+                let mut parts = levels[level - 1].range(**start..end);
+                parts.next().is_some()
+            };
+            newest.saturating_add(QUIET_WINDOWS) < next && !has_parts
+        })?;
+        Some(SpanKey {
+            kind,
+            level: level as u8,
+            start: *start,
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::{LEVELS, Pending, SpanKey};
+    use crate::profile::ProfileKind;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn key(level: u8, start_seconds: u64) -> SpanKey {
         SpanKey {
+            kind: ProfileKind::OnCpu,
             level,
             start: start_seconds * SECOND,
         }
@@ -109,7 +128,7 @@ mod tests {
     /// Windows of 10 s.
     fn appended(pending: &mut Pending, windows: std::ops::Range<u64>) {
         for number in windows {
-            pending.add(number * 10 * SECOND, number);
+            pending.add(ProfileKind::OnCpu, number * 10 * SECOND, number);
         }
     }
 
@@ -145,7 +164,7 @@ mod tests {
         let mut pending = Pending::default();
         appended(&mut pending, 0..10);
         let newest = pending.newest(key(0, 0)).unwrap();
-        pending.add(30 * SECOND, 10);
+        pending.add(ProfileKind::OnCpu, 30 * SECOND, 10);
         pending.done(key(0, 0), newest);
         assert_eq!(pending.newest(key(0, 0)), Some(10));
         assert_eq!(pending.due(11), None);

@@ -11,13 +11,14 @@ use super::CHUNK;
 use super::leb128::{Reader, number};
 use super::pending::{LEVELS, SpanKey};
 use super::seal::{seal, unseal};
-use super::transaction::STARTS;
+use super::transaction::{KINDS, STARTS, kind_of};
+use crate::profile::ProfileKind;
 
 /// A row of `merged`: bytes, pages, windows.
 type Row<'a> = (u64, u64, &'a [u8]);
-/// (Level, start) -> row.
+/// (Level and kind, start) -> row.
 pub(super) const MERGED: TableDefinition<(u8, u64), Row<'static>> = TableDefinition::new("merged");
-/// (Level, start, number) -> a piece.
+/// (Level and kind, start, number) -> a piece.
 pub(super) const MERGED_CHUNKS: TableDefinition<(u8, u64, u32), &[u8]> =
     TableDefinition::new("merged_chunks");
 
@@ -67,9 +68,22 @@ impl SpanEntry {
 /// A span that is there.
 pub(super) type Found = (SpanKey, SpanEntry);
 
-/// The key of a row.
-pub(super) const fn key((level, start): (u8, u64)) -> SpanKey {
-    SpanKey { level, start }
+/// What is added to a level for each kind after the first.
+const KIND: u8 = 16;
+
+/// The key of a row; `None` where there is no such kind.
+pub(super) fn key((level, start): (u8, u64)) -> Option<SpanKey> {
+    let kind = ProfileKind::ALL.get(usize::from(level / KIND))?;
+    Some(SpanKey {
+        kind: *kind,
+        level: level % KIND,
+        start,
+    })
+}
+
+/// Level and kind in the key of a row.
+const fn level_of(kind: ProfileKind, level: u8) -> u8 {
+    kind as u8 * KIND + level
 }
 
 /// The tables in a transaction that changes them.
@@ -81,7 +95,7 @@ pub(super) struct Tables<'a> {
 impl Tables<'_> {
     /// Removes a span; the pages that it took, where it was there.
     pub(super) fn remove(&mut self, key: SpanKey) -> Result<Option<u64>, redb::Error> {
-        let (level, start) = (key.level, key.start);
+        let (level, start) = (level_of(key.kind, key.level), key.start);
         let Some(pages) = self.merged.remove((level, start))?.map(|row| row.value().1) else {
             return Ok(None);
         };
@@ -99,7 +113,7 @@ impl Tables<'_> {
         entry: &SpanEntry,
         profile: &[u8],
     ) -> Result<(), redb::Error> {
-        let (level, start) = (key.level, key.start);
+        let (level, start) = (level_of(key.kind, key.level), key.start);
         let windows = entry.encoded_windows();
         let row = (entry.bytes, entry.pages, windows.as_slice());
         self.merged.insert((level, start), row)?;
@@ -110,15 +124,29 @@ impl Tables<'_> {
     }
 }
 
-/// The windows that start within a span, by id.
+/// The windows of a span, by id.
 pub(super) fn windows_of(
     starts: &impl ReadableTable<(u64, u64), ()>,
+    kinds: &impl ReadableTable<u64, u8>,
     key: SpanKey,
 ) -> Result<Vec<u64>, redb::Error> {
-    let rows = starts.range((key.start, 0)..(key.end(), 0))?;
-    let windows = rows.map(|row| Ok(row?.0.value().1));
-    let mut windows: Vec<u64> = windows.collect::<Result<_, redb::Error>>()?;
+    let mut windows = windows_by_start(starts, kinds, key)?;
     windows.sort_unstable();
+    Ok(windows)
+}
+
+fn windows_by_start(
+    starts: &impl ReadableTable<(u64, u64), ()>,
+    kinds: &impl ReadableTable<u64, u8>,
+    key: SpanKey,
+) -> Result<Vec<u64>, redb::Error> {
+    let mut windows = Vec::new();
+    for row in starts.range((key.start, 0)..(key.end(), 0))? {
+        let (_, id) = row?.0.value();
+        if kind_of(kinds, id)? == Some(key.kind) {
+            windows.push(id);
+        }
+    }
     Ok(windows)
 }
 
@@ -129,12 +157,12 @@ pub(super) fn parts(
 ) -> Result<(Vec<u64>, Vec<Found>), redb::Error> {
     let transaction = database.begin_read()?;
     let starts = transaction.open_table(STARTS)?;
-    let rows = starts.range((key.start, 0)..(key.end(), 0))?;
-    let windows = rows.map(|row| Ok(row?.0.value().1));
-    let windows = windows.collect::<Result<_, redb::Error>>()?;
+    let kinds = transaction.open_table(KINDS)?;
+    let windows = windows_by_start(&starts, &kinds, key)?;
     let merged = transaction.open_table(MERGED)?;
     let mut shorter = Vec::new();
     for level in 0..key.level {
+        let level = level_of(key.kind, level);
         shorter.extend(within(&merged, level, key.start..key.end())?);
     }
     Ok((windows, shorter))
@@ -154,13 +182,16 @@ pub(super) fn overlapping(
         let earliest = range.start.saturating_sub(longest);
         let earliest = earliest - earliest % length;
         if earliest < range.end {
-            found.extend(within(&merged, level, earliest..range.end)?);
+            for kind in ProfileKind::ALL {
+                let level = level_of(kind, level);
+                found.extend(within(&merged, level, earliest..range.end)?);
+            }
         }
     }
     Ok(found)
 }
 
-/// The spans of a level that begin within `range`; without those whose row is damaged.
+/// The spans of a level and kind that begin within `range`; without those whose row is damaged.
 fn within(
     merged: &impl ReadableTable<(u8, u64), Row<'static>>,
     level: u8,
@@ -169,8 +200,8 @@ fn within(
     let mut found = Vec::new();
     for row in merged.range((level, range.start)..(level, range.end))? {
         let (at, entry) = row?;
-        if let Some(entry) = SpanEntry::from_row(entry.value()) {
-            found.push((key(at.value()), entry));
+        if let Some((key, entry)) = key(at.value()).zip(SpanEntry::from_row(entry.value())) {
+            found.push((key, entry));
         }
     }
     Ok(found)
@@ -182,7 +213,7 @@ pub(super) fn read(
     key: SpanKey,
     windows: &[u64],
 ) -> Result<Option<Vec<u8>>, redb::Error> {
-    let (level, start) = (key.level, key.start);
+    let (level, start) = (level_of(key.kind, key.level), key.start);
     let transaction = database.begin_read()?;
     let merged = transaction.open_table(MERGED)?;
     let chunks = transaction.open_table(MERGED_CHUNKS)?;

@@ -1,16 +1,20 @@
 //! A [`WindowSummary`] as bytes.
 //!
-//! One version byte (2), then LEB128 numbers and texts (length in bytes, UTF-8):
-//! period in ns, samples, number of processes, per process (pid, service, comm, samples), further
+//! One version byte (3), then LEB128 numbers and texts (length in bytes, UTF-8):
+//! kind (its name), period in ns (0: none), samples, number of processes, per process (pid, service, comm, samples), further
 //! processes, their samples, number of outcomes, per outcome (name, count), number of losses, per
 //! loss (name, count), then the check value of [`seal`](super::seal). A comm that equals its service is stored as an
-//! empty text. Version 1 had no check value and is read too.
+//! empty text. Version 2 had no kind, version 1 no check value either: they are of CPU time, and are read too.
 
 use super::leb128::{Reader, number, text};
 use super::seal::{seal, unseal};
-use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
+use crate::profile::{
+    NamedCount, ProcessTotal, ProfileKind, SampleKind, SamplePeriod, WindowSummary,
+};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Without a kind.
+const OF_CPU_TIME: u8 = 2;
 /// Without a check value.
 const UNSEALED: u8 = 1;
 /// Outcomes and loss causes that are read: more than there are.
@@ -19,7 +23,9 @@ const MAX_COUNTS: u64 = 256;
 /// The summary as bytes.
 pub(super) fn encode(summary: &WindowSummary) -> Vec<u8> {
     let mut out = vec![VERSION];
-    number(&mut out, summary.period.nanoseconds());
+    text(&mut out, summary.kind.kind.name());
+    let period = summary.kind.period.map_or(0, SamplePeriod::nanoseconds);
+    number(&mut out, period);
     number(&mut out, summary.samples);
     number(&mut out, summary.processes.len() as u64);
     for process in &summary.processes {
@@ -48,14 +54,20 @@ pub(super) fn encode(summary: &WindowSummary) -> Vec<u8> {
 
 /// The summary that `bytes` hold; `None` when they are damaged, or of another version.
 pub(super) fn decode(bytes: &[u8]) -> Option<WindowSummary> {
-    let bytes = match *bytes.first()? {
-        VERSION => unseal(bytes)?,
+    let version = *bytes.first()?;
+    let bytes = match version {
+        VERSION | OF_CPU_TIME => unseal(bytes)?,
         UNSEALED => bytes,
         _ => return None,
     };
     let mut reader = Reader(bytes);
     reader.byte()?;
-    let period = SamplePeriod::from_nanoseconds(reader.number()?);
+    let kind = match version {
+        VERSION => ProfileKind::from_name(reader.text()?)?,
+        _ => ProfileKind::OnCpu,
+    };
+    let period = Some(reader.number()?).filter(|period| *period > 0);
+    let period = period.map(SamplePeriod::from_nanoseconds);
     let samples = reader.number()?;
     let mut processes = Vec::new();
     for _ in 0..reader.count(WindowSummary::MAX_PROCESSES as u64)? {
@@ -73,7 +85,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<WindowSummary> {
         });
     }
     let summary = WindowSummary {
-        period,
+        kind: SampleKind { kind, period },
         samples,
         processes,
         rest_processes: reader.number()?,
@@ -100,7 +112,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{decode, encode};
-    use crate::profile::{NamedCount, ProcessTotal, SamplePeriod, WindowSummary};
+    use crate::profile::{
+        NamedCount, ProcessTotal, ProfileKind, SampleKind, SamplePeriod, WindowSummary,
+    };
 
     fn counts() -> impl Strategy<Value = Vec<NamedCount>> {
         prop::collection::vec(
@@ -114,7 +128,7 @@ mod tests {
 
     prop_compose! {
         fn summaries()(
-            period in 1u64..,
+            (kind, period) in (0..ProfileKind::ALL.len(), prop::option::of(1u64..)),
             samples: u64,
             processes in prop::collection::vec((any::<u32>(), ".{1,9}", ".{1,9}", any::<u64>()), 0..20),
             rest_processes: u64,
@@ -123,7 +137,10 @@ mod tests {
             losses in counts(),
         ) -> WindowSummary {
             WindowSummary {
-                period: SamplePeriod::from_nanoseconds(period),
+                kind: SampleKind {
+                    kind: ProfileKind::ALL[kind],
+                    period: period.map(SamplePeriod::from_nanoseconds),
+                },
                 samples,
                 processes: processes
                     .into_iter()
@@ -167,11 +184,18 @@ mod tests {
         }
 
         #[test]
-        fn one_of_the_first_version_is_read(summary in summaries()) {
-            let mut bytes = encode(&summary);
-            bytes.truncate(bytes.len() - 4);
-            bytes[0] = 1;
-            prop_assert_eq!(decode(&bytes), Some(summary));
+        fn those_of_former_versions_are_read(mut summary in summaries()) {
+            let period = SamplePeriod::from_hertz(99);
+            summary.kind = SampleKind::on_cpu(period);
+            let now = encode(&summary);
+            // They had no kind, which is of three letters here, and the first one no check value.
+            let mut before = vec![2];
+            before.extend(&now[5..now.len() - 4]);
+            let mut first = before.clone();
+            first[0] = 1;
+            crate::store::seal::seal(&mut before);
+            prop_assert_eq!(decode(&before), Some(summary.clone()));
+            prop_assert_eq!(decode(&first), Some(summary));
         }
 
         #[test]

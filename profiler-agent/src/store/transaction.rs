@@ -5,12 +5,15 @@ use std::ops::Range;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::open::guarded;
+use crate::profile::ProfileKind;
 
 pub(super) const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> =
     TableDefinition::new("windows");
 pub(super) const STARTS: TableDefinition<(u64, u64), ()> = TableDefinition::new("starts");
 pub(super) const SUMMARIES: TableDefinition<u64, &[u8]> = TableDefinition::new("summaries");
 pub(super) const LINKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("links");
+/// Id -> `ProfileKind` as a number: of windows that are not of CPU time.
+pub(super) const KINDS: TableDefinition<u64, u8> = TableDefinition::new("kinds");
 pub(super) const CHUNKS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("chunks");
 
 /// A row of `windows`.
@@ -35,6 +38,15 @@ impl Entry {
             pages,
         }
     }
+}
+
+/// What a window measures; `None` where that is nothing that is known.
+pub(super) fn kind_of(
+    kinds: &impl ReadableTable<u64, u8>,
+    id: u64,
+) -> Result<Option<ProfileKind>, redb::Error> {
+    let kind = kinds.get(id)?.map_or(0, |row| row.value());
+    Ok(ProfileKind::ALL.get(usize::from(kind)).copied())
 }
 
 /// Earliest start and latest end.

@@ -5,10 +5,13 @@ use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::CHUNK;
 use super::pending::{Pending, SpanKey};
 use super::spans::{self, MERGED, MERGED_CHUNKS, SpanEntry};
-use super::transaction::{CHUNKS, Entry, LINKS, STARTS, SUMMARIES, WINDOWS};
+use super::transaction::{CHUNKS, Entry, KINDS, LINKS, STARTS, SUMMARIES, WINDOWS, kind_of};
+use crate::profile::ProfileKind;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
+/// Without kinds: all of its windows are of CPU time.
+const WITHOUT_KINDS: u64 = 3;
 /// Without `links`: none of its windows has any.
 const WITHOUT_LINKS: u64 = 1;
 /// Without merged spans: an agent that knows no others would leave them there when it removes their windows.
@@ -29,16 +32,21 @@ pub(super) struct Totals {
     pub(super) longest: u64,
     /// Id of the next window.
     pub(super) next: u64,
+    /// Windows of each kind.
+    pub(super) kinds: [u64; ProfileKind::ALL.len()],
 }
 
 impl Totals {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, kind: ProfileKind, entry: &Entry) {
         self.windows += 1;
+        self.kinds[kind as usize] += 1;
         self.pages = self.pages.saturating_add(entry.pages);
         self.longest = self.longest.max(entry.end.saturating_sub(entry.start));
     }
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, kind: ProfileKind, entry: &Entry) {
         self.windows = self.windows.saturating_sub(1);
+        let of_kind = &mut self.kinds[kind as usize];
+        *of_kind = of_kind.saturating_sub(1);
         self.pages = self.pages.saturating_sub(entry.pages);
     }
     fn add_span(&mut self, pages: u64) {
@@ -65,6 +73,7 @@ pub(super) struct Bounds {
 /// A window's values, encoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a> {
+    pub(super) kind: ProfileKind,
     pub(super) summary: &'a [u8],
     pub(super) links: &'a [u8],
     pub(super) profile: &'a [u8],
@@ -74,6 +83,7 @@ pub(super) struct Content<'a> {
 struct Tables<'a> {
     windows: Table<'a, u64, (u64, u64, u64, u64)>,
     starts: Table<'a, (u64, u64), ()>,
+    kinds: Table<'a, u64, u8>,
     summaries: Table<'a, u64, &'static [u8]>,
     links: Table<'a, (u64, u32), &'static [u8]>,
     chunks: Table<'a, (u64, u32), &'static [u8]>,
@@ -86,6 +96,7 @@ impl<'a> Tables<'a> {
         Ok(Self {
             windows: transaction.open_table(WINDOWS)?,
             starts: transaction.open_table(STARTS)?,
+            kinds: transaction.open_table(KINDS)?,
             summaries: transaction.open_table(SUMMARIES)?,
             links: transaction.open_table(LINKS)?,
             chunks: transaction.open_table(CHUNKS)?,
@@ -116,8 +127,9 @@ impl<'a> Tables<'a> {
             if found.end > bounds.oldest_end {
                 break;
             }
-            totals.remove(&found);
-            self.spans.remove_all_of(start, totals)?;
+            let kind = kind_of(&self.kinds, window)?.unwrap_or_default();
+            totals.remove(kind, &found);
+            self.spans.remove_all_of(kind, start, totals)?;
             doomed.push((window, start, Some(found)));
         }
         let mut first = self.windows.iter()?;
@@ -127,8 +139,9 @@ impl<'a> Tables<'a> {
             let found = Entry::from_row(found.value());
             let window = window.value();
             if doomed.iter().all(|(other, ..)| *other != window) {
-                totals.remove(&found);
-                self.spans.remove_all_of(found.start, totals)?;
+                let kind = kind_of(&self.kinds, window)?.unwrap_or_default();
+                totals.remove(kind, &found);
+                self.spans.remove_all_of(kind, found.start, totals)?;
                 doomed.push((window, found.start, Some(found)));
             }
         }
@@ -137,6 +150,7 @@ impl<'a> Tables<'a> {
         for (window, start, found) in doomed {
             self.starts.remove((start, window))?;
             self.windows.remove(window)?;
+            self.kinds.remove(window)?;
             self.summaries.remove(window)?;
             let pieces = found.map_or(0, |found| found.bytes.div_ceil(CHUNK as u64));
             for piece in 0..pieces {
@@ -154,6 +168,9 @@ impl<'a> Tables<'a> {
         let row = (entry.start, entry.end, entry.bytes, entry.pages);
         self.windows.insert(id, row)?;
         self.starts.insert((entry.start, id), ())?;
+        if content.kind != ProfileKind::default() {
+            self.kinds.insert(id, content.kind as u8)?;
+        }
         self.summaries.insert(id, content.summary)?;
         for (table, bytes) in [
             (&mut self.links, content.links),
@@ -171,11 +188,12 @@ impl<'a> Tables<'a> {
 /// stand for its windows is removed.
 pub(super) fn prepare(database: &Database) -> Result<(Totals, Pending), redb::Error> {
     let transaction = database.begin_write()?;
-    {
+    // Spans of former versions hold no values.
+    let are_spans_of_now = {
         let mut format = transaction.open_table(FORMAT)?;
         let version = format.get("version")?.map(|value| value.value());
         match version {
-            None | Some(WITHOUT_LINKS | WITHOUT_SPANS) => {
+            None | Some(WITHOUT_LINKS | WITHOUT_SPANS | WITHOUT_KINDS) => {
                 format.insert("version", VERSION)?;
             }
             Some(VERSION) => {}
@@ -185,7 +203,8 @@ pub(super) fn prepare(database: &Database) -> Result<(Totals, Pending), redb::Er
                 )));
             }
         }
-    }
+        version == Some(VERSION)
+    };
     let mut totals = Totals::default();
     let mut pending = Pending::default();
     {
@@ -193,18 +212,22 @@ pub(super) fn prepare(database: &Database) -> Result<(Totals, Pending), redb::Er
         for row in tables.windows.iter()? {
             let (id, entry) = row?;
             let entry = Entry::from_row(entry.value());
-            totals.add(&entry);
-            totals.next = id.value().saturating_add(1);
-            pending.add(entry.start, id.value());
+            let id = id.value();
+            let kind = kind_of(&tables.kinds, id)?.unwrap_or_default();
+            totals.add(kind, &entry);
+            totals.next = id.saturating_add(1);
+            pending.add(kind, entry.start, id);
         }
         let mut unusable = Vec::new();
         for row in tables.spans.merged.iter()? {
             let (key, entry) = row?;
-            let key = spans::key(key.value());
+            let Some(key) = spans::key(key.value()) else {
+                continue;
+            };
             let newest = pending.newest(key);
-            let windows = spans::windows_of(&tables.starts, key)?;
+            let windows = spans::windows_of(&tables.starts, &tables.kinds, key)?;
             match SpanEntry::from_row(entry.value()) {
-                Some(entry) if entry.windows == windows && newest.is_some() => {
+                Some(entry) if are_spans_of_now && entry.windows == windows && newest.is_some() => {
                     totals.add_span(entry.pages);
                     pending.done(key, newest.unwrap_or(0));
                 }
@@ -232,12 +255,14 @@ pub(super) fn append(
     let id = totals.next;
     {
         let mut tables = Tables::open(&transaction)?;
-        tables.spans.remove_all_of(entry.start, &mut totals)?;
+        tables
+            .spans
+            .remove_all_of(content.kind, entry.start, &mut totals)?;
         tables.make_room(&mut totals, entry.pages, bounds)?;
         tables.insert(id, entry, content)?;
     }
     commit(transaction)?;
-    totals.add(entry);
+    totals.add(content.kind, entry);
     totals.next = id.saturating_add(1);
     Ok((id, totals))
 }
@@ -255,7 +280,7 @@ pub(super) fn merge(
     let transaction = database.begin_write()?;
     {
         let mut tables = Tables::open(&transaction)?;
-        if spans::windows_of(&tables.starts, key)? != entry.windows {
+        if spans::windows_of(&tables.starts, &tables.kinds, key)? != entry.windows {
             return Ok(None);
         }
         if let Some(pages) = tables.spans.remove(key)? {
@@ -276,9 +301,14 @@ pub(super) fn merge(
 }
 
 impl spans::Tables<'_> {
-    /// Removes the spans that a window with this start is in.
-    fn remove_all_of(&mut self, start: u64, totals: &mut Totals) -> Result<(), redb::Error> {
-        for key in SpanKey::all_of(start) {
+    /// Removes the spans that a window of this kind with this start is in.
+    fn remove_all_of(
+        &mut self,
+        kind: ProfileKind,
+        start: u64,
+        totals: &mut Totals,
+    ) -> Result<(), redb::Error> {
+        for key in SpanKey::all_of(kind, start) {
             if let Some(pages) = self.remove(key)? {
                 totals.remove_span(pages);
             }

@@ -111,7 +111,7 @@ pub(super) fn build(
     Profile {
         start: clocks.unix(window.start),
         end: clocks.unix(window.end),
-        period: window.period,
+        kind: window.kind,
         processes: window.processes.clone(),
         threads: window
             .threads
@@ -166,8 +166,9 @@ fn sample(
         stack,
         labels,
         link,
-        count: sample.times.len() as u64,
-        times: sample.times.iter().map(|time| clocks.unix(*time)).collect(),
+        count: sample.occurrences.len() as u64,
+        value: sample.occurrences.total(),
+        occurrences: sample.occurrences.at(|time| clocks.unix(*time)),
     }
 }
 
@@ -206,7 +207,8 @@ fn merge_stacks(
             Some(index) => {
                 let same = &mut samples[*index];
                 same.count += new.count;
-                same.times.extend(new.times);
+                same.value = same.value.saturating_add(new.value);
+                same.occurrences.extend(new.occurrences.iter());
             }
             None => {
                 seen.insert(key, samples.len());

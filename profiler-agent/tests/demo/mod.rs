@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use profiler_agent::profile::{
     BootTime, FrameType, Function, FunctionIndex, Label, LabelSet, LabelSetIndex, LineEntry, Link,
-    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey,
-    Profile, ProfileSample, SamplePeriod, StackIndex, Stacks, Thread, ThreadIndex, UnixTime,
+    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Occurrences, Process,
+    ProcessKey, Profile, ProfileSample, SampleKind, SamplePeriod, StackIndex, Stacks, Thread,
+    ThreadIndex, UnixTime,
 };
 
 /// Builds a profile stack by stack.
@@ -21,6 +22,9 @@ pub(crate) struct Builder {
     threads: HashMap<(u32, String), ThreadIndex>,
     label_sets: HashMap<Vec<(String, String)>, LabelSetIndex>,
 }
+
+/// CPU time that a demo's samples stand for.
+const PERIOD: SamplePeriod = SamplePeriod::from_hertz(99);
 
 /// The request of a demo's samples: its labels, sorted by key, and its trace and span.
 #[derive(Clone, Copy, Default)]
@@ -36,7 +40,7 @@ impl Builder {
             profile: Profile {
                 start,
                 end: UnixTime(start.0 + seconds * 1_000_000_000),
-                period: SamplePeriod::from_hertz(99),
+                kind: SampleKind::on_cpu(PERIOD),
                 processes: Vec::new(),
                 threads: Vec::new(),
                 functions: Vec::new(),
@@ -234,7 +238,8 @@ impl Builder {
             labels,
             link: request.link,
             count,
-            times: times.to_vec(),
+            value: count * PERIOD.nanoseconds(),
+            occurrences: Occurrences::equal(PERIOD.nanoseconds(), times.to_vec()),
         });
     }
 

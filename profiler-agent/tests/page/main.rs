@@ -11,6 +11,7 @@ mod damaged;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;
+mod kinds;
 mod limits;
 mod merged;
 mod searching;

@@ -8,9 +8,9 @@ use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource, Source};
 use profiler_agent::profile::{
     ArchiveError, ArchivedWindow, BootTime, FrameType, Function, Label, LabelSet, LineEntry, Link,
-    LinkFilter, Location, LocationIndex, Mapping, MergedSpan, Process, ProcessKey, Profile,
-    ProfileBuilder, SampleKey, SamplePeriod, Thread, UnixTime, WindowId, WindowLinks,
-    WindowSummary,
+    LinkFilter, Location, LocationIndex, Mapping, MergedSpan, Occurrences, Process, ProcessKey,
+    Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime, WindowId,
+    WindowLinks, WindowSummary,
 };
 use profiler_agent::store::{Limits as StoreLimits, Store};
 use proptest::prelude::*;
@@ -244,6 +244,7 @@ fn location(builder: &mut ProfileBuilder, number: u8) -> LocationIndex {
 
 fn profile(window: &Window, start: u64) -> Profile {
     let mut builder = ProfileBuilder::default();
+    let period = SamplePeriod::from_hertz(if window.is_slow { 19 } else { 99 });
     let start = UnixTime((EPOCH + start * 1_000) * NANOSECONDS);
     for sample in &window.samples {
         let executable = ["/usr/bin/api", "/opt/api", "/usr/bin/worker", ""];
@@ -288,18 +289,17 @@ fn profile(window: &Window, start: u64) -> Profile {
             trace_id: [request + 1; 16],
             span_id: [request + 1; 8],
         });
-        let count = u64::from(sample.count);
         let times = vec![UnixTime(start.0 + 1_000); usize::from(sample.count)];
+        let taken = Occurrences::equal(period.nanoseconds(), times);
         let key = SampleKey {
             labels,
             link,
             ..SampleKey::new(thread, stack)
         };
-        builder.sample(key, count, &times);
+        builder.taken(key, &taken);
     }
-    let period = SamplePeriod::from_hertz(if window.is_slow { 19 } else { 99 });
     let end = UnixTime(start.0 + window.length * 1_000 * NANOSECONDS);
-    builder.finish(start, end, period)
+    builder.finish(start, end, SampleKind::on_cpu(period))
 }
 
 const QUERIES: [&str; 18] = [

@@ -79,9 +79,14 @@ fn stored() -> (tempfile::TempDir, Served) {
             .append(profile.start, profile.end, &summary, &links, &bytes)
             .unwrap();
     }
+    (directory, serve(store))
+}
+
+/// A page over a store of pprof profiles.
+pub(crate) fn serve(store: Store) -> Served {
     let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
     let source = LiveSource::new(Arc::new(store), Arc::new(decode));
-    (directory, Served::new(Arc::new(source), Limits::AGENT))
+    Served::new(Arc::new(source), Limits::AGENT)
 }
 
 #[test]
@@ -206,7 +211,12 @@ fn other_formats_have_only_the_samples_of_the_trace() {
     let links = profile.samples.iter().map(|sample| sample.link.unwrap());
     assert!(links.clone().all(|link| link.trace_id == [1; 16]));
     // Times are for our own store: other readers would take them for labels.
-    assert!(profile.samples.iter().all(|sample| sample.times.is_empty()));
+    assert!(
+        profile
+            .samples
+            .iter()
+            .all(|sample| sample.occurrences.is_empty())
+    );
     let (_, text) = served.get("/api/flamegraph?span_id=2121212121212121&format=collapsed");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.trim_end().ends_with("main;query 1"), "{text}");

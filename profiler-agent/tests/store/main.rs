@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use profiler_agent::profile::{
-    ArchivedWindow, LinkFilter, NamedCount, ProcessTotal, SamplePeriod, UnixTime, WindowArchive,
-    WindowId, WindowLinks, WindowSummary,
+    ArchivedWindow, LinkFilter, NamedCount, ProcessTotal, SampleKind, SamplePeriod, UnixTime,
+    WindowArchive, WindowId, WindowLinks, WindowSummary,
 };
 use profiler_agent::store::{Limits, Store, StoreError};
 use redb::TableDefinition;
@@ -25,7 +25,7 @@ const CHILD: &str = "PROFILER_STORE_TEST_CHILD";
 
 fn summary(samples: u64) -> WindowSummary {
     WindowSummary {
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         samples,
         processes: (0..50)
             .map(|index| ProcessTotal {
@@ -236,7 +236,7 @@ fn a_window_with_a_hundred_thousand_traces_is_bounded() {
 
 /// A profile with so many requests.
 fn demo_links(requests: u64) -> profiler_agent::profile::Profile {
-    use profiler_agent::profile::{Link, ProfileBuilder, SampleKey, Thread};
+    use profiler_agent::profile::{Link, Occurrences, ProfileBuilder, SampleKey, Thread};
     let mut builder = ProfileBuilder::default();
     let stack = builder.stack(&[]);
     let thread = builder.thread(Thread {
@@ -252,9 +252,10 @@ fn demo_links(requests: u64) -> profiler_agent::profile::Profile {
             }),
             ..SampleKey::new(thread, stack)
         };
-        builder.sample(key, 1, &[]);
+        builder.sample(key, (1, 1), &Occurrences::default());
     }
-    builder.finish(UnixTime(0), UnixTime(1), SamplePeriod::from_hertz(99))
+    let kind = SampleKind::on_cpu(SamplePeriod::from_hertz(99));
+    builder.finish(UnixTime(0), UnixTime(1), kind)
 }
 
 /// The first format had no links: its windows are kept, and what is appended now is found.
@@ -272,7 +273,7 @@ fn a_store_of_the_first_format_is_opened() {
     let transaction = database.begin_write().unwrap();
     assert!(transaction.delete_table(links).unwrap());
     let mut table = transaction.open_table(format).unwrap();
-    assert_eq!(table.insert("version", 1).unwrap().unwrap().value(), 3);
+    assert_eq!(table.insert("version", 1).unwrap().unwrap().value(), 4);
     drop(table);
     transaction.commit().unwrap();
     drop(database);

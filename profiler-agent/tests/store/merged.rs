@@ -6,14 +6,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use profiler_agent::profile::{
-    ArchiveError, BootTime, MergedSpan, Process, ProcessKey, Profile, ProfileBuilder, SampleKey,
-    SamplePeriod, Thread, UnixTime, WindowArchive, WindowId, WindowLinks,
+    ArchiveError, BootTime, MergedSpan, Occurrences, Process, ProcessKey, Profile, ProfileBuilder,
+    ProfileKind, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime, WindowArchive, WindowId,
+    WindowLinks,
 };
 use profiler_agent::store::{Limits, MergeOutcome, Store};
 use redb::{ReadableTable, TableDefinition};
 
 use super::{SECOND, all, append, check_whole, content, summary};
 
+/// CPU time that a sample stands for.
+const PERIOD: SamplePeriod = SamplePeriod::from_hertz(99);
 /// What no profile is made of.
 const DAMAGED: &[u8] = b"damaged";
 
@@ -42,8 +45,14 @@ fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
         tid: 1,
         name: "made-up".into(),
     });
-    builder.sample(SampleKey::new(thread, stack), bytes.len() as u64, &[]);
-    Ok(builder.finish(UnixTime(0), UnixTime(1), SamplePeriod::from_hertz(99)))
+    let count = bytes.len() as u64;
+    let key = SampleKey::new(thread, stack);
+    builder.sample(
+        key,
+        (count, count * PERIOD.nanoseconds()),
+        &Occurrences::default(),
+    );
+    Ok(builder.finish(UnixTime(0), UnixTime(1), SampleKind::on_cpu(PERIOD)))
 }
 
 /// Merges what is over; how often there was something.
@@ -245,6 +254,37 @@ fn what_cannot_be_merged_is_left_to_its_windows_and_counted() {
     assert_eq!(merge_all(&store), 0, "nothing is tried again and again");
 }
 
+/// Version 3 knew no kinds: its windows are of CPU time, and are merged anew.
+#[test]
+fn a_store_of_the_third_format_is_merged_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    for number in 1..=70 {
+        append(&store, number).unwrap();
+    }
+    let merged = merge_all(&store);
+    drop(store);
+    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
+    let kinds: TableDefinition<'_, u64, u8> = TableDefinition::new("kinds");
+    let database = redb::Database::open(directory.path().join(Store::FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(kinds).unwrap());
+    let mut table = transaction.open_table(format).unwrap();
+    assert_eq!(table.insert("version", 3).unwrap().unwrap().value(), 4);
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Store::open(directory.path(), Limits::default()).unwrap();
+    assert_eq!(store.set_aside(), []);
+    assert_eq!(check_whole(&store), Some(70));
+    assert_eq!(store.kinds(), [ProfileKind::OnCpu]);
+    assert_eq!(spans(&store), []);
+    assert_eq!(merge_all(&store), merged);
+    assert_eq!(store.damages(), 0);
+    append(&store, 71).unwrap();
+    assert_eq!(check_whole(&store), Some(71));
+}
+
 /// Version 2 had no merged spans: its windows are kept and merged.
 #[test]
 fn a_store_of_the_second_format_is_merged_over_time() {
@@ -263,7 +303,7 @@ fn a_store_of_the_second_format_is_merged_over_time() {
     assert!(transaction.delete_table(merged).unwrap());
     assert!(transaction.delete_table(chunks).unwrap());
     let mut table = transaction.open_table(format).unwrap();
-    assert_eq!(table.insert("version", 2).unwrap().unwrap().value(), 3);
+    assert_eq!(table.insert("version", 2).unwrap().unwrap().value(), 4);
     drop(table);
     transaction.commit().unwrap();
     drop(database);

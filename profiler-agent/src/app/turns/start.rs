@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::deferred::Deferred;
 use super::unlabelled::Unlabelled;
+use super::windows::Windows;
 use super::{FIRST_TURNS, Running, SECOND, system};
-use crate::aggregate::{self, Aggregator};
 use crate::app::clock::boot_now;
 use crate::app::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
 use crate::app::constants::Constants;
@@ -41,11 +41,11 @@ impl Running {
         gauges: Arc<CollectorGauges>,
     ) -> Result<Self, CollectorError> {
         let options = LoadOptions {
-            period: config.period,
+            period: config.kinds.period,
             selection: config.selection.clone(),
             table_budget: config.economy.kernel_tables,
             way: config.way,
-            off_cpu: None,
+            off_cpu: config.kinds.off_cpu,
         };
         let online =
             cpus::online().map_err(|error| CollectError::explained(Attempt::FindCpus, &error))?;
@@ -72,10 +72,6 @@ impl Running {
         let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
         let now = boot_now();
-        let aggregation = aggregate::Config {
-            period: config.period,
-            limits: aggregate::Limits::default(),
-        };
         let mut running = Self {
             kernel,
             sideband,
@@ -87,7 +83,7 @@ impl Running {
             resources: Resources::default(),
             constants,
             correlator: Correlator::new(config.correlation),
-            aggregator: Aggregator::new(aggregation, now),
+            windows: Windows::new(&config.kinds, now),
             sink,
             waiter,
             wake,
@@ -135,11 +131,12 @@ impl Running {
         self.kernel.traces.follow(Path::new(traces::PINNED));
         let Kernel { rings, sampler, .. } = &mut self.kernel;
         self.cpus.start(rings, sampler, &mut self.sideband)?;
+        self.kernel.start_off_cpu()?;
         self.watch_descriptors();
         self.say_troubles();
         let now = boot_now();
         // The window begins when sampling does.
-        drop(self.aggregator.close(now, Losses::default()));
+        drop(self.windows.close(now, Losses::default()));
         self.gauges.last_close.store(now.0, Ordering::Relaxed);
         self.window_end = now.plus(self.window.min(FIRST_WINDOW));
         self.next_turn = now.plus(FIRST_TURNS);

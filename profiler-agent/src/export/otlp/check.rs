@@ -83,12 +83,18 @@ impl<'a> References<'a> {
 
     fn profile(&mut self, profile: &Profile) {
         let sample_type = profile.sample_type.as_ref().expect("a sample type");
-        let period_type = profile.period_type.as_ref().expect("a period type");
-        for value_type in [sample_type, period_type] {
+        let period_type = profile.period_type.as_ref();
+        for value_type in [Some(sample_type), period_type].into_iter().flatten() {
             refer(&mut self.strings, value_type.type_strindex);
             refer(&mut self.strings, value_type.unit_strindex);
         }
-        assert!(profile.period > 0);
+        let counts = self.dictionary.string_table[sample_type.unit_strindex as usize] == "count";
+        assert_eq!(
+            period_type.is_some(),
+            counts,
+            "a period for what is counted alone"
+        );
+        assert_eq!(profile.period > 0, counts);
         self.attributes(&profile.attribute_indices);
         let mut shapes = HashSet::new();
         let mut identities = HashSet::new();
@@ -96,11 +102,14 @@ impl<'a> References<'a> {
             let (values, times) = (&sample.values, &sample.timestamps_unix_nano);
             shapes.insert((values.is_empty(), times.is_empty()));
             assert!(values.len() + times.len() > 0);
-            assert!(
-                times.is_empty() || values.is_empty(),
-                "times only or values only"
-            );
-            assert!(values.len() <= 1, "one aggregate");
+            if counts {
+                assert!(
+                    times.is_empty() || values.is_empty(),
+                    "times only or values only"
+                );
+            }
+            let most = if counts { 1 } else { times.len().max(1) };
+            assert!(values.len() <= most, "one aggregate, or one for each time");
             let end = profile.time_unix_nano + profile.duration_nano;
             assert!(
                 times

@@ -13,28 +13,30 @@ use crate::export::read::{
     Budget, Fields, MAX_COUNT, ReadError, ReadLimits, Value, fixed64s, message, numbers,
 };
 use crate::profile::{
-    LabelSetIndex, LocationIndex, Profile, ProfileBuilder, SampleKey, SamplePeriod, StackIndex,
-    ThreadIndex, UnixTime, merge,
+    LabelSetIndex, LocationIndex, Occurrences, Profile, ProfileBuilder, ProfileKind, SampleKey,
+    SampleKind, SamplePeriod, StackIndex, ThreadIndex, UnixTime, merge,
 };
 
-/// Reads a request. All CPU profiles in it (samples/count with a period in cpu/nanoseconds) become one;
-/// others are left out.
+/// Reads a request. All CPU profiles in it (samples/count with a period in cpu/nanoseconds) become one; where there is
+/// none, all of off-CPU time (off_cpu/nanoseconds), or of wall-clock time (wall/nanoseconds). Others are left out.
 ///
 /// # Errors
-/// [`ReadError`]; also where there are profiles, and none of them is one of CPU time.
+/// [`ReadError`]; also where there are profiles, and none of them is one of time.
 pub fn decode(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadError> {
     Budget::new("bytes", limits.bytes).take(bytes.len())?;
     let tables = Tables::read(bytes, limits)?;
     let headers = headers(bytes, &tables, limits)?;
-    let mut periods: Vec<u64> = headers.iter().map(|header| header.period).collect();
-    periods.sort_unstable();
-    periods.dedup();
-    Budget::new("different periods", MAX_PERIODS).take(periods.len())?;
-    let profiles: Result<Vec<Profile>, ReadError> = periods
+    let kinds = headers.iter().map(|header| header.kind);
+    let first = kinds.clone().map(|kind| kind.kind).min();
+    let mut kinds: Vec<SampleKind> = kinds.filter(|kind| Some(kind.kind) == first).collect();
+    kinds.sort_unstable_by_key(|kind| kind.quantum());
+    kinds.dedup();
+    Budget::new("different periods", MAX_PERIODS).take(kinds.len())?;
+    let profiles: Result<Vec<Profile>, ReadError> = kinds
         .into_iter()
-        .map(|period| {
-            let of_period = headers.iter().filter(|header| header.period == period);
-            Reader::new(&tables, limits).read(of_period, period)
+        .map(|kind| {
+            let of_kind = headers.iter().filter(|header| header.kind == kind);
+            Reader::new(&tables, limits).read(of_kind, kind)
         })
         .collect();
     Ok(merge(&profiles?))
@@ -43,13 +45,13 @@ pub fn decode(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadError> {
 /// Each period is a profile of its own before they are merged.
 const MAX_PERIODS: usize = 16;
 
-/// A CPU profile in the request, its samples not read yet.
+/// A profile of time in the request, its samples not read yet.
 struct Header<'a> {
     resource: Arc<Facts>,
     bytes: &'a [u8],
     start: u64,
     end: u64,
-    period: u64,
+    kind: SampleKind,
 }
 
 fn headers<'a>(
@@ -84,7 +86,7 @@ fn headers<'a>(
         }
     }
     if headers.is_empty() && !others.is_empty() {
-        return Err(ReadError::NotCpu {
+        return Err(ReadError::NotTime {
             types: others.join(", "),
         });
     }
@@ -105,7 +107,7 @@ fn messages<'a>(
     })
 }
 
-/// The header, or what the profile counts where that is no CPU time.
+/// The header, or what the profile counts where that is no time.
 fn header<'a>(
     bytes: &'a [u8],
     tables: &Tables,
@@ -129,15 +131,22 @@ fn header<'a>(
         Ok(format!("{}/{unit}", tables.string(value.type_strindex)?))
     };
     let (sample_type, period_type) = (show(&sample_type)?, show(&period_type)?);
-    if sample_type != "samples/count" || period_type != "cpu/nanoseconds" || period == 0 {
+    let by_events = [ProfileKind::OffCpu, ProfileKind::Wall].into_iter();
+    let mut by_events =
+        by_events.filter(|kind| sample_type == format!("{}/{}", kind.name(), kind.unit()));
+    let kind = if let Some(kind) = by_events.next() {
+        SampleKind::by_events(kind)
+    } else if sample_type == "samples/count" && period_type == "cpu/nanoseconds" && period > 0 {
+        SampleKind::on_cpu(SamplePeriod::from_nanoseconds(period))
+    } else {
         return Ok(Err(format!("{sample_type} per {period_type}")));
-    }
+    };
     Ok(Ok(Header {
         resource: Arc::clone(resource),
         bytes,
         start,
         end: start.saturating_add(duration.max(1)),
-        period,
+        kind,
     }))
 }
 
@@ -147,8 +156,38 @@ struct Sample {
     stack: i32,
     link: i32,
     attributes: Vec<i32>,
-    count: u64,
+    values: Vec<u64>,
     times: Vec<u64>,
+}
+
+impl Sample {
+    /// How many samples it is, what they stand for, and each of them where that is known. A time without a value counts
+    /// one; so the values of a kind without a period are each of a sample.
+    fn measured(&self, kind: SampleKind) -> ((u64, u64), Occurrences<UnixTime>) {
+        let values = self
+            .values
+            .iter()
+            .fold(0u64, |sum, value| sum.saturating_add(*value));
+        let times = self.times.iter().map(|time| UnixTime(*time));
+        if kind.period.is_none() {
+            let most = MAX_COUNT.saturating_mul(1_000_000_000);
+            if self.times.len() == self.values.len() && values <= most {
+                let taken: Occurrences<UnixTime> = times.zip(self.values.iter().copied()).collect();
+                return ((taken.len() as u64, values), taken);
+            }
+            let count = self.values.iter().filter(|value| **value > 0).count() as u64;
+            return ((count, values.min(most)), Occurrences::default());
+        }
+        let count = match values {
+            0 => self.times.len() as u64,
+            values => values.min(MAX_COUNT),
+        };
+        let taken = match self.times.len() as u64 == count {
+            true => Occurrences::equal(kind.quantum(), times.collect()),
+            false => Occurrences::default(),
+        };
+        ((count, count.saturating_mul(kind.quantum())), taken)
+    }
 }
 
 struct Reader<'a> {
@@ -175,7 +214,7 @@ impl<'a> Reader<'a> {
     fn read<'h>(
         mut self,
         headers: impl Iterator<Item = &'h Header<'h>>,
-        period: u64,
+        kind: SampleKind,
     ) -> Result<Profile, ReadError> {
         let (mut start, mut end) = (u64::MAX, 0);
         for header in headers {
@@ -187,14 +226,12 @@ impl<'a> Reader<'a> {
                 self.add(header, sample, &mut threads)?;
             }
         }
-        let period = SamplePeriod::from_nanoseconds(period);
-        Ok(self.builder.finish(UnixTime(start), UnixTime(end), period))
+        Ok(self.builder.finish(UnixTime(start), UnixTime(end), kind))
     }
 
     fn parse(&mut self, bytes: &[u8]) -> Result<Sample, ReadError> {
         const WHAT: &str = "sample";
         let mut sample = Sample::default();
-        let mut values = 0u64;
         for field in Fields::new(bytes, WHAT) {
             match field? {
                 (1, Value::Number(index)) => sample.stack = index as i32,
@@ -205,8 +242,8 @@ impl<'a> Reader<'a> {
                 })?,
                 (3, Value::Number(index)) => sample.link = index as i32,
                 (4, value) => numbers(value, WHAT, |value| {
-                    let value = u64::try_from(value as i64).unwrap_or(0);
-                    values = values.saturating_add(value);
+                    self.elements.take(1)?;
+                    sample.values.push(u64::try_from(value as i64).unwrap_or(0));
                     Ok(())
                 })?,
                 (5, value) => {
@@ -217,13 +254,6 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
         }
-        sample.count = match values {
-            0 => sample.times.len() as u64,
-            values => values.min(MAX_COUNT),
-        };
-        if sample.times.len() as u64 != sample.count {
-            sample.times.clear();
-        }
         Ok(sample)
     }
 
@@ -233,7 +263,8 @@ impl<'a> Reader<'a> {
         sample: Sample,
         threads: &mut HashMap<Vec<i32>, (ThreadIndex, LabelSetIndex)>,
     ) -> Result<(), ReadError> {
-        if sample.count == 0 {
+        let (sums, taken) = sample.measured(header.kind);
+        if sums.0 == 0 {
             return Ok(());
         }
         let stack = match self.stacks.get(&sample.stack) {
@@ -264,14 +295,13 @@ impl<'a> Reader<'a> {
                 new
             }
         };
-        let times: Vec<UnixTime> = sample.times.into_iter().map(UnixTime).collect();
         let key = SampleKey {
             thread,
             stack,
             labels,
             link,
         };
-        self.builder.sample(key, sample.count, &times);
+        self.builder.sample(key, sums, &taken);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use super::resource::{Group, groups, resource};
 use super::{GOROUTINE_ID, LABEL_PREFIX, PROCESS_PID, THREAD_ID, THREAD_NAME};
 use crate::export::compress::compressed;
 use crate::profile::{
-    Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex,
+    Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex, UnixTime,
     WindowUuid,
 };
 
@@ -35,6 +35,10 @@ pub fn encode(profile: &Profile, window: WindowUuid, options: &Options) -> Vec<P
 pub fn encode_one(profile: &Profile, options: &Options) -> Payload {
     let encoder = Encoder::new(profile, WindowUuid::new(profile.start, 0), options);
     encoder.compress(encoder.payload(&encoder.parts(), 0))
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Some occurrences of one of the profile's samples.
@@ -60,7 +64,7 @@ impl<'a> Encoder<'a> {
         let timed = profile
             .samples
             .iter()
-            .all(|sample| sample.times.len() as u64 == sample.count);
+            .all(|sample| sample.occurrences.len() as u64 == sample.count);
         Self {
             profile,
             window,
@@ -223,19 +227,29 @@ impl<'a> Encoder<'a> {
     ) -> proto::Profile {
         let profile = self.profile;
         let samples = self.samples(parts, group, dictionary);
+        let kind = profile.kind.kind;
+        let measured = proto::ValueType {
+            type_strindex: dictionary.string(kind.name()),
+            unit_strindex: dictionary.string(kind.unit()),
+        };
+        // Of periodic samples the number is told, of others what they stand for, without a period: so receivers know them.
+        let (sample_type, period_type, period) = match profile.kind.period {
+            Some(period) => {
+                let samples = proto::ValueType {
+                    type_strindex: dictionary.string("samples"),
+                    unit_strindex: dictionary.string("count"),
+                };
+                (samples, Some(measured), period.nanoseconds())
+            }
+            None => (measured, None, 0),
+        };
         proto::Profile {
-            sample_type: Some(proto::ValueType {
-                type_strindex: dictionary.string("samples"),
-                unit_strindex: dictionary.string("count"),
-            }),
+            sample_type: Some(sample_type),
             samples,
             time_unix_nano: profile.start.0,
             duration_nano: profile.end.0.saturating_sub(profile.start.0).max(1),
-            period_type: Some(proto::ValueType {
-                type_strindex: dictionary.string("cpu"),
-                unit_strindex: dictionary.string("nanoseconds"),
-            }),
-            period: i64::try_from(profile.period.nanoseconds()).unwrap_or(i64::MAX),
+            period_type,
+            period: signed(period),
             ..Default::default()
         }
     }
@@ -249,8 +263,10 @@ impl<'a> Encoder<'a> {
     ) -> Vec<proto::Sample> {
         let profile = self.profile;
         let last = profile.end.0.saturating_sub(1).max(profile.start.0);
+        let counts = profile.kind.period.is_some();
         let mut indices = HashMap::new();
         let mut samples: Vec<proto::Sample> = Vec::new();
+        let mut taken: Vec<Vec<(u64, u64)>> = Vec::new();
         for part in parts {
             let sample = &profile.samples[part.sample];
             let key = (
@@ -265,26 +281,36 @@ impl<'a> Encoder<'a> {
                     link_index: key.2,
                     ..Default::default()
                 });
+                taken.push(Vec::new());
                 samples.len() - 1
             });
             let Range { start, end } = part.occurrences;
             match self.shape {
-                Shape::Timestamps => samples[index].timestamps_unix_nano.extend(
-                    sample.times[start as usize..end as usize]
-                        .iter()
-                        .map(|time| time.0.clamp(profile.start.0, last)),
-                ),
+                Shape::Timestamps => {
+                    let some = sample.occurrences.iter();
+                    let some = some.skip(start as usize).take((end - start) as usize);
+                    let within = |(time, value): (UnixTime, u64)| {
+                        (time.0.clamp(profile.start.0, last), value)
+                    };
+                    taken[index].extend(some.map(within));
+                }
                 Shape::Values => {
-                    let count = i64::try_from(end - start).unwrap_or(i64::MAX);
+                    let value = signed(if counts { end - start } else { sample.value });
                     match samples[index].values.first_mut() {
-                        Some(value) => *value = value.saturating_add(count),
-                        None => samples[index].values.push(count),
+                        Some(sum) => *sum = sum.saturating_add(value),
+                        None => samples[index].values.push(value),
                     }
                 }
             }
         }
-        for sample in &mut samples {
-            sample.timestamps_unix_nano.sort_unstable();
+        for (sample, mut taken) in samples.iter_mut().zip(taken) {
+            taken.sort_unstable();
+            sample.timestamps_unix_nano = taken.iter().map(|(time, _)| *time).collect();
+            // A time without a value counts one.
+            if !counts {
+                let values = taken.iter().map(|(_, value)| signed(*value));
+                sample.values.extend(values);
+            }
         }
         samples
     }

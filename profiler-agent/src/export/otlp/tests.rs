@@ -50,7 +50,7 @@ fn resources(request: &ExportProfilesServiceRequest) -> Vec<BTreeMap<String, Str
         .collect()
 }
 
-/// Stacks as `function<function inlined into it;..` by count of occurrences and times.
+/// Stacks as `function<function inlined into it;..` by what is measured (the number of periods, or time) and times.
 fn stacks(request: &ExportProfilesServiceRequest) -> BTreeMap<String, (u64, Vec<u64>)> {
     let dictionary = request.dictionary.as_ref().unwrap();
     let mut stacks = BTreeMap::new();
@@ -62,8 +62,10 @@ fn stacks(request: &ExportProfilesServiceRequest) -> BTreeMap<String, (u64, Vec<
         let entry: &mut (u64, Vec<u64>) = stacks
             .entry(stack(dictionary, sample.stack_index))
             .or_default();
-        entry.0 += sample.values.iter().sum::<i64>() as u64;
-        entry.0 += sample.timestamps_unix_nano.len() as u64;
+        entry.0 += match sample.values.as_slice() {
+            [] => sample.timestamps_unix_nano.len() as u64,
+            values => values.iter().sum::<i64>() as u64,
+        };
         entry.1.extend(&sample.timestamps_unix_nano);
         entry.1.sort_unstable();
     }
@@ -109,8 +111,10 @@ fn profile_stacks(profile: &Profile) -> BTreeMap<String, (u64, Vec<u64>)> {
             .map(location)
             .collect();
         let entry: &mut (u64, Vec<u64>) = stacks.entry(frames.join(";")).or_default();
-        entry.0 += sample.count;
-        entry.1.extend(sample.times.iter().map(|time| time.0));
+        entry.0 += sample.value / profile.kind.quantum();
+        entry
+            .1
+            .extend(sample.occurrences.times().iter().map(|time| time.0));
         entry.1.sort_unstable();
     }
     stacks
@@ -414,8 +418,10 @@ proptest! {
             }
             let stacks = stacks(&request);
             let count: u64 = stacks.values().map(|(count, _)| count).sum();
-            prop_assert_eq!(count, payload.samples);
-            prop_assert!(payload.bytes.len() <= max || count == 1);
+            if profile.kind.period.is_some() {
+                prop_assert_eq!(count, payload.samples);
+            }
+            prop_assert!(payload.bytes.len() <= max || payload.samples == 1);
             for (stack, (count, times)) in stacks {
                 let entry: &mut (u64, Vec<u64>) = sum.entry(stack).or_default();
                 entry.0 += count;

@@ -19,16 +19,16 @@ use crate::export::read::{
 };
 use crate::profile::{
     BootTime, BuildId, ContainerId, Function, FunctionIndex, Label, LabelSet, LineEntry, Link,
-    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Process, ProcessKey,
-    Profile, ProfileBuilder, SampleKey, SamplePeriod, Thread, ThreadIndex, UnixTime,
+    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Occurrences, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, Thread, ThreadIndex, UnixTime,
 };
 
-/// Reads a pprof file, compressed or not. What it does not say is inferred: samples without labels belong to
+/// Reads a pprof file of CPU time, off-CPU or wall-clock time, compressed or not. What it does not say is inferred: samples without labels belong to
 /// one process that is named after the first mapping; the kind of code follows from the names of
 /// mappings and source files. A location without a function gets a name of file and address.
 ///
 /// # Errors
-/// [`ReadError`]; also where the samples do not count CPU time.
+/// [`ReadError`]; also where the samples count no time.
 pub fn decode(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadError> {
     const GZIP: [u8; 2] = [0x1f, 0x8b];
     if !bytes.starts_with(&GZIP) {
@@ -56,16 +56,15 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
         duration: u64::try_from(tables.duration_nanos).unwrap_or(0).max(1),
     };
     reader.locations(&tables)?;
-    let period = values.period(&tables);
     let mut frames = Budget::new("frames", limits.elements);
     let mut stack = Vec::new();
     for field in Fields::new(bytes, "profile") {
         if let (2, value) = field? {
             let sample: proto::Sample = message(value, "sample")?;
             frames.take(sample.location_id.len())?;
-            let count = values.count(&sample, period);
-            if count > 0 {
-                reader.sample(&sample, count, &mut stack)?;
+            let sums = values.of(&sample);
+            if sums.0 > 0 {
+                reader.sample(&sample, sums, &mut stack)?;
             }
         }
     }
@@ -74,7 +73,7 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
     Ok(reader.builder.finish(
         UnixTime(reader.start),
         UnixTime(reader.start.saturating_add(reader.duration)),
-        SamplePeriod::from_nanoseconds(period),
+        values.kind,
     ))
 }
 
@@ -215,7 +214,7 @@ impl Reader<'_> {
     fn sample(
         &mut self,
         sample: &proto::Sample,
-        count: u64,
+        (count, value): (u64, u64),
         stack: &mut Vec<LocationIndex>,
     ) -> Result<(), ReadError> {
         stack.clear();
@@ -232,12 +231,15 @@ impl Reader<'_> {
             link: labels.link,
         };
         let offsets = &labels.offsets;
-        let mut times = Vec::new();
-        if offsets.len() as u64 == count && offsets.iter().all(|offset| *offset < self.duration) {
+        let mut taken = Occurrences::default();
+        if offsets.len() as u64 == count
+            && offsets.iter().all(|offset| *offset < self.duration)
+            && value.is_multiple_of(count)
+        {
             let time = |offset: &u64| UnixTime(self.start.saturating_add(*offset));
-            times.extend(offsets.iter().map(time));
+            taken = Occurrences::equal(value / count, offsets.iter().map(time).collect());
         }
-        self.builder.sample(key, count, &times);
+        self.builder.sample(key, (count, value), &taken);
         Ok(())
     }
 

@@ -17,27 +17,31 @@ use crate::export::compress::compressed as gzip;
 use crate::profile::distinct::Distinct;
 use crate::profile::hexadecimal::text_of;
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{Coding, Label, LabelSet, Link, Location, Profile, Thread};
+use crate::profile::{
+    Coding, Label, LabelSet, Link, Location, Profile, ProfileSample, Thread, UnixTime,
+};
 
 /// The profile as a gzip stream of a pprof message.
 ///
 /// # Errors
 /// Those of compression into memory.
 pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
-    compressed(&message(profile, false))
+    compressed(&message(profile, Form::Plain))
 }
 
-/// The same, with the times of the samples that belong to a request.
+/// The same, with the times of the samples that belong to a request: those of which each stands for something of its own
+/// are there one by one.
 ///
 /// # Errors
 /// Those of compression into memory.
 pub fn encode_with_times(profile: &Profile) -> std::io::Result<Vec<u8>> {
-    compressed(&message(profile, true))
+    compressed(&message(profile, Form::Timed))
 }
 
-/// The same as [`encode`], with its length before compression.
+/// The same as [`encode`], with its length before compression. Of samples that no period makes there are the values alone:
+/// Pyroscope takes no second type beside one without a period.
 pub(in crate::export) fn encode_measured(profile: &Profile) -> (Vec<u8>, usize) {
-    let message = message(profile, false).encode_to_vec();
+    let message = message(profile, Form::OneType).encode_to_vec();
     let length = message.len();
     (gzip(message, Coding::Gzip), length)
 }
@@ -49,25 +53,42 @@ fn compressed(message: &proto::Profile) -> std::io::Result<Vec<u8>> {
     stream.finish()
 }
 
-fn message(profile: &Profile, timed: bool) -> proto::Profile {
+/// What a message has beside stacks and labels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The number of samples and what they stand for.
+    Plain,
+    /// Their times too.
+    Timed,
+    /// What they stand for, and their number only where they have a period.
+    OneType,
+}
+
+fn message(profile: &Profile, form: Form) -> proto::Profile {
     let mut strings = Strings::new();
     let samples = proto::ValueType {
         r#type: strings.index("samples"),
         unit: strings.index("count"),
     };
-    let cpu = proto::ValueType {
-        r#type: strings.index("cpu"),
-        unit: strings.index("nanoseconds"),
+    let kind = profile.kind.kind;
+    let measured = proto::ValueType {
+        r#type: strings.index(kind.name()),
+        unit: strings.index(kind.unit()),
+    };
+    let counted = form != Form::OneType || profile.kind.period.is_some();
+    let sample_type = match counted {
+        true => vec![samples, measured],
+        false => vec![measured],
     };
     let mapping = mappings(profile, &mut strings);
     let function = functions(profile, &mut strings);
-    let sample = sample_list(profile, timed, &mut strings);
+    let sample = sample_list(profile, (form, counted), &mut strings);
     let comment = comments(profile)
         .iter()
         .map(|comment| strings.index(comment))
         .collect();
     proto::Profile {
-        sample_type: vec![samples, cpu],
+        sample_type,
         sample,
         mapping,
         location: profile.locations.iter().enumerate().map(location).collect(),
@@ -82,10 +103,13 @@ fn message(profile: &Profile, timed: bool) -> proto::Profile {
         keep_frames: 0,
         time_nanos: signed(profile.start.0),
         duration_nanos: signed(profile.end.0.saturating_sub(profile.start.0)),
-        period_type: Some(cpu),
-        period: signed(profile.period.nanoseconds()),
+        period_type: profile.kind.period.map(|_| measured),
+        period: profile
+            .kind
+            .period
+            .map_or(0, |period| signed(period.nanoseconds())),
         comment,
-        default_sample_type: cpu.r#type,
+        default_sample_type: measured.r#type,
         doc_url: 0,
     }
 }
@@ -173,7 +197,11 @@ fn location((index, location): (usize, &Location)) -> proto::Location {
     }
 }
 
-fn sample_list(profile: &Profile, timed: bool, strings: &mut Strings) -> Vec<proto::Sample> {
+fn sample_list(
+    profile: &Profile,
+    (form, counted): (Form, bool),
+    strings: &mut Strings,
+) -> Vec<proto::Sample> {
     let thread_labels: Vec<_> = profile
         .threads
         .iter()
@@ -184,8 +212,8 @@ fn sample_list(profile: &Profile, timed: bool, strings: &mut Strings) -> Vec<pro
         .iter()
         .map(|labels| own_labels(labels, strings))
         .collect();
-    let period = profile.period.nanoseconds();
-    let sample = |sample: &crate::profile::ProfileSample| {
+    let mut list = Vec::with_capacity(profile.samples.len());
+    for sample in &profile.samples {
         let mut label = thread_labels[sample.thread.0 as usize].clone();
         if let Some(Link { trace_id, span_id }) = &sample.link {
             for (key, id) in [(LABEL_TRACE_ID, &trace_id[..]), (LABEL_SPAN_ID, span_id)] {
@@ -195,26 +223,44 @@ fn sample_list(profile: &Profile, timed: bool, strings: &mut Strings) -> Vec<pro
             }
         }
         label.extend_from_slice(&own_labels[sample.labels.0 as usize]);
-        if timed && sample.link.is_some() {
-            let offsets = sample.times.iter().map(|time| proto::Label {
+        let stack = profile.stacks.get(sample.stack);
+        let message = |(count, value): (u64, u64), label| proto::Sample {
+            location_id: stack.iter().map(|index| id(index.0 as usize)).collect(),
+            value: match counted {
+                true => vec![signed(count), signed(value)],
+                false => vec![signed(value)],
+            },
+            label,
+        };
+        for (sums, offsets) in pieces(sample, form) {
+            let mut label = label.clone();
+            label.extend(offsets.into_iter().map(|time| proto::Label {
                 key: strings.index(LABEL_OFFSET),
                 num: signed(time.0.saturating_sub(profile.start.0)),
                 num_unit: strings.index("nanoseconds"),
                 ..Default::default()
-            });
-            label.extend(offsets);
+            }));
+            list.push(message(sums, label));
         }
-        let stack = profile.stacks.get(sample.stack);
-        proto::Sample {
-            location_id: stack.iter().map(|index| id(index.0 as usize)).collect(),
-            value: vec![
-                signed(sample.count),
-                signed(sample.count.saturating_mul(period)),
-            ],
-            label,
+    }
+    list
+}
+
+/// What a sample becomes in a message: number, value and times of each piece. It is one piece, unless times are wanted
+/// and have values of their own.
+fn pieces(sample: &ProfileSample, form: Form) -> Vec<((u64, u64), Vec<UnixTime>)> {
+    let whole = (sample.count, sample.value);
+    if form != Form::Timed || sample.link.is_none() {
+        return vec![(whole, Vec::new())];
+    }
+    let occurrences = &sample.occurrences;
+    match occurrences.each() {
+        Some(_) => vec![(whole, occurrences.times().to_vec())],
+        None => {
+            let alone = |(time, value)| ((1, value), vec![time]);
+            occurrences.iter().map(alone).collect()
         }
-    };
-    profile.samples.iter().map(sample).collect()
+    }
 }
 
 fn labels(profile: &Profile, thread: &Thread, strings: &mut Strings) -> Vec<proto::Label> {

@@ -9,6 +9,7 @@ use super::generated as proto;
 use crate::export::read::{
     Budget, Fields, MAX_COUNT, ReadError, ReadLimits, Value, message, numbers,
 };
+use crate::profile::{ProfileKind, SampleKind, SamplePeriod};
 
 /// Period of a profile that states none: 100 Hz, the default of other profilers.
 const DEFAULT_PERIOD_NANOSECONDS: u64 = 10_000_000;
@@ -78,58 +79,78 @@ impl<'a> Tables<'a> {
             && string(value.unit) == Some(wanted.1.as_bytes())
     }
 
-    /// Which of a sample's values mean what.
+    /// Which of a sample's values mean what. Where several kinds are measured, it is the first in order of declaration.
     pub(super) fn values(&self) -> Result<Values, ReadError> {
         let of = |wanted| {
             self.sample_types
                 .iter()
                 .position(|value| self.is(value, wanted))
         };
-        let values = Values {
-            count: of(("samples", "count")),
-            cpu: of(("cpu", "nanoseconds")),
+        let count = of(("samples", "count"));
+        let mut measured = ProfileKind::ALL
+            .into_iter()
+            .filter_map(|kind| Some((kind, of((kind.name(), kind.unit()))?)));
+        let (kind, value) = match measured.next() {
+            Some((kind, place)) => (kind, Some(place)),
+            // A number of samples alone is of samples of CPU time.
+            None if count.is_some() => (ProfileKind::OnCpu, None),
+            None => return Err(self.not_time()),
         };
-        if values.count.is_some() || values.cpu.is_some() {
-            return Ok(values);
-        }
+        let kind = match kind {
+            ProfileKind::OnCpu => SampleKind::on_cpu(self.period()),
+            ProfileKind::OffCpu | ProfileKind::Wall => SampleKind::by_events(kind),
+        };
+        Ok(Values { kind, count, value })
+    }
+
+    fn not_time(&self) -> ReadError {
         let strings = Strings::new(&self.strings);
         let show = |value: &proto::ValueType| {
             let kind = strings.text(value.r#type).unwrap_or_default();
             format!("{kind}/{}", strings.text(value.unit).unwrap_or_default())
         };
         let shown: Vec<_> = self.sample_types.iter().take(8).map(show).collect();
-        Err(ReadError::NotCpu {
+        ReadError::NotTime {
             types: shown.join(", "),
+        }
+    }
+
+    fn period(&self) -> SamplePeriod {
+        let cpu = ("cpu", "nanoseconds");
+        SamplePeriod::from_nanoseconds(match (&self.period_type, u64::try_from(self.period)) {
+            (Some(period_type), Ok(period)) if period > 0 && self.is(period_type, cpu) => period,
+            _ => DEFAULT_PERIOD_NANOSECONDS,
         })
     }
 }
 
 /// Positions in a sample's values.
 pub(super) struct Values {
+    pub(super) kind: SampleKind,
     count: Option<usize>,
-    cpu: Option<usize>,
+    value: Option<usize>,
 }
 
 impl Values {
-    pub(super) fn period(&self, tables: &Tables<'_>) -> u64 {
-        let cpu = ("cpu", "nanoseconds");
-        match (&tables.period_type, u64::try_from(tables.period)) {
-            (Some(period_type), Ok(period)) if period > 0 && tables.is(period_type, cpu) => period,
-            _ => DEFAULT_PERIOD_NANOSECONDS,
-        }
-    }
-
-    pub(super) fn count(&self, sample: &proto::Sample, period: u64) -> u64 {
+    /// How many samples one entry is, and what they stand for. Of CPU time one of the two is enough; a number of periods
+    /// is more exact than time that somebody rounded.
+    pub(super) fn of(&self, sample: &proto::Sample) -> (u64, u64) {
         let value = |position: Option<usize>| {
             let value = sample.value.get(position?).copied()?;
             u64::try_from(value).ok()
         };
-        let count = match (value(self.count), value(self.cpu)) {
-            (Some(count), _) => count,
-            (None, Some(nanoseconds)) => nanoseconds.div_ceil(period),
-            (None, None) => 0,
+        let quantum = self.kind.quantum();
+        let most = MAX_COUNT.saturating_mul(quantum);
+        let (count, value) = match (self.kind.kind, value(self.count), value(self.value)) {
+            (ProfileKind::OnCpu, Some(count), _) => (count, count.saturating_mul(quantum)),
+            (ProfileKind::OnCpu, None, Some(time)) => {
+                let count = time.div_ceil(quantum);
+                (count, count.saturating_mul(quantum))
+            }
+            (_, count, Some(time)) => (count.unwrap_or(u64::from(time > 0)), time),
+            (_, _, None) => (0, 0),
         };
-        count.min(MAX_COUNT)
+        (count.min(MAX_COUNT), value.min(most))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::export::pprof;
 use crate::export::read::made_up_name;
 use crate::profile::{
     BootTime, FrameType, Function, Label, LabelSet, LabelSetIndex, LineEntry, Location,
-    LocationIndex, Payload, PayloadId, Process, ProcessKey, Profile, ProfileBuilder, ProfileSample,
-    SampleKey, StackIndex, Thread, ThreadIndex, WindowUuid,
+    LocationIndex, Occurrences, Payload, PayloadId, Process, ProcessKey, Profile, ProfileBuilder,
+    ProfileSample, SampleKey, StackIndex, Thread, ThreadIndex, WindowUuid,
 };
 
 /// What stands for the frames that a stack has too many of.
@@ -46,7 +46,12 @@ fn series<'a>(
     let of_process: Vec<_> = profile
         .processes
         .iter()
-        .map(|process| (labels(process, options), &*process.executable))
+        .map(|process| {
+            (
+                labels(process, profile.kind.kind, options),
+                &*process.executable,
+            )
+        })
         .collect();
     let mut series: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for sample in profile.samples.iter().filter(|sample| sample.count > 0) {
@@ -164,10 +169,11 @@ impl<'a> Part<'a> {
                 labels: part.labels(sample.labels),
                 link: sample.link,
             };
-            part.builder.sample(key, sample.count, &[]);
+            let sums = (sample.count, sample.value);
+            part.builder.sample(key, sums, &Occurrences::default());
         }
         part.builder
-            .finish(profile.start, profile.end, profile.period)
+            .finish(profile.start, profile.end, profile.kind)
     }
 
     /// A thread without number and name: it makes no labels.

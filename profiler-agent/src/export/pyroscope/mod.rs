@@ -9,7 +9,7 @@
 //!
 //! | label | what |
 //! |---|---|
-//! | `__name__` | `process_cpu` |
+//! | `__name__` | `process_cpu`; `off_cpu`, `wall` |
 //! | `service_name` | what the process calls itself, else its executable |
 //! | `namespace`, `pod`, `container`, `node` | by Kubernetes; else the container's name or id, and the machine |
 //! | `comm` | the process's name; none for the kernel's threads, which are named after CPUs |

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::{Limits, Options};
 use crate::export::pprof;
-use crate::profile::{AttributeValue, LabelSet, Process};
+use crate::profile::{AttributeValue, LabelSet, Process, ProfileKind};
 
 /// Labels of a series by name.
 pub(super) type Labels = BTreeMap<String, String>;
@@ -28,8 +28,17 @@ const ATTRIBUTES: &[(&str, &[&str])] = &[
     ("service_git_ref", &["vcs.ref.head.revision"]),
 ];
 
+/// What Pyroscope calls profiles of this kind, whichever way they come: profiles of CPU time as those of Go programs,
+/// others by their type.
+const fn metric(kind: ProfileKind) -> &'static str {
+    match kind {
+        ProfileKind::OnCpu => "process_cpu",
+        ProfileKind::OffCpu | ProfileKind::Wall => kind.name(),
+    }
+}
+
 /// The labels of a process's series, within the limits.
-pub(super) fn labels(process: &Process, options: &Options) -> Labels {
+pub(super) fn labels(process: &Process, kind: ProfileKind, options: &Options) -> Labels {
     let limits = &options.limits;
     let mut labels = Labels::new();
     let mut add = |name: &str, value: &str| {
@@ -39,7 +48,7 @@ pub(super) fn labels(process: &Process, options: &Options) -> Labels {
         }
     };
     // What comes first stays.
-    add(NAME, "process_cpu");
+    add(NAME, metric(kind));
     let service = options.service_name.as_deref();
     let named = [service.unwrap_or(""), process.service(), "unknown_service"];
     let name = named.into_iter().find(|name| !name.is_empty());

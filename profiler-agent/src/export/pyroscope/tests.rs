@@ -265,19 +265,22 @@ proptest! {
         let limits = Limits { samples, profile_bytes: bytes, ..Limits::default() };
         let payloads = encode(&any, WINDOW, &Options { limits, ..Options::default() });
         prop_assert_eq!(sum(&payloads), any.sample_count());
-        let mut counted = 0;
+        let mut measured = 0;
         for (number, payload) in payloads.iter().enumerate() {
             prop_assert_eq!(payload.id.part as usize, number);
             let (profile, length) = profile(payload);
             prop_assert_eq!(payload.raw_length, length as u64);
             prop_assert!(length <= bytes || profile.samples.len() == 1);
             prop_assert!(profile.samples.len() <= samples);
-            prop_assert_eq!(profile.sample_count(), payload.samples);
+            prop_assert_eq!(profile.kind, any.kind);
+            if any.kind.period.is_some() {
+                prop_assert_eq!(profile.sample_count(), payload.samples);
+            }
             prop_assert!(profile.locations.iter().all(|location| !location.lines.is_empty()));
             prop_assert!(profile.functions.iter().all(|function| !function.name.is_empty()));
-            counted += profile.sample_count();
+            measured += profile.value();
         }
-        prop_assert_eq!(counted, any.sample_count());
+        prop_assert_eq!(measured, any.value());
     }
 }
 

@@ -64,8 +64,8 @@ pub enum ReadError {
         id: i128,
     },
     /// It is a profile of something else.
-    #[error("not a CPU profile: its samples count {types}")]
-    NotCpu {
+    #[error("not a profile of time: its samples count {types}")]
+    NotTime {
         /// What it counts.
         types: String,
     },

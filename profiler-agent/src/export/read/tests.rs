@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{ReadError, ReadLimits, frame_type_of, is_made_up};
 use crate::export::{otlp, pprof};
-use crate::profile::Profile;
 use crate::profile::example::{any_profile, example, flatten};
+use crate::profile::{Occurrences, Profile};
 
 fn otlp_file(profile: &Profile) -> Vec<u8> {
     let options = otlp::Options::file(otlp::Host::default());
@@ -35,7 +35,7 @@ fn as_pprof(profile: &Profile) -> Profile {
     expected
         .samples
         .iter_mut()
-        .for_each(|sample| sample.times.clear());
+        .for_each(|sample| sample.occurrences = Occurrences::default());
     expected
         .mappings
         .iter_mut()
@@ -74,7 +74,7 @@ proptest! {
         let read = pprof::decode(&pprof::encode(&profile).unwrap(), &ReadLimits::default()).unwrap();
         prop_assert_eq!(flatten(&read), flatten(&remade(&as_pprof(&profile))));
         prop_assert_eq!((read.start, read.end), (profile.start, profile.end));
-        prop_assert_eq!(read.period, profile.period);
+        prop_assert_eq!(read.kind, profile.kind);
         prop_assert_eq!(read.losses, profile.losses);
     }
 
@@ -86,7 +86,7 @@ proptest! {
             let samples = profile.samples.iter();
             let samples = samples.filter(|sample| sample.link.is_some() == linked);
             let mut times: Vec<_> = samples
-                .flat_map(|sample| sample.times.iter().map(|time| (sample.link, *time)))
+                .flat_map(|sample| sample.occurrences.iter().map(|taken| (sample.link, taken)))
                 .collect();
             times.sort_unstable();
             times
@@ -94,7 +94,7 @@ proptest! {
         prop_assert_eq!(times(&read, true), times(&profile, true));
         prop_assert_eq!(times(&read, false), []);
         let without = |mut profile: Profile| {
-            profile.samples.iter_mut().for_each(|sample| sample.times.clear());
+            profile.samples.iter_mut().for_each(|sample| sample.occurrences = Occurrences::default());
             flatten(&profile)
         };
         let plain = pprof::decode(&pprof::encode(&profile).unwrap(), &ReadLimits::default()).unwrap();
@@ -107,7 +107,7 @@ proptest! {
         prop_assert_eq!(flatten(&read), flatten(&remade(&as_otlp(&profile))));
         if !profile.samples.is_empty() {
             prop_assert_eq!((read.start, read.end), (profile.start, profile.end));
-            prop_assert_eq!(read.period, profile.period);
+            prop_assert_eq!(read.kind, profile.kind);
         }
     }
 
@@ -218,6 +218,6 @@ fn profiles_of_something_else_are_refused() {
     let error = pprof::decode(&message, &ReadLimits::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "not a CPU profile: its samples count inuse_space/bytes"
+        "not a profile of time: its samples count inuse_space/bytes"
     );
 }

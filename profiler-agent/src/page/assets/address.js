@@ -5,11 +5,13 @@
 // service, pid, window   whose samples
 // label     with these labels, key:value, any number of them
 // trace_id, span_id   of this trace, of this span
+// type      what is measured: cpu, off_cpu or wall; absent: the first that there is
 // tab, search, up, focus   how they are shown
 // base      compared with: { service, pid, window, label, from, until }
 
 const NUMBERS = ["from", "until", "pid", "window"];
 const TEXTS = ["service", "tab", "search"];
+const TYPES = ["cpu", "off_cpu", "wall"];
 // An id of digits that are not all zero.
 const IDS = { trace_id: /^(?!0+$)[0-9a-f]{32}$/, span_id: /^(?!0+$)[0-9a-f]{16}$/ };
 const MAX_LABELS = 32;
@@ -49,6 +51,7 @@ export function read(hash) {
     const id = values.get(name);
     if (shape.test(id ?? "")) state[name] = id;
   }
+  if (TYPES.includes(values.get("type"))) state.type = values.get("type");
   const span = values.get("span");
   if (/^\d{1,4}[smhd]$/.test(span ?? "")) state.span = span;
   const [first, last] = (span ?? "").split("-").map(Number);
@@ -75,6 +78,7 @@ export function write(state) {
   };
   part("", state);
   for (const name of Object.keys(IDS)) if (state[name] !== undefined) values.set(name, state[name]);
+  if (state.type !== undefined) values.set("type", state.type);
   if (state.tab !== "flame") values.set("tab", state.tab);
   if (state.search) values.set("search", state.search);
   if (state.up) values.set("up", "1");

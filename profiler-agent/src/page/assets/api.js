@@ -18,9 +18,9 @@ export function address(query, parameters) {
   return `/api/${query}?${values}`;
 }
 
-/** The parameters of a selection; times become whole milliseconds. */
+/** The parameters of a selection; times become whole milliseconds. The type is that of both sides of a comparison. */
 export function selection(found, prefix = "") {
-  const parameters = {};
+  const parameters = prefix === "" ? { type: found.type } : {};
   for (const name of ["from", "until"]) {
     if (found[name] !== undefined) parameters[prefix + name] = Math.round(found[name]);
   }

@@ -3,7 +3,7 @@
 import { address, selection } from "./api.js";
 import { element } from "./tip.js";
 import { parseIds } from "./trace.js";
-import { range, span } from "./units.js";
+import { range, span, words } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
 const SPANS = ["5m", "15m", "1h", "6h", "24h", "7d"];
@@ -55,6 +55,27 @@ export class Controls {
     this.#find();
     this.#compare();
     this.#menus();
+  }
+
+  /** Offers what can be looked at, where that is more than one type. */
+  types(types) {
+    const box = $("types");
+    box.hidden = types.length < 2;
+    if (this.known === types.join()) return;
+    this.known = types.join();
+    this.first = types[0];
+    box.replaceChildren();
+    for (const type of types) {
+      const button = element("button", { type: "button", text: words(type).name, parent: box });
+      button.dataset.type = type;
+      button.addEventListener("click", () => this.page.change({ type: type === types[0] ? undefined : type }));
+    }
+    this.#pressed();
+  }
+
+  #pressed() {
+    const type = this.page.state().type ?? this.first;
+    for (const button of $("types").children) button.setAttribute("aria-pressed", String(button.dataset.type === type));
   }
 
   #search() {
@@ -190,6 +211,7 @@ export class Controls {
     const now = state();
     $("actions").hidden = false;
     $("toolbar").hidden = false;
+    this.#pressed();
     for (const button of $("spans").children) button.setAttribute("aria-pressed", String(button.dataset.span === now.span));
     $("follow").hidden = !this.live || (!Array.isArray(now.span) && now.from === undefined);
     $("follow").textContent = Array.isArray(now.span) ? "Back to now" : "Clear selection";

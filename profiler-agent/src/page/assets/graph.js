@@ -9,6 +9,7 @@ export class Graph {
     this.samples = answer.samples;
     this.baseSamples = answer.base_samples ?? 0;
     this.period = answer.period_ns / 1e9;
+    this.type = answer.type;
     this.pruned = answer.pruned;
     this.focused = answer.ancestors;
     const { strings, frames, kinds } = answer;

@@ -12,7 +12,7 @@ import { showFiles, showServices } from "./services.js";
 import { showStatus } from "./status.js";
 import { Timeline } from "./timeline.js";
 import { short, traceAddress, TraceView } from "./trace.js";
-import { clock, cores, count, exactly, lapse, range, seconds, share } from "./units.js";
+import { clock, count, exactly, lapse, range, rate, seconds, share, words } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
 const POINTS = 240;
@@ -53,7 +53,7 @@ function rangeOf(id) {
   return found ? { from: found.from, until: found.until } : {};
 }
 
-const pick = ({ from, until, service, pid, window, label, trace_id, span_id }) => Object.fromEntries(Object.entries({ from, until, service, pid, window, label, trace_id, span_id }).filter(([, value]) => value !== undefined));
+const pick = ({ type, from, until, service, pid, window, label, trace_id, span_id }) => Object.fromEntries(Object.entries({ type, from, until, service, pid, window, label, trace_id, span_id }).filter(([, value]) => value !== undefined));
 
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
@@ -94,7 +94,7 @@ const timeline = new Timeline({
     const times = { from: picked?.[0], until: picked?.[1], window: undefined };
     if (side === "base" && state.base) {
       const changed = { ...state.base, ...times };
-      change({ base: pick(changed) });
+      change({ base: pick({ ...changed, type: undefined }) });
     } else {
       change(times);
     }
@@ -236,15 +236,15 @@ async function load({ quiet = false, only = "all" } = {}) {
 async function loadTimeline() {
   const [from, until] = spanOf();
   const times = { from: Math.round(from), until: Math.round(until) };
-  const { service, pid, label, trace_id, span_id } = state;
+  const { type, service, pid, label, trace_id, span_id } = state;
   const parts = { service, pid, label, trace_id, span_id };
   const narrowed = Object.values(parts).some((part) => part !== undefined);
   const [all, chosen] = await Promise.all([
-    askers.timeline.ask("services", { ...times, points: POINTS }),
-    narrowed ? askers.chosen.ask("services", { ...times, ...parts, points: POINTS }) : null,
+    askers.timeline.ask("services", { type, ...times, points: POINTS }),
+    narrowed ? askers.chosen.ask("services", { type, ...times, ...parts, points: POINTS }) : null,
   ]);
   if (!all || (narrowed && !chosen)) return;
-  timeline.show({ from, until, period: all.period_ns / 1e9, all: all.timeline, chosen: chosen?.timeline ?? null });
+  timeline.show({ from, until, type: all.type, period: all.period_ns / 1e9, all: all.timeline, chosen: chosen?.timeline ?? null });
 }
 
 async function loadServices() {
@@ -253,7 +253,7 @@ async function loadServices() {
   if (!answer) return;
   services = answer;
   showServices($("service-list"), answer, state, (picked) => change({ service: undefined, pid: undefined, ...picked }));
-  $("services-total").textContent = answer.samples > 0 ? `${cores((answer.samples * answer.period_ns) / 1e9 / (answer.window_seconds || 1))} CPUs` : "";
+  $("services-total").textContent = answer.samples > 0 ? rate(answer.type, (answer.samples * answer.period_ns) / 1e9 / (answer.window_seconds || 1)) : "";
   if (status && !status.live) showFiles($("file-list"), windows, state.window, (id) => change({ window: id, from: undefined, until: undefined }));
   controls.show();
   heading();
@@ -310,7 +310,9 @@ function traceHeading() {
   }
   const many = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
   const parts = [trace.times.length > 0 ? `${exactly(trace.from)}, ${lapse(trace.until - trace.from)}` : range(trace.from, trace.until)];
-  parts.push(`${many(trace.samples, "sample")}, ${seconds(trace.cpu_ns / 1e9)} of CPU time`, many(trace.services.length, "service"), many(trace.spans.length, "span"));
+  const times = [`${seconds(trace.cpu_ns / 1e9)} of CPU time`];
+  if (trace.off_cpu_ns > 0) times.push(`${seconds(trace.off_cpu_ns / 1e9)} off CPU`);
+  parts.push(`${many(trace.samples, "sample")}, ${times.join(", ")}`, many(trace.services.length, "service"), many(trace.spans.length, "span"));
   if (span_id !== undefined && trace_id !== undefined) parts.unshift(`of trace ${short(trace_id)}`);
   $("subtitle").textContent = parts.join("  ·  ");
 }
@@ -329,8 +331,8 @@ function heading() {
   const samples = process?.samples ?? found?.samples ?? (state.service === undefined && state.pid === undefined ? services?.samples : 0) ?? 0;
   const { from, until } = shown();
   const time = (samples * (services?.period_ns ?? 0)) / 1e9;
-  const parts = [range(from, until), `${seconds(time)} of CPU time`];
-  if (status?.live) parts.push(`${cores(time / (services?.window_seconds || 1))} CPUs`);
+  const parts = [range(from, until), `${seconds(time)} of ${words(services?.type).time}`];
+  if (status?.live) parts.push(rate(services?.type, time / (services?.window_seconds || 1)));
   if (found) parts.push(`${share(samples / (services.samples || 1))} of ${state.label ? "all that has these labels" : "everything"}`);
   if (found && !process && found.process_count > 1) parts.push(`${count(found.process_count)} processes`);
   $("subtitle").textContent = parts.join("  ·  ");
@@ -379,7 +381,7 @@ function empty() {
   const extent = status?.extent;
   const text = extent && (until < extent[0] || from > extent[1])
     ? `There are profiles from ${clock(extent[0])} to ${clock(extent[1])}.`
-    : `Nothing of this ran on a CPU between ${range(from, until)}.`;
+    : `Nothing of this ${state.type === undefined || state.type === "cpu" ? "ran on a CPU" : "was measured"} between ${range(from, until)}.`;
   message("No samples here", text, "Show everything");
 }
 
@@ -387,6 +389,7 @@ async function loadStatus() {
   const answer = await askers.status.ask("status");
   if (!answer) return;
   status = { ...answer, skew: answer.now - Date.now() };
+  controls.types(status.types);
   showStatus({ strip: $("status"), dot: $("status-dot"), line: $("status-line"), panel: $("status-panel") }, status);
 }
 

@@ -1,7 +1,7 @@
 // The list of services, and of the files where saved ones are shown.
 
 import { element } from "./tip.js";
-import { cores, seconds, share } from "./units.js";
+import { rate, seconds, share, words } from "./units.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 56;
@@ -54,7 +54,7 @@ export function showServices(list, answer, chosen, picked) {
   const lines = answer.windows > 1;
   const time = (samples) => (samples * answer.period_ns) / 1e9;
   const amount = (samples) => share(samples / (answer.samples || 1));
-  const title = (name, samples) => `${name}\n${seconds(time(samples))} of CPU time, ${cores(time(samples) / length)} CPUs on average`;
+  const title = (name, samples) => `${name}\n${seconds(time(samples))} of ${words(answer.type).time}, ${rate(answer.type, time(samples) / length)} on average`;
   keepingFocus(list, () => {
     entry(list, {
       name: "Everything",

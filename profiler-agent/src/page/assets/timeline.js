@@ -2,7 +2,7 @@
 
 import { inks, onSchemeChange } from "./colour.js";
 import { element } from "./tip.js";
-import { clock, cores } from "./units.js";
+import { clock, cores, rate } from "./units.js";
 
 const AXIS = 20;
 const HEAD = 18;
@@ -50,7 +50,7 @@ export class Timeline {
     return { box, grips, value: null };
   }
 
-  /** `data`: from, until (ms), period in seconds, all and chosen: samples per point, null for none. */
+  /** `data`: type, from, until (ms), period in seconds, all and chosen: samples per point, null for none. */
   show(data) {
     this.data = data;
     this.draw();
@@ -134,7 +134,7 @@ export class Timeline {
 
   #hover(event) {
     if (!this.data) return;
-    const { from, until, all, chosen, period } = this.data;
+    const { type, from, until, all, chosen, period } = this.data;
     const box = this.section.getBoundingClientRect();
     this.cursor.hidden = false;
     this.cursor.style.left = `${event.clientX - box.left}px`;
@@ -143,7 +143,7 @@ export class Timeline {
     const cpus = (samples) => (samples * period) / ((until - from) / 1000 / all.length);
     this.tip.replaceChildren();
     element("div", { text: clock(time), kind: "where", parent: this.tip });
-    const value = all[point] === null ? "no profile" : `${cores(cpus(all[point]))} CPUs`;
+    const value = all[point] === null ? "no profile" : rate(type, cpus(all[point]));
     element("div", { text: chosen && all[point] !== null ? `${cores(cpus(chosen[point] ?? 0))} of ${value}` : value, parent: this.tip });
     this.tip.hidden = false;
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8)}px`;
@@ -178,7 +178,7 @@ export class Timeline {
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "middle";
-    context.fillText(`peak ${cores((highest * data.period) / seconds)} CPUs`, width - 8, floor + 11);
+    context.fillText(`peak ${rate(data.type, (highest * data.period) / seconds)}`, width - 8, floor + 11);
     this.#place();
   }
 

@@ -38,7 +38,10 @@ export function tooltip(tip, graph, node, x, y) {
   const where = [frame.module, kindLabel(frame.kind), graph.inlined[node] ? "inlined" : "", frame.file].filter((text) => text !== "");
   element("div", { text: where.join(" · "), kind: "where", parent: tip });
   const table = element("table", { parent: tip });
-  const line = (label, samples, whole) => [label, seconds(samples * graph.period), share(samples / (whole || 1)), `${count(samples)} samples`];
+  const line = (label, samples, whole) => {
+    const cells = [label, seconds(samples * graph.period), share(samples / (whole || 1))];
+    return graph.type === "cpu" ? [...cells, `${count(samples)} samples`] : cells;
+  };
   const said = [frame.name];
   const lines = [
     line("Self", graph.self[node], graph.samples),

@@ -40,6 +40,12 @@ export function traceAddress(template, trace, span) {
   }
 }
 
+/** Time on CPUs and off them. */
+const shares = ({ cpu_ns, off_cpu_ns }) => `${seconds(cpu_ns / 1e9)} of CPU time${off_cpu_ns > 0 ? `, ${seconds(off_cpu_ns / 1e9)} off CPU` : ""}`;
+
+/** When a sample's time ends, in ms since 1970. */
+const endOf = ({ time, off_cpu_ns }) => time + off_cpu_ns / 1e6;
+
 /** An id as it fits in a line. */
 export const short = (id) => (id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id);
 
@@ -63,8 +69,8 @@ export class TraceView {
       this.#row(rows, {
         kind: "service",
         name: service.name,
-        amount: seconds(service.cpu_ns / 1e9),
-        title: `${service.name}\n${count(service.samples)} samples, process ${service.processes.slice(0, 5).join(", ")}`,
+        amount: seconds((service.cpu_ns + service.off_cpu_ns) / 1e9),
+        title: `${service.name}\n${shares(service)}\n${count(service.samples)} samples, process ${service.processes.slice(0, 5).join(", ")}`,
         current: chosen.service === service.name,
         picked: () => this.picked({ service: chosen.service === service.name ? undefined : service.name }),
         times,
@@ -74,8 +80,8 @@ export class TraceView {
         this.#row(rows, {
           kind: "span",
           name: span.name || short(span.span_id),
-          amount: seconds(span.cpu_ns / 1e9),
-          title: `${span.name ? `${span.name}\n` : ""}span ${span.span_id}\n${count(span.samples)} samples`,
+          amount: seconds((span.cpu_ns + span.off_cpu_ns) / 1e9),
+          title: `${span.name ? `${span.name}\n` : ""}span ${span.span_id}\n${shares(span)}\n${count(span.samples)} samples`,
           current: chosen.span_id === span.span_id,
           picked: () => this.picked({ span_id: chosen.span_id === span.span_id ? undefined : span.span_id }),
           times: times.filter((time) => time.span === number),
@@ -103,7 +109,7 @@ export class TraceView {
     button.addEventListener("click", picked);
     const canvas = element("canvas", { kind: "lane", parent: row });
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", times.length > 0 ? `${count(times.length)} samples from ${exactly(times[0].time)} to ${exactly(times.at(-1).time)}` : "no times");
+    canvas.setAttribute("aria-label", times.length > 0 ? `${count(times.length)} samples from ${exactly(times[0].time)} to ${exactly(Math.max(...times.map(endOf)))}` : "no times");
     const lane = { canvas, kind, times };
     canvas.addEventListener("pointermove", (event) => this.#point(event, lane));
     canvas.addEventListener("pointerleave", () => {
@@ -116,7 +122,8 @@ export class TraceView {
   #extent() {
     const { times } = this.answer;
     if (times.length === 0) return [0, 1];
-    const [from, until] = [times[0].time, times.at(-1).time];
+    const from = times[0].time;
+    const until = times.reduce((latest, time) => Math.max(latest, endOf(time)), from);
     const room = Math.max((until - from) * 0.02, 0.5);
     return [from - room, until + room];
   }
@@ -145,11 +152,19 @@ export class TraceView {
       if (kind === "span") {
         context.globalAlpha = 0.22;
         const left = x(times[0].time) - 1.5;
-        context.fillRect(left, height / 2 - 4, x(times.at(-1).time) + 1.5 - left, 8);
+        const end = times.reduce((latest, time) => Math.max(latest, endOf(time)), times[0].time);
+        context.fillRect(left, height / 2 - 4, x(end) + 1.5 - left, 8);
       }
       context.globalAlpha = kind === "span" ? 0.75 : 0.9;
       const half = kind === "span" ? 4 : 7;
-      for (const { time } of times) context.fillRect(x(time) - 1, height / 2 - half, 2, half * 2);
+      // On a CPU a mark a sample, off it a line as long as that took.
+      for (const sample of times) {
+        if (sample.off_cpu_ns === 0) context.fillRect(x(sample.time) - 1, height / 2 - half, 2, half * 2);
+      }
+      context.fillStyle = ink.rest;
+      for (const sample of times) {
+        if (sample.off_cpu_ns > 0) context.fillRect(x(sample.time), height / 2 - 2, Math.max(1, x(endOf(sample)) - x(sample.time)), 4);
+      }
       context.globalAlpha = 1;
     }
     this.#ticks(ink, from, until);
@@ -184,7 +199,8 @@ export class TraceView {
     const x = (time) => box.left + ((time - from) / (until - from)) * box.width;
     let nearest = null;
     for (const time of times) {
-      const distance = Math.abs(x(time.time) - event.clientX);
+      const [left, right] = [x(time.time), x(endOf(time))];
+      const distance = Math.max(left - event.clientX, event.clientX - right, 0);
       if (distance <= NEAR_PIXELS && (nearest === null || distance < nearest.distance)) nearest = { ...time, distance };
     }
     this.tip.hidden = nearest === null;
@@ -194,7 +210,8 @@ export class TraceView {
     this.tip.replaceChildren();
     element("div", { text: span.name || `span ${span.span_id}`, kind: "name", parent: this.tip });
     element("div", { text: answer.services[nearest.service].name, kind: "where", parent: this.tip });
-    element("div", { text: `${exactly(nearest.time)}, ${lapse(nearest.time - answer.times[0].time)} after the first sample`, parent: this.tip });
+    const lasts = nearest.off_cpu_ns > 0 ? `, off CPU for ${lapse(nearest.off_cpu_ns / 1e6)}` : "";
+    element("div", { text: `${exactly(nearest.time)}, ${lapse(nearest.time - answer.times[0].time)} after the first sample${lasts}`, parent: this.tip });
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8)}px`;
     this.tip.style.top = `${box.bottom + 6}px`;
   }

@@ -5,7 +5,7 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 /** A count with thousands separated. */
 export const count = (value) => whole.format(value);
 
-/** Seconds of CPU time. */
+/** Seconds of time that is measured. */
 export function seconds(value) {
   const size = Math.abs(value);
   if (size === 0) return "0 s";
@@ -33,6 +33,18 @@ export function cores(value) {
   if (value < 0.0095) return "< 0.01";
   return value < 9.95 ? value.toFixed(2) : value.toFixed(1);
 }
+
+const TYPES = {
+  cpu: { name: "CPU", time: "CPU time", unit: "CPUs" },
+  off_cpu: { name: "Off CPU", time: "off-CPU time", unit: "threads off CPU" },
+  wall: { name: "Wall clock", time: "wall-clock time", unit: "threads" },
+};
+
+/** How a type is called: on its button, its time, and what it is per second. */
+export const words = (type) => TYPES[type] ?? TYPES.cpu;
+
+/** What is measured per second: CPUs in use, or threads that wait. */
+export const rate = (type, value) => `${cores(value)} ${words(type).unit}`;
 
 /** Bytes. */
 export function bytes(value) {

@@ -21,8 +21,9 @@ use super::{SymbolizeConfig, Symbolizer};
 use crate::profile::window::WindowThread;
 use crate::profile::{
     BootTime, BuildId, ClockPair, ContextIndex, ElfAddress, Executable, ExecutableId, FileOffset,
-    Location, LocationIndex, LocationKey, Losses, Process, ProcessKey, Profile, SamplePeriod,
-    Segment, Stacks, ThreadIndex, ThreadName, UnixTime, Window, WindowSample,
+    Location, LocationIndex, LocationKey, Losses, Occurrences, Process, ProcessKey, Profile,
+    SampleKind, SamplePeriod, Segment, Stacks, ThreadIndex, ThreadName, UnixTime, Window,
+    WindowSample,
 };
 
 /// Runs a tool; its output. Panics with its words when it fails.
@@ -111,7 +112,7 @@ fn window(
     Window {
         start: BootTime(1_000),
         end: BootTime(2_000),
-        period: SamplePeriod::from_hertz(99),
+        kind: SampleKind::on_cpu(SamplePeriod::from_hertz(99)),
         processes: vec![Arc::clone(process)],
         threads: vec![WindowThread {
             process: 0,
@@ -125,7 +126,7 @@ fn window(
             thread: ThreadIndex(0),
             stack,
             context: ContextIndex(0),
-            times: vec![BootTime(1_500)],
+            occurrences: Occurrences::equal(10_101_010, vec![BootTime(1_500)]),
         }],
         kernel_code: HashMap::new(),
         executables: files

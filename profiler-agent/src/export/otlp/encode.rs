@@ -14,8 +14,8 @@ use super::resource::{Group, groups, resource};
 use super::{GOROUTINE_ID, LABEL_PREFIX, PROCESS_PID, THREAD_ID, THREAD_NAME};
 use crate::export::compress::compressed;
 use crate::profile::{
-    Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex, UnixTime,
-    WindowUuid,
+    Coding, Label, LocationIndex, Payload, PayloadId, Profile, ProfileSample, StackIndex,
+    THREAD_STATE, UnixTime, WindowUuid,
 };
 
 /// The profile as requests below `options.max_bytes`; none where it has no samples.
@@ -336,7 +336,10 @@ impl<'a> Encoder<'a> {
         }
         let set = &self.profile.label_sets[sample.labels.0 as usize];
         for Label { key, value } in &set.labels {
-            attributes.push(dictionary.text_attribute(&format!("{LABEL_PREFIX}{key}"), value));
+            attributes.push(match &**key {
+                THREAD_STATE => dictionary.text_attribute(THREAD_STATE, value),
+                key => dictionary.text_attribute(&format!("{LABEL_PREFIX}{key}"), value),
+            });
         }
         if let Some(goroutine) = set.goroutine.filter(|_| self.options.goroutines) {
             let goroutine = i64::try_from(goroutine).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::profile::{
     AttributeValue, BootTime, ContainerId, Label, LabelSet, Process, ProcessKey, ResourceAttribute,
-    Thread,
+    THREAD_STATE, Thread,
 };
 
 /// Facts from a resource, and from a sample's own attributes, which come last.
@@ -56,7 +56,8 @@ impl Facts {
     }
 
     fn label(&mut self, key: &str, text: &str) {
-        if let Some(key) = key.strip_prefix(LABEL_PREFIX) {
+        let own = (key == THREAD_STATE).then_some(key);
+        if let Some(key) = own.or_else(|| key.strip_prefix(LABEL_PREFIX)) {
             self.labels.push(Label {
                 key: key.into(),
                 value: text.into(),

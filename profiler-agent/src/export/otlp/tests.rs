@@ -313,6 +313,31 @@ fn a_receiver_gets_labels_and_links_and_no_goroutines() {
     assert!(file.contains(&"goroutine.id".to_owned()), "{file:?}");
 }
 
+/// The agent's own label is no label of the program.
+#[test]
+fn the_state_of_a_thread_has_no_prefix() {
+    let mut profile = example();
+    profile.label_sets[1].labels[1].key = "thread.state".into();
+    let request = request(&profile, &Options::default());
+    check(&request);
+    let dictionary = request.dictionary.as_ref().unwrap();
+    let strings = &dictionary.string_table;
+    assert!(strings.iter().any(|text| text == "thread.state"));
+    assert!(
+        !strings
+            .iter()
+            .any(|text| text.ends_with(".label.thread.state"))
+    );
+    let bytes = encode_one(&profile, &Options::file(Host::default())).bytes;
+    let read = decode(&bytes, &ReadLimits::default()).unwrap();
+    let value = profile.label_sets[1].get("thread.state");
+    assert!(
+        read.label_sets
+            .iter()
+            .any(|set| set.get("thread.state") == value)
+    );
+}
+
 /// Sixteen zeros for a trace that is not known: the fields keep their lengths.
 #[test]
 fn a_link_of_a_span_alone_has_a_trace_id_of_zeros() {

@@ -347,6 +347,13 @@ fn without_privilege_it_says_what_to_do() {
         log.contains("root") || log.contains("CAP_"),
         "no fix: {log}"
     );
+    // And before it touches a store.
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(&copy).arg("agent");
+    let output = agent::run(&mut command);
+    let log = agent::log(&output);
+    assert_eq!(output.status.code(), Some(77), "{log}");
+    assert!(log.contains("CAP_"), "no fix: {log}");
 }
 
 #[test]

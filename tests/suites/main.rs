@@ -41,4 +41,5 @@ mod signals;
 mod soak;
 mod thread_context;
 mod unusual;
+mod usage;
 mod window;

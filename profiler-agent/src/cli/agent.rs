@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::exit::{self, fail};
 use crate::app::agent::{self, AgentError, Settings};
+use crate::collect::limits;
 use crate::config::AgentConfig;
 use crate::telemetry::log;
 
@@ -35,6 +36,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             "profiling this machine; its page is on http://{address}/"
         ));
     };
+    // The store of an agent that cannot run is not touched.
+    if let Err(error) = limits::require_privilege() {
+        return fail(exit::PRIVILEGE, &error);
+    }
     let settings = Settings {
         config,
         reread: &read,

@@ -10,6 +10,7 @@ mod view;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 /// Continuous profiler for Linux: samples stacks with eBPF, names them, shows them and ships them.
@@ -41,6 +42,22 @@ enum Command {
     View(view::Arguments),
 }
 
+/// What may have been meant by a word that no command takes: `record sleep 1`.
+fn hint(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_record = std::env::args_os().nth(1)? == "record";
+    (is_record && !word.starts_with('-')).then(|| {
+        format!(
+            "To record a command, write it behind two dashes: profiler-agent record -- {word} .."
+        )
+    })
+}
+
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -49,6 +66,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing can be done about a closed terminal.
             let _ = error.print();
+            if let Some(hint) = hint(&error) {
+                eprintln!("{hint}");
+            }
             return if error.use_stderr() {
                 exit::USAGE.into()
             } else {

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// SIGTERM.
     #[arg(short, long, value_parser = duration::parse)]
     duration: Option<Duration>,
-    /// The file to write.
+    /// The file to write; - for standard output.
     #[arg(short, long, default_value = "profile.pb.gz", value_name = "FILE")]
     output: PathBuf,
     /// pprof, otlp, collapsed or svg [default: by the file's ending].
@@ -69,6 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     log::to_terminal(log::LogLevel::Warn);
     let format = match &arguments.format {
         Some(name) => Format::from_name(name),
+        None if is_standard_output(&arguments.output) => Ok(Format::Pprof),
         None => Format::from_path(&arguments.output),
     };
     let format = match format {
@@ -77,6 +78,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     if !arguments.pid.is_empty() && !arguments.command.is_empty() {
         return fail(exit::USAGE, &"give either processes or a command, not both");
+    }
+    if is_standard_output(&arguments.output) && !arguments.command.is_empty() {
+        return fail(
+            exit::USAGE,
+            &"the command writes to standard output too: give -o a file",
+        );
     }
     if let Err(problem) = check(arguments) {
         return fail(exit::FAILED, &problem);
@@ -95,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let mut progress = |passed: Duration, samples: u64| {
         if terminal {
             let seconds = passed.as_secs();
-            eprint!("\rrecording: {seconds} s, {samples} samples (Ctrl-C ends it) ");
+            eprint!("\r{seconds} s, {samples} samples, Ctrl-C ends ");
             // A terminal that is gone does not matter.
             let _ = std::io::stderr().flush();
         }
@@ -127,6 +134,11 @@ fn part(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "give a number from 0.0001 to 1".to_owned())
 }
 
+/// Is `-o` standard output?
+fn is_standard_output(output: &Path) -> bool {
+    output == Path::new("-")
+}
+
 fn kinds(arguments: &Arguments) -> Kinds {
     let off_cpu = OffCpu {
         threshold: arguments.off_cpu_threshold,
@@ -147,6 +159,14 @@ fn check(arguments: &Arguments) -> Result<(), String> {
         }
     }
     let output = &arguments.output;
+    if is_standard_output(output) {
+        return match std::io::stdout().is_terminal() {
+            true => {
+                Err("a profile on a terminal helps nobody: write > FILE, or -o FILE".to_owned())
+            }
+            false => Ok(()),
+        };
+    }
     if output.is_dir() {
         return Err(format!(
             "cannot write {}: it is a directory",
@@ -169,17 +189,23 @@ fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
         Ok(encoded) => encoded,
         Err(error) => return fail(exit::FAILED, &error),
     };
-    if let Err(error) = file::write(output, &encoded) {
+    let keeps = recorded.profile.samples.is_empty() && output.is_file();
+    let written = match () {
+        () if is_standard_output(output) => std::io::stdout().write_all(&encoded),
+        () if keeps => Ok(()),
+        () => file::write(output, &encoded),
+    };
+    if let Err(error) = written {
         return fail(
             exit::FAILED,
             &format!("cannot write {}: {error}", output.display()),
         );
     }
-    eprintln!(
-        "{}; {}",
-        report::line(&recorded.profile, recorded.own_cpu),
-        output.display()
-    );
+    let line = report::line(&recorded.profile, recorded.own_cpu);
+    match keeps {
+        true => eprintln!("{line}; {} stays as it was", output.display()),
+        false => eprintln!("{line}; {}", output.display()),
+    }
     for sentence in incomplete::sentences(&recorded.profile) {
         eprintln!("{sentence}");
     }
@@ -191,6 +217,7 @@ fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        None if keeps => fail(exit::FAILED, &"nothing was sampled"),
         Some(CommandEnd::Terminated) | None => ExitCode::SUCCESS,
     }
 }

@@ -1,9 +1,12 @@
 //! The limits of this process that the kernel boundary depends on.
 
+use aya::maps::MapData;
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::CollectError;
 use super::error::capability::{self, Capability};
-use super::error::{Cause, Host, Refusal};
+use super::error::{Attempt, Cause, Host, Refusal};
 
 /// Descriptors that are in use beside those of CPUs and executables: maps, programs, stores, connections.
 const OTHERS: u64 = 64;
@@ -32,6 +35,22 @@ fn raise_to(resource: Resource, limit: Option<u64>) -> rustix::io::Result<()> {
         maximum,
     };
     setrlimit(resource, raised)
+}
+
+/// May this process load programs at all? Asked before anything of the agent's is touched: a small map is made, which is
+/// gone at once.
+///
+/// # Errors
+/// A privilege is missing, and which. Whatever else fails is left to who needs it.
+pub fn require_privilege() -> Result<(), CollectError> {
+    const NAME: &str = "privilege";
+    let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, 8, 1, 0);
+    let refused = MapData::create(definition, NAME, None).err();
+    let refused = refused.map(|error| CollectError::explained(Attempt::CreateMap(NAME), &error));
+    match refused {
+        Some(error) if error.is_privilege() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Are descriptors enough for a machine with so many CPUs online? Pure.

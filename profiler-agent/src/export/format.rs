@@ -98,8 +98,10 @@ impl Format {
     }
 }
 
+/// Each name with its usual ending.
 fn names() -> String {
-    Format::ALL.map(Format::name).join(", ")
+    let name = |format: Format| format!("{} ({})", format.name(), format.endings()[0]);
+    Format::ALL.map(name).join(", ")
 }
 
 #[cfg(test)]
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(error, UnknownFormat("x.gz".into()));
         assert_eq!(
             error.to_string(),
-            "unknown format \"x.gz\": one of pprof, otlp, collapsed, svg"
+            "unknown format \"x.gz\": one of pprof (.pb.gz), otlp (.otlp), collapsed (.txt), svg (.svg)"
         );
     }
 }

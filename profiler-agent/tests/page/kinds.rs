@@ -9,6 +9,7 @@ use profiler_agent::store::{Limits as StoreLimits, Store};
 use serde_json::json;
 
 use crate::demo::{Builder, Request};
+use crate::devtools::Browser;
 use crate::served::Served;
 use crate::traces;
 
@@ -208,4 +209,43 @@ fn merged_spans_are_of_one_kind() {
     let range = format!("from={EPOCH}&until={}", EPOCH + 120_000);
     let graph = served.json(&format!("/api/flamegraph?{range}&type=wall"));
     assert_eq!(graph["samples"], 12 * (600 * MILLISECOND + 10 * PERIOD));
+}
+
+/// What is looked at is chosen beside the time span, is in the address, and is said in words.
+#[test]
+fn the_page_switches_between_kinds() {
+    let served = Served::files(windows(0).into(), Limits::VIEWER);
+    let mut browser = Browser::start(1280, 800);
+    browser.page(&served, "");
+    browser.drawn();
+    assert_eq!(
+        browser.texts("#types button"),
+        ["CPU", "Off CPU", "Wall clock"]
+    );
+    assert_eq!(browser.texts("#types [aria-pressed=true]"), ["CPU"]);
+    let subtitle = browser.text_of("#subtitle");
+    assert!(
+        subtitle.contains("101 ms of CPU time") || subtitle.contains("0.10 s of CPU time"),
+        "{subtitle}"
+    );
+    browser.press("#types [data-type=off_cpu]");
+    browser.until(
+        "document.querySelector('#subtitle').textContent.includes('0.60 s of off-CPU time')",
+    );
+    browser.drawn();
+    assert_eq!(browser.texts("#types [aria-pressed=true]"), ["Off CPU"]);
+    let hash = browser.value("location.hash");
+    assert!(hash.as_str().unwrap().contains("type=off_cpu"), "{hash}");
+    // Nanoseconds are no samples.
+    let said = browser.point_at(0.1, 0);
+    assert!(
+        said.contains("0.60 s") && !said.contains("samples"),
+        "{said}"
+    );
+    browser.page(&served, &format!("#trace_id={TRACE}&type=wall"));
+    browser.until("document.querySelector('#subtitle').textContent.includes('off CPU')");
+    browser.drawn();
+    let said = browser.text_of("#subtitle");
+    assert!(said.contains("30 ms of CPU time, 0.10 s off CPU"), "{said}");
+    browser.is_content();
 }

@@ -50,7 +50,7 @@ macro_rules! cpu {
 
             mod profile {
                 use super::KERNEL;
-                use crate::profile::{go, native};
+                use crate::profile::{go, native, off_cpu};
 
                 $profile! {
                     chain = native::chain,
@@ -63,6 +63,7 @@ macro_rules! cpu {
                     go_growing = go::growing,
                     go_labels = go::labels,
                     short_lived = native::short_lived,
+                    waits = off_cpu::waits,
                 }
                 profile_of! { $cpu $profile }
             }

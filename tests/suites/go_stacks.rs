@@ -244,10 +244,12 @@ fn version_is_walked(version: &'static str) {
     go(Variant::Cgo, &FOREIGN);
     if full || version == newest {
         go(Variant::Default, &PLAIN);
-        go(Variant::Cgo, &SOME);
-        go(Variant::Stripped, &SOME);
-        go(Variant::Pie, &SOME);
         go(Variant::Race, &RACE);
+    }
+    if full {
+        for variant in [Variant::Cgo, Variant::Stripped, Variant::Pie] {
+            go(variant, &SOME);
+        }
     }
 }
 

@@ -125,6 +125,10 @@ pub struct CollectorGauges {
     pub runs: AtomicU64,
     /// Nanoseconds that took.
     pub run_nanoseconds: AtomicU64,
+    /// Times that the programs for time off CPU ran, where the kernel counts.
+    pub off_cpu_runs: AtomicU64,
+    /// Nanoseconds that took.
+    pub off_cpu_nanoseconds: AtomicU64,
     /// CPUs that are online and not sampled.
     pub cpus_unsampled: AtomicU64,
     /// What does not work just now.

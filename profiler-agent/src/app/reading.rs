@@ -1,6 +1,6 @@
 //! Gathers the agent's own numbers when somebody asks for them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,11 +95,14 @@ impl Subject for Reader {
         totals.losses.add(LossCause::StoreDamaged, damages);
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
-        let of = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
+        let of = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
         let usage = sources.symbols.read();
         let size = sources.store.0.size();
         let merges = sources.store.0.merges();
-        let runs = of(&gauges.runs);
+        let runs = |runs: &AtomicU64, nanoseconds: &AtomicU64| {
+            let runs = Some(of(runs)).filter(|runs| *runs > 0)?;
+            Some((runs, Duration::from_nanos(of(nanoseconds))))
+        };
         Reading {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
@@ -129,7 +132,8 @@ impl Subject for Reader {
             kernel: KernelReading {
                 bpf_bytes: self.bpf.bytes(),
                 ring_bytes: of(&gauges.ring_bytes),
-                runs: (runs > 0).then(|| (runs, Duration::from_nanos(of(&gauges.run_nanoseconds)))),
+                runs: runs(&gauges.runs, &gauges.run_nanoseconds),
+                off_cpu_runs: runs(&gauges.off_cpu_runs, &gauges.off_cpu_nanoseconds),
             },
             store: StoreReading {
                 windows: size.windows,

@@ -472,5 +472,9 @@ impl Running {
             set(&gauges.runs, runs);
             set(&gauges.run_nanoseconds, nanoseconds);
         }
+        if let Some((runs, nanoseconds)) = self.kernel.off_cpu_cost() {
+            set(&gauges.off_cpu_runs, runs);
+            set(&gauges.off_cpu_nanoseconds, nanoseconds);
+        }
     }
 }

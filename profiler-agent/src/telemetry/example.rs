@@ -38,6 +38,7 @@ pub(super) fn reading() -> Reading {
             bpf_bytes: 111,
             ring_bytes: 112,
             runs: Some((113, Duration::from_micros(114))),
+            off_cpu_runs: Some((155, Duration::from_micros(156))),
         },
         store: StoreReading {
             windows: 115,

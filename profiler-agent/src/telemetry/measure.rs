@@ -1,8 +1,10 @@
 //! A [`Reading`] as the values of metrics: what every way to hand them out begins with.
 
+use std::time::Duration;
+
 use super::metric::Metric;
 use super::otlp::Signal;
-use super::reading::Reading;
+use super::reading::{KernelReading, Reading};
 use crate::profile::LossCause;
 use crate::profile::delivery::{Attempts, BreakerState, Latencies};
 use profiler_common::unwind::Outcome;
@@ -41,6 +43,13 @@ fn point<const N: usize>(labels: [&str; N], value: Value) -> Point {
         labels: labels.map(str::to_owned).to_vec(),
         value,
     }
+}
+
+/// The programs whose runs the kernel counts: name, runs, and how long they took.
+fn programs(kernel: &KernelReading) -> impl Iterator<Item = (&'static str, u64, Duration)> {
+    let named = [("sample", kernel.runs), ("off_cpu", kernel.off_cpu_runs)];
+    let counted = named.into_iter();
+    counted.filter_map(|(name, runs)| runs.map(|(runs, took)| (name, runs, took)))
 }
 
 /// The values of every metric, in the order of [`Metric::ALL`].
@@ -98,14 +107,12 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::TablesPending => count(reading.tables_pending),
         Metric::BpfBytes => count(reading.kernel.bpf_bytes),
         Metric::RingBytes => count(reading.kernel.ring_bytes),
-        Metric::KernelRuns => match reading.kernel.runs {
-            Some((runs, _)) => count(runs),
-            None => Vec::new(),
-        },
-        Metric::KernelSeconds => match reading.kernel.runs {
-            Some((_, took)) => amount(took.as_secs_f64()),
-            None => Vec::new(),
-        },
+        Metric::KernelRuns => programs(&reading.kernel)
+            .map(|(program, runs, _)| point([program], Value::Count(runs)))
+            .collect(),
+        Metric::KernelSeconds => programs(&reading.kernel)
+            .map(|(program, _, took)| point([program], Value::Amount(took.as_secs_f64())))
+            .collect(),
         Metric::StoreWindows => count(reading.store.windows),
         Metric::StoreUsed => count(reading.store.used_bytes),
         Metric::StoreSpans => count(reading.store.merged_spans),

@@ -101,6 +101,8 @@ pub struct KernelReading {
     pub ring_bytes: u64,
     /// How often the sampling program ran and how long that took, where `kernel.bpf_stats_enabled` is set.
     pub runs: Option<(u64, Duration)>,
+    /// The same of the programs for time off CPU.
+    pub off_cpu_runs: Option<(u64, Duration)>,
 }
 
 /// The local store.

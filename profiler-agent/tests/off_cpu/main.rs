@@ -19,13 +19,14 @@ use profiler_agent::collect::{Kernel, LoadOptions, OffCpu, Selection};
 use profiler_agent::profile::{BootTime, ProfileKind, SamplePeriod};
 use profiler_common::layout::Counter;
 use recorder::{
-    FORCED, MILLISECOND, Recorder, THRESHOLD, Truth, WAYS, boot_now, cpu_now, measure, nap,
+    FORCED, MILLISECOND, Recorder, THRESHOLD, Truth, WAYS, alone, boot_now, cpu_now, measure, nap,
     on_thread, tid,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 #[test]
 fn sleeps_are_as_long_as_they_were() {
+    let _alone = alone();
     for way in WAYS {
         for forced in FORCED {
             let recorder = Recorder::start_with(OffCpu::default(), way, forced);
@@ -49,6 +50,7 @@ fn sleeps_are_as_long_as_they_were() {
 /// Pairs of threads that begin together: one waits for what the other one does after a while.
 #[test]
 fn waiting_for_other_threads_is_as_long_as_it_was() {
+    let _alone = alone();
     const WHILE: Duration = Duration::from_millis(50);
     let recorder = Recorder::start();
     let together = || {
@@ -111,6 +113,7 @@ fn waiting_for_other_threads_is_as_long_as_it_was() {
 /// Two recorders see the same thread: one records each stay, the other one samples them.
 #[test]
 fn many_short_sleeps_come_to_their_sum() {
+    let _alone = alone();
     const NAP: Duration = Duration::from_micros(50);
     for forced in FORCED {
         let every = OffCpu {
@@ -154,6 +157,7 @@ fn many_short_sleeps_come_to_their_sum() {
 /// With a probability samples are fewer, and their sum varies.
 #[test]
 fn what_is_kept_stands_for_what_is_not() {
+    let _alone = alone();
     let off_cpu = OffCpu {
         probability: 0.25,
         ..OffCpu::default()
@@ -191,6 +195,7 @@ fn a_cpu() -> usize {
 /// Two threads that want one CPU: what one is off it, it waits for it.
 #[test]
 fn waiting_for_a_cpu_is_told_apart() {
+    let _alone = alone();
     for forced in FORCED {
         let recorder = Recorder::start_with(OffCpu::default(), None, forced);
         let begin = Arc::new(Barrier::new(2));
@@ -232,6 +237,7 @@ fn waiting_for_a_cpu_is_told_apart() {
 /// Thread ids and tasks are used again: a new thread has nothing of the one before.
 #[test]
 fn a_new_thread_has_nothing_of_an_old_one() {
+    let _alone = alone();
     for forced in FORCED {
         let off_cpu = OffCpu {
             threshold: Duration::ZERO,
@@ -276,6 +282,7 @@ fn until_asleep(stat: &str, name: &str) {
 /// The kernel part of its last stack is there still.
 #[test]
 fn who_is_killed_asleep_was_off_cpu_until_then() {
+    let _alone = alone();
     let recorder = Recorder::start();
     let begin = boot_now();
     let mut child = std::process::Command::new("sh")
@@ -314,6 +321,7 @@ fn who_is_killed_asleep_was_off_cpu_until_then() {
 /// What was noted before a stop counts for nothing after the next start: the thread may have run in between.
 #[test]
 fn what_was_noted_before_a_start_counts_for_nothing() {
+    let _alone = alone();
     let mut recorder = Recorder::start();
     let (asks, asked) = std::sync::mpsc::channel::<()>();
     let (says, said) = std::sync::mpsc::channel();
@@ -344,6 +352,7 @@ fn what_was_noted_before_a_start_counts_for_nothing() {
 /// A sample on CPU may interrupt one off CPU: each is whole.
 #[test]
 fn samples_of_both_kinds_do_not_disturb_each_other() {
+    let _alone = alone();
     let options = LoadOptions {
         period: SamplePeriod::from_hertz(1000),
         selection: Selection::Processes { children: true },

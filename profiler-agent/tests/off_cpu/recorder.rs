@@ -1,5 +1,6 @@
 //! The kernel side at work on this process, and threads that measure themselves.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +12,12 @@ use profiler_common::layout::Counter;
 pub const THRESHOLD: Duration = Duration::from_millis(1);
 /// In nanoseconds.
 pub const MILLISECOND: u64 = 1_000_000;
+
+/// Held by each test: the threads of another one would fill the rings, which are of the whole process.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The kernel side at work on this process.
 pub struct Recorder {

@@ -11,7 +11,7 @@ use profiler_agent::unwind::{RuleInterner, build, layout, page_of, reindex};
 use profiler_common::layout::RawFrame;
 use profiler_common::unwind::Outcome;
 
-use crate::recorder::{Recorder, WAYS, boot_now, nap, on_thread};
+use crate::recorder::{Recorder, WAYS, alone, boot_now, nap, on_thread};
 
 /// Publishes this process with the tables of all its files.
 fn publish(kernel: &mut Kernel) {
@@ -63,6 +63,7 @@ fn kernel_names(sample: &RawSample) -> Vec<String> {
 /// The stack begins in the scheduler, and its user part leads through the function that slept to the thread's start.
 #[test]
 fn the_stack_is_that_of_who_slept() {
+    let _alone = alone();
     for way in WAYS {
         let mut recorder = Recorder::start_with(OffCpu::default(), way, Forced::default());
         publish(&mut recorder.kernel);

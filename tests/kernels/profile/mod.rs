@@ -4,6 +4,7 @@
 pub mod go;
 pub mod go_versions;
 pub mod native;
+pub mod off_cpu;
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -135,8 +136,10 @@ fn record(kernel: Kernel) -> Recording {
     for program in workloads::swarm(kernel.cpu) {
         program.put(&mut guest);
     }
+    workloads::waits(kernel.cpu).put(&mut guest);
     script += SWARM;
     script += "end_recording\n";
+    script += off_cpu::SCRIPT;
     let output = guest.run(&machine, "profile", &script);
     Recording {
         profile: recorded(kernel, &output),

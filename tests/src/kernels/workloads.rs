@@ -158,6 +158,19 @@ fn split(cpu: Cpu) -> Program {
     program("chain", "", file)
 }
 
+/// Threads that wait in known ways.
+#[must_use]
+pub fn waits(cpu: Cpu) -> Program {
+    let _alone = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let flags = [usual(cpu), &["-rdynamic"]].concat();
+    let variant = format!("{cpu}-waits");
+    program(
+        "waits",
+        "long",
+        c_with("waits", &variant, compiler(cpu, "gcc"), &flags),
+    )
+}
+
 /// Is as deep as its argument says.
 #[must_use]
 pub fn recursion(cpu: Cpu) -> Program {

@@ -1,5 +1,6 @@
 # Records the whole guest while programs work: start_recording, any number of works, end_recording. It is put in front
-# of scripts that use it; what it leaves is `profile.pb.gz`, `record.err`, `record.status`, and `NAME.out` of programs.
+# of scripts that use it; what it leaves is `profile.pb.gz`, `record.err`, `record.status`, where that is not 0 what the
+# kernel said last as `kernel.log`, and `NAME.out` of programs.
 
 start_recording() {
     ./profiler-agent record -d 3000 -F 997 -o /tmp/profile.pb.gz 2> /tmp/record.err &
@@ -72,6 +73,11 @@ end_recording() {
     wait "$agent"
     echo $? > /tmp/record.status
     keep record.status /tmp/record.status
+    # Why the kernel killed it, if it did.
+    if [ "$(cat /tmp/record.status)" != 0 ]; then
+        dmesg | tail -n 60 > /tmp/kernel.log
+        keep kernel.log /tmp/kernel.log
+    fi
     keep record.err /tmp/record.err
     keep profile.pb.gz /tmp/profile.pb.gz
 }

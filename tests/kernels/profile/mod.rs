@@ -158,6 +158,11 @@ pub fn work(program: &Program) -> String {
 pub fn recorded(kernel: Kernel, output: &Output) -> Profile {
     let log = output.text("record.err");
     println!("{kernel}: {log}");
-    assert_eq!(output.text("record.status").trim(), "0", "{log}");
+    let kernel_log = output.text("kernel.log");
+    assert_eq!(
+        output.text("record.status").trim(),
+        "0",
+        "{log}\n{kernel_log}"
+    );
     read(&output.files["profile.pb.gz"])
 }

@@ -34,6 +34,7 @@ fn profile(records: MappingRecords, program: &Path, script: &str) -> Profile {
             period: SamplePeriod::from_hertz(1999),
             on_cpu: true,
             off_cpu: None,
+            off_cpu_required: false,
         },
         selection: Selection::Processes { children: true },
         selected: vec![waiting.id()],

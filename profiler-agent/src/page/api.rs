@@ -358,7 +358,7 @@ pub(super) async fn labels(
             r#type: set.kind.name(),
             period_ns: set.quantum,
             samples: set.whole()[0],
-            keys: set.labels.list(limit),
+            keys: set.labels.list(limit, set.quantum),
         };
         Ok(told(list, run))
     })

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use crate::profile::Profile;
+use crate::profile::{Profile, samples_of};
 
 /// Distinct keys that are told apart.
 const MAX_KEYS: usize = 200;
 /// Distinct values of all keys that are told apart.
 const MAX_VALUES: usize = 5_000;
 
-/// Samples per label; bounded, whatever programs label themselves with.
+/// Time per label, in ns; bounded, whatever programs label themselves with.
 #[derive(Debug, Default)]
 pub(super) struct LabelCounts {
     keys: HashMap<Arc<str>, Key>,
@@ -22,47 +22,47 @@ pub(super) struct LabelCounts {
 #[derive(Debug, Default)]
 struct Key {
     values: HashMap<Arc<str>, u64>,
-    samples: u64,
+    time: u64,
     rest: u64,
 }
 
 impl LabelCounts {
-    /// Adds up the labels of the samples of `profile` that are wanted: the set of each, and how much it counts.
-    pub(super) fn add(&mut self, profile: &Profile, counted: impl Iterator<Item = (u32, u64)>) {
+    /// Adds up the labels of the samples of `profile` that are wanted: the set of each, and its time.
+    pub(super) fn add(&mut self, profile: &Profile, wanted: impl Iterator<Item = (u32, u64)>) {
         let mut sums = vec![0u64; profile.label_sets.len()];
-        for (set, count) in counted {
+        for (set, time) in wanted {
             if let Some(sum) = sums.get_mut(set as usize) {
-                *sum = sum.saturating_add(count);
+                *sum = sum.saturating_add(time);
             }
         }
-        for (set, count) in profile.label_sets.iter().zip(sums) {
-            if count == 0 {
+        for (set, time) in profile.label_sets.iter().zip(sums) {
+            if time == 0 {
                 continue;
             }
             for label in &set.labels {
-                self.count(&label.key, &label.value, count);
+                self.count(&label.key, &label.value, time);
             }
         }
     }
 
-    fn count(&mut self, key: &Arc<str>, value: &Arc<str>, count: u64) {
+    fn count(&mut self, key: &Arc<str>, value: &Arc<str>, time: u64) {
         if self.keys.len() >= MAX_KEYS && !self.keys.contains_key(key) {
             return;
         }
         let entry = self.keys.entry(Arc::clone(key)).or_default();
-        entry.samples = entry.samples.saturating_add(count);
+        entry.time = entry.time.saturating_add(time);
         if let Some(sum) = entry.values.get_mut(value) {
-            *sum = sum.saturating_add(count);
+            *sum = sum.saturating_add(time);
         } else if self.values < MAX_VALUES {
             self.values += 1;
-            entry.values.insert(Arc::clone(value), count);
+            entry.values.insert(Arc::clone(value), time);
         } else {
-            entry.rest = entry.rest.saturating_add(count);
+            entry.rest = entry.rest.saturating_add(time);
         }
     }
 
-    /// The keys by samples, the most first, each with its `limit` first values.
-    pub(super) fn list(&self, limit: usize) -> Vec<LabelKey> {
+    /// The keys by samples of `quantum` ns, the most first, each with its `limit` first values.
+    pub(super) fn list(&self, limit: usize, quantum: u64) -> Vec<LabelKey> {
         let mut keys: Vec<LabelKey> = self
             .keys
             .iter()
@@ -70,9 +70,9 @@ impl LabelCounts {
                 let mut values: Vec<LabelValue> = key
                     .values
                     .iter()
-                    .map(|(value, samples)| LabelValue {
+                    .map(|(value, time)| LabelValue {
                         value: value.to_string(),
-                        samples: *samples,
+                        samples: samples_of(*time, quantum),
                     })
                     .collect();
                 values.sort_by(|a, b| {
@@ -86,10 +86,10 @@ impl LabelCounts {
                 values.truncate(limit);
                 LabelKey {
                     key: name.to_string(),
-                    samples: key.samples,
+                    samples: samples_of(key.time, quantum),
                     value_count,
                     values,
-                    rest_samples: key.rest + more,
+                    rest_samples: samples_of(key.rest, quantum) + more,
                 }
             })
             .collect();
@@ -144,14 +144,14 @@ mod tests {
                 .iter()
                 .map(|sample| (sample.labels.0, sample.count)),
         );
-        let list = counts.list(10);
+        let list = counts.list(10, 1);
         let keys: Vec<_> = list.iter().map(|key| (&*key.key, key.samples)).collect();
         assert_eq!(keys, [("endpoint", 1), ("user", 1)]);
         assert_eq!(list[0].values[0].value, "/cart");
         for number in 0..2 * MAX_VALUES {
             counts.count(&"id".into(), &number.to_string().into(), 2);
         }
-        let list = counts.list(10);
+        let list = counts.list(10, 1);
         assert_eq!(list[0].samples, 4 * MAX_VALUES as u64);
         assert_eq!(list[0].values.len(), 10);
         assert_eq!(list[0].rest_samples, 4 * MAX_VALUES as u64 - 20);

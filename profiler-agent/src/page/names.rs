@@ -104,6 +104,17 @@ impl Names {
         key(a).cmp(&key(b))
     }
 
+    /// The place of each frame in [`Names::order`].
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        let mut sorted: Vec<FrameIndex> = (0..self.frames.len() as u32).collect();
+        sorted.sort_unstable_by(|a, b| self.order(*a, *b));
+        let mut ranks = vec![0; sorted.len()];
+        for (rank, frame) in (0..).zip(sorted) {
+            ranks[frame as usize] = rank;
+        }
+        ranks
+    }
+
     pub(super) fn text_count(&self) -> usize {
         self.texts.len()
     }

@@ -16,7 +16,7 @@ use crate::profile::{ArchivedWindow, MergedSpan, Profile, WindowId, WindowSummar
 pub(super) struct NarrowedSpan {
     /// The point of the time line that all of them lie at.
     pub(super) point: usize,
-    /// What of them is wanted.
+    /// What of them is wanted, in ns: the windows may be of different rates.
     pub(super) summary: WindowSummary,
 }
 
@@ -132,7 +132,7 @@ impl Engine {
         let profile = self.source.merged_profile(span).ok().flatten()?;
         let wanted = filter.over(&profile);
         // No part of the profile is made of it: that would take processes for one whose name changed.
-        let summary = WindowSummary::of_samples(&profile, |sample| wanted.keeps(sample));
+        let summary = WindowSummary::of_samples(&profile, 1, |sample| wanted.keeps(sample));
         (summary.rest_processes == 0).then_some(summary)
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::narrowed::NarrowedSpan;
 use super::query::Selection;
-use crate::profile::{ArchivedWindow, ProcessTotal, ProfileKind, WindowSummary};
+use crate::profile::{ArchivedWindow, ProcessTotal, ProfileKind, WindowSummary, samples_of};
 
 /// Services of an answer.
 const MAX_SERVICES: usize = 500;
@@ -111,18 +111,19 @@ pub(super) struct ServiceListBuilder<'a> {
     quantum: Option<u64>,
     /// Windows of each kind, and their lengths added up, in seconds: those of several kinds are of the same time.
     windows: [(u64, f64); ProfileKind::ALL.len()],
-    samples: u64,
+    /// Time, in ns, as all that follows: windows may be of different rates.
+    time: u64,
     timeline: Vec<Option<f64>>,
     services: HashMap<Box<str>, Service>,
     distinct: usize,
-    rest_samples: u64,
+    rest: u64,
     outcomes: BTreeMap<String, u64>,
     losses: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
 struct Service {
-    samples: u64,
+    time: u64,
     timeline: Vec<f64>,
     processes: HashMap<(u32, Box<str>), u64>,
 }
@@ -135,11 +136,11 @@ impl<'a> ServiceListBuilder<'a> {
             line,
             quantum: None,
             windows: Default::default(),
-            samples: 0,
+            time: 0,
             timeline: vec![None; line.points],
             services: HashMap::new(),
             distinct: 0,
-            rest_samples: 0,
+            rest: 0,
             outcomes: BTreeMap::new(),
             losses: BTreeMap::new(),
         }
@@ -148,12 +149,17 @@ impl<'a> ServiceListBuilder<'a> {
     /// Adds a window.
     pub(super) fn add(&mut self, window: &ArchivedWindow) {
         let summary = &window.summary;
-        let scale = self.scale(summary);
+        let quantum = summary.kind.quantum();
+        // Samples of CPU time are those of the first window; of time off a CPU each nanosecond is one.
+        self.quantum.get_or_insert(match self.selection.kind {
+            ProfileKind::OnCpu => quantum,
+            ProfileKind::OffCpu | ProfileKind::Wall => 1,
+        });
         let parts = self.line.parts(window);
         let (windows, seconds) = &mut self.windows[summary.kind.kind as usize];
         *windows += 1;
         *seconds += window.end.since(window.start).as_secs_f64();
-        self.samples(summary, scale, &parts);
+        self.samples(summary, quantum, &parts);
         for (counts, sums) in [
             (&summary.outcomes, &mut self.outcomes),
             (&summary.losses, &mut self.losses),
@@ -166,38 +172,28 @@ impl<'a> ServiceListBuilder<'a> {
 
     /// Adds samples of windows that were added without any: all of them lie at one point.
     pub(super) fn add_span(&mut self, span: &NarrowedSpan) {
-        let scale = self.scale(&span.summary);
-        self.samples(&span.summary, scale, &[(span.point, 1.0)]);
+        self.samples(&span.summary, 1, &[(span.point, 1.0)]);
     }
 
-    /// How many samples of the list one of a summary is. Samples of CPU time are those of the first window, of time off a
-    /// CPU each nanosecond is one.
-    fn scale(&mut self, summary: &WindowSummary) -> f64 {
-        let quantum = summary.kind.quantum();
-        let of_list = *self.quantum.get_or_insert(match self.selection.kind {
-            ProfileKind::OnCpu => quantum,
-            ProfileKind::OffCpu | ProfileKind::Wall => 1,
-        });
-        quantum as f64 / of_list as f64
-    }
-
-    fn samples(&mut self, summary: &WindowSummary, scale: f64, parts: &[(usize, f64)]) {
-        let scaled = |samples: u64| (samples as f64 * scale).round() as u64;
-        let mut shown = 0.0;
+    /// Adds the samples of a summary, each of which stands for `quantum` ns.
+    fn samples(&mut self, summary: &WindowSummary, quantum: u64, parts: &[(usize, f64)]) {
+        let mut shown = 0u64;
         for process in &summary.processes {
             if !self.keeps(process) {
                 continue;
             }
-            shown += process.samples as f64 * scale;
-            self.process(process, scaled(process.samples), parts);
+            let time = process.samples.saturating_mul(quantum);
+            shown = shown.saturating_add(time);
+            self.process(process, time, parts);
         }
         if self.selection.filter.is_every_process() {
-            shown += summary.rest_samples as f64 * scale;
-            self.rest_samples += scaled(summary.rest_samples);
+            let time = summary.rest_samples.saturating_mul(quantum);
+            shown = shown.saturating_add(time);
+            self.rest = self.rest.saturating_add(time);
         }
-        self.samples += shown.round() as u64;
+        self.time = self.time.saturating_add(shown);
         for (point, part) in parts {
-            *self.timeline[*point].get_or_insert(0.0) += shown * part;
+            *self.timeline[*point].get_or_insert(0.0) += shown as f64 * part;
         }
     }
 
@@ -214,29 +210,32 @@ impl<'a> ServiceListBuilder<'a> {
                 .is_none_or(|comm| *comm == *process.comm)
     }
 
-    fn process(&mut self, process: &ProcessTotal, samples: u64, parts: &[(usize, f64)]) {
+    fn process(&mut self, process: &ProcessTotal, time: u64, parts: &[(usize, f64)]) {
         if self.distinct >= MAX_DISTINCT && !self.services.contains_key(&process.service) {
-            self.rest_samples += samples;
+            self.rest = self.rest.saturating_add(time);
             return;
         }
         let service = self.services.entry(process.service.clone()).or_default();
         service.timeline.resize(self.line.points, 0.0);
-        service.samples += samples;
+        service.time = service.time.saturating_add(time);
         for (point, part) in parts {
-            service.timeline[*point] += samples as f64 * part;
+            service.timeline[*point] += time as f64 * part;
         }
         let key = (process.pid, process.comm.clone());
         if let Some(sum) = service.processes.get_mut(&key) {
-            *sum += samples;
+            *sum = sum.saturating_add(time);
         } else if self.distinct < MAX_DISTINCT {
             self.distinct += 1;
-            service.processes.insert(key, samples);
+            service.processes.insert(key, time);
         }
     }
 
     /// The list: most samples first.
     pub(super) fn finish(self) -> ServiceList {
+        let quantum = self.quantum.unwrap_or(1_000_000_000);
+        let samples = |time: u64| samples_of(time, quantum);
         let rounded = |value: f64| (value * 100.0).round() / 100.0;
+        let point = |time: f64| rounded(time / quantum as f64);
         let mut services: Vec<ServiceRow> = self
             .services
             .into_iter()
@@ -244,10 +243,10 @@ impl<'a> ServiceListBuilder<'a> {
                 let mut processes: Vec<ProcessRow> = service
                     .processes
                     .into_iter()
-                    .map(|((pid, comm), samples)| ProcessRow {
+                    .map(|((pid, comm), time)| ProcessRow {
                         pid,
                         comm: comm.into(),
-                        samples,
+                        samples: samples(time),
                     })
                     .collect();
                 processes.sort_by(|a, b| {
@@ -258,8 +257,8 @@ impl<'a> ServiceListBuilder<'a> {
                 processes.truncate(MAX_PROCESSES);
                 ServiceRow {
                     name: name.into(),
-                    samples: service.samples,
-                    timeline: service.timeline.into_iter().map(rounded).collect(),
+                    samples: samples(service.time),
+                    timeline: service.timeline.into_iter().map(point).collect(),
                     process_count,
                     processes,
                 }
@@ -272,7 +271,7 @@ impl<'a> ServiceListBuilder<'a> {
             from: self.selection.from.0 / 1_000_000,
             until: self.selection.until.0 / 1_000_000,
             r#type: self.selection.kind.name(),
-            period_ns: self.quantum.unwrap_or(1_000_000_000),
+            period_ns: quantum,
             windows: self
                 .windows
                 .iter()
@@ -284,14 +283,14 @@ impl<'a> ServiceListBuilder<'a> {
                     .iter()
                     .fold(0.0, |most, (_, seconds)| most.max(*seconds)),
             ),
-            samples: self.samples,
+            samples: samples(self.time),
             timeline: self
                 .timeline
                 .into_iter()
-                .map(|point| point.map(rounded))
+                .map(|time| time.map(point))
                 .collect(),
             services,
-            rest_samples: self.rest_samples + rest,
+            rest_samples: samples(self.rest) + rest,
             outcomes: self.outcomes,
             losses: self.losses,
         }

@@ -18,7 +18,7 @@ use super::labels::LabelCounts;
 use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
 use super::query::Grouping;
 use crate::profile::distinct::Distinct;
-use crate::profile::{Process, Profile, ProfileKind, StackIndex};
+use crate::profile::{Process, Profile, ProfileKind, StackIndex, samples_of};
 
 /// Which of the two counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ impl Flat {
 pub(super) struct StackSetBuilder {
     names: Names,
     stacks: Flat,
-    counts: Vec<Counts>,
+    /// Time of each stack per side, in ns.
+    times: Vec<[u64; 2]>,
     /// Indices into `stacks`, by content.
     distinct: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -85,7 +86,7 @@ impl StackSetBuilder {
         Self {
             names,
             stacks: Flat::default(),
-            counts: Vec::new(),
+            times: Vec::new(),
             distinct: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             max_steps,
@@ -103,7 +104,7 @@ impl StackSetBuilder {
         if !self.kind.includes(profile.kind.kind) {
             return;
         }
-        let quantum = *self.quantum.get_or_insert(match self.kind {
+        self.quantum.get_or_insert(match self.kind {
             ProfileKind::OnCpu => profile.kind.quantum(),
             ProfileKind::OffCpu | ProfileKind::Wall => 1,
         });
@@ -118,8 +119,8 @@ impl StackSetBuilder {
         let of_threads: Vec<Option<usize>> = of_threads.collect();
         if side == Side::Shown {
             let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
-            let counted = kept.map(|sample| (sample.labels.0, sample.value / quantum));
-            self.labels.add(profile, counted);
+            let times = kept.map(|sample| (sample.labels.0, sample.value));
+            self.labels.add(profile, times);
         }
         // Samples that differ in thread, labels or link alone are added up before their frames are looked at.
         let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
@@ -143,7 +144,7 @@ impl StackSetBuilder {
             }
             stack.truncate(MAX_DEPTH);
             let index = self.index(&mut stack, groups[group].len());
-            let sum = &mut self.counts[index as usize][side as usize];
+            let sum = &mut self.times[index as usize][side as usize];
             *sum = sum.saturating_add(time);
         }
     }
@@ -169,10 +170,10 @@ impl StackSetBuilder {
     }
 
     fn insert(&mut self, stack: &[Step]) -> u32 {
-        let index = self.counts.len() as u32;
+        let index = self.times.len() as u32;
         self.stacks.steps.extend_from_slice(stack);
         self.stacks.ends.push(self.stacks.steps.len());
-        self.counts.push([0; 2]);
+        self.times.push([0; 2]);
         let (stacks, hasher) = (&self.stacks, &self.hasher);
         let hash = hasher.hash_one(stack);
         self.distinct
@@ -192,34 +193,26 @@ impl StackSetBuilder {
         group
     }
 
-    /// Makes samples of time: the remainder of a stack goes into the next, so that the whole is right whatever was sampled at
-    /// other rates.
-    fn convert(&mut self, quantum: u64) {
-        let mut carry = [0u64; 2];
-        for times in &mut self.counts {
-            for (time, carry) in times.iter_mut().zip(&mut carry) {
-                let exact = time.saturating_add(*carry);
-                (*time, *carry) = (exact / quantum, exact % quantum);
-            }
-        }
-    }
-
-    /// The set, sorted and summed up.
-    pub(super) fn finish(mut self) -> StackSet {
+    /// The set, sorted by what is shown, whatever came first, and summed up. Running sums of time are made samples: a stack's
+    /// remainder goes into the next, so that the whole is right whatever was sampled at other rates.
+    pub(super) fn finish(self) -> StackSet {
         let quantum = self.quantum.unwrap_or(1_000_000_000);
-        self.convert(quantum);
-        let mut order: Vec<u32> = (0..self.counts.len() as u32).collect();
+        let ranks = self.names.ranks();
+        let mut order: Vec<u32> = (0..self.times.len() as u32).collect();
         let stacks = &self.stacks;
-        let frames = |stack: &u32| stacks.get(*stack).iter().map(|step| step.frame());
-        order.sort_unstable_by(|a, b| frames(a).cmp(frames(b)));
+        let steps = |stack: &u32| {
+            let steps = stacks.get(*stack).iter();
+            steps.map(|step| (ranks[step.frame() as usize], step.inlined()))
+        };
+        order.sort_unstable_by(|a, b| steps(a).cmp(steps(b)));
         let mut sums = Vec::with_capacity(order.len() + 1);
-        let mut sum: Counts = [0; 2];
+        let mut sum = [0u64; 2];
         sums.push(sum);
         for stack in &order {
-            for (sum, count) in sum.iter_mut().zip(self.counts[*stack as usize]) {
-                *sum = sum.saturating_add(count);
+            for (sum, time) in sum.iter_mut().zip(self.times[*stack as usize]) {
+                *sum = sum.saturating_add(time);
             }
-            sums.push(sum);
+            sums.push(sum.map(|time| samples_of(time, quantum)));
         }
         StackSet {
             names: self.names,

@@ -71,6 +71,13 @@ impl ProfileKind {
     }
 }
 
+/// The number of samples of `quantum` that a time comes to, to the nearest. Times are added up before they are made samples: a
+/// sample of one rate is no whole number of another's.
+#[must_use]
+pub const fn samples_of(time: u64, quantum: u64) -> u64 {
+    time.saturating_add(quantum / 2) / quantum
+}
+
 /// What the samples of a profile measure, and how often they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKind {

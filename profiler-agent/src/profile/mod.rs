@@ -41,7 +41,7 @@ pub use context::{
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
 pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};
-pub use kind::{ProfileKind, STATE_BLOCKED, STATE_RUNNABLE, SampleKind, THREAD_STATE};
+pub use kind::{ProfileKind, STATE_BLOCKED, STATE_RUNNABLE, SampleKind, THREAD_STATE, samples_of};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
 pub use loss::{LossCause, Losses};

@@ -1,7 +1,7 @@
 //! What a window holds in a few numbers, and the archive that keeps windows: lets lists and time
 //! lines be drawn without reading a single profile.
 
-use super::{LinkFilter, Profile, ProfileKind, ProfileSample, SampleKind, UnixTime};
+use super::{LinkFilter, Profile, ProfileKind, ProfileSample, SampleKind, UnixTime, samples_of};
 
 /// Names a window within one archive; never reused by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,23 +57,30 @@ impl WindowSummary {
     /// The summary of a profile. Processes of the same pid, service and name are one.
     #[must_use]
     pub fn of(profile: &Profile) -> Self {
-        Self::of_samples(profile, |_| true)
+        Self::of_samples(profile, profile.kind.quantum(), |_| true)
     }
 
-    /// The summary of the samples of a profile that `keep` wants; outcomes and losses are those of the whole.
+    /// The summary of the samples of a profile that `keep` wants, in units of `quantum` ns: 1 is exact whatever rates they
+    /// were taken at. Outcomes and losses are those of the whole.
     #[must_use]
-    pub fn of_samples(profile: &Profile, keep: impl Fn(&ProfileSample) -> bool) -> Self {
+    pub fn of_samples(
+        profile: &Profile,
+        quantum: u64,
+        keep: impl Fn(&ProfileSample) -> bool,
+    ) -> Self {
         let mut samples = vec![0u64; profile.processes.len()];
         let mut total = 0u64;
-        let quantum = profile.kind.quantum();
         for sample in profile.samples.iter().filter(|sample| keep(sample)) {
-            let quanta = sample.value / quantum;
-            total = total.saturating_add(quanta);
+            total = total.saturating_add(sample.value);
             let process = profile.threads.get(sample.thread.0 as usize);
-            if let Some(count) = process.and_then(|t| samples.get_mut(t.process as usize)) {
-                *count = count.saturating_add(quanta);
+            if let Some(sum) = process.and_then(|t| samples.get_mut(t.process as usize)) {
+                *sum = sum.saturating_add(sample.value);
             }
         }
+        total = samples_of(total, quantum);
+        samples
+            .iter_mut()
+            .for_each(|sum| *sum = samples_of(*sum, quantum));
         let mut processes: Vec<ProcessTotal> = profile
             .processes
             .iter()

@@ -373,6 +373,52 @@ proptest! {
     }
 }
 
+#[test]
+fn samples_of_several_rates_count_as_much_time_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(directory.path(), StoreLimits::default()).unwrap());
+    for number in 0..27 {
+        let sample = Sample {
+            process: 0,
+            comm: 0,
+            thread: 0,
+            frames: vec![1, number % 5],
+            label: 2,
+            request: None,
+            count: 1,
+        };
+        let window = Window {
+            gap: 0,
+            length: 10,
+            is_slow: number == 0,
+            samples: vec![sample],
+        };
+        append(&store, &profile(&window, u64::from(number) * 10));
+    }
+    merge(&store, usize::MAX);
+    let until = EPOCH + 1_000_000;
+    let services = format!("services?points=1&label=endpoint:value2&from={EPOCH}&until={until}");
+    let labels = format!("labels?from={EPOCH}&until={until}");
+    let flamegraph = format!("flamegraph?from={EPOCH}&until={until}");
+    for has_spans in [true, false] {
+        let page = Reading::new(&store, has_spans, Limits::VIEWER);
+        let get = |query: &str| -> serde_json::Value {
+            let (status, text) = page.served.get(&format!("/api/{query}"));
+            assert_eq!(status, 200, "{text}");
+            serde_json::from_str(&text).unwrap()
+        };
+        // One of 1/19 s and 26 of 1/99 s are 0.3152 s: 5.99 of 1/19 s.
+        let list = get(&services);
+        assert_eq!(list["samples"], 6, "{list}");
+        assert_eq!(list["timeline"][0], 5.99, "{list}");
+        assert_eq!(list["services"][0]["samples"], 6, "{list}");
+        assert_eq!(list["services"][0]["processes"][0]["samples"], 6, "{list}");
+        assert_eq!(get(&labels)["keys"][0]["values"][0]["samples"], 6);
+        let graph = get(&flamegraph);
+        assert_eq!(graph["samples"], 6, "{graph}");
+    }
+}
+
 /// Windows of 10 s with a sample each, merged.
 fn filled(directory: &Path, count: u64) -> Arc<Store> {
     let store = Arc::new(Store::open(directory, StoreLimits::default()).unwrap());

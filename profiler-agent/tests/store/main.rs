@@ -258,6 +258,27 @@ fn demo_links(requests: u64) -> profiler_agent::profile::Profile {
     builder.finish(UnixTime(0), UnixTime(1), kind)
 }
 
+/// Makes a store of a former format: one without the tables that came after it.
+fn made_into<K: redb::Key + 'static, V: redb::Value + 'static>(
+    directory: &Path,
+    version: u64,
+    without: &[TableDefinition<'_, K, V>],
+) {
+    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
+    let database = redb::Database::open(directory.join(Store::FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    for table in without {
+        assert!(transaction.delete_table(*table).unwrap());
+    }
+    let mut table = transaction.open_table(format).unwrap();
+    assert_eq!(
+        table.insert("version", version).unwrap().unwrap().value(),
+        4
+    );
+    drop(table);
+    transaction.commit().unwrap();
+}
+
 /// The first format had no links: its windows are kept, and what is appended now is found.
 #[test]
 fn a_store_of_the_first_format_is_opened() {
@@ -267,16 +288,8 @@ fn a_store_of_the_first_format_is_opened() {
         append(&store, number).unwrap();
     }
     drop(store);
-    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
     let links: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("links");
-    let database = redb::Database::open(directory.path().join(Store::FILE)).unwrap();
-    let transaction = database.begin_write().unwrap();
-    assert!(transaction.delete_table(links).unwrap());
-    let mut table = transaction.open_table(format).unwrap();
-    assert_eq!(table.insert("version", 1).unwrap().unwrap().value(), 4);
-    drop(table);
-    transaction.commit().unwrap();
-    drop(database);
+    made_into(directory.path(), 1, &[links]);
     let store = Store::open(directory.path(), Limits::default()).unwrap();
     assert_eq!(store.set_aside(), []);
     assert_eq!(check_whole(&store), Some(3));

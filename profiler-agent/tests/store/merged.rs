@@ -13,7 +13,7 @@ use profiler_agent::profile::{
 use profiler_agent::store::{Limits, MergeOutcome, Store};
 use redb::{ReadableTable, TableDefinition};
 
-use super::{SECOND, all, append, check_whole, content, summary};
+use super::{SECOND, all, append, check_whole, content, made_into, summary};
 
 /// CPU time that a sample stands for.
 const PERIOD: SamplePeriod = SamplePeriod::from_hertz(99);
@@ -264,16 +264,8 @@ fn a_store_of_the_third_format_is_merged_anew() {
     }
     let merged = merge_all(&store);
     drop(store);
-    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
     let kinds: TableDefinition<'_, u64, u8> = TableDefinition::new("kinds");
-    let database = redb::Database::open(directory.path().join(Store::FILE)).unwrap();
-    let transaction = database.begin_write().unwrap();
-    assert!(transaction.delete_table(kinds).unwrap());
-    let mut table = transaction.open_table(format).unwrap();
-    assert_eq!(table.insert("version", 3).unwrap().unwrap().value(), 4);
-    drop(table);
-    transaction.commit().unwrap();
-    drop(database);
+    made_into(directory.path(), 3, &[kinds]);
     let store = Store::open(directory.path(), Limits::default()).unwrap();
     assert_eq!(store.set_aside(), []);
     assert_eq!(check_whole(&store), Some(70));
@@ -295,18 +287,14 @@ fn a_store_of_the_second_format_is_merged_over_time() {
     }
     merge_all(&store);
     drop(store);
-    let format: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
     let merged: TableDefinition<'_, (u8, u64), (u64, u64, &[u8])> = TableDefinition::new("merged");
     let chunks: TableDefinition<'_, (u8, u64, u32), &[u8]> = TableDefinition::new("merged_chunks");
     let database = redb::Database::open(directory.path().join(Store::FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
     assert!(transaction.delete_table(merged).unwrap());
-    assert!(transaction.delete_table(chunks).unwrap());
-    let mut table = transaction.open_table(format).unwrap();
-    assert_eq!(table.insert("version", 2).unwrap().unwrap().value(), 4);
-    drop(table);
     transaction.commit().unwrap();
     drop(database);
+    made_into(directory.path(), 2, &[chunks]);
     let store = Store::open(directory.path(), Limits::default()).unwrap();
     assert_eq!(store.set_aside(), []);
     assert_eq!(check_whole(&store), Some(70));

@@ -295,7 +295,7 @@ impl<'a> Encoder<'a> {
                     taken[index].extend(some.map(within));
                 }
                 Shape::Values => {
-                    let value = signed(if counts { end - start } else { sample.value });
+                    let value = signed(sample.value / profile.kind.quantum());
                     match samples[index].values.first_mut() {
                         Some(sum) => *sum = sum.saturating_add(value),
                         None => samples[index].values.push(value),

@@ -132,8 +132,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// How many samples one entry is, and what they stand for. Of CPU time one of the two is enough; a number of periods
-    /// is more exact than time that somebody rounded.
+    /// How many samples one entry is, and what they stand for. Of CPU time one of the two is enough.
     pub(super) fn of(&self, sample: &proto::Sample) -> (u64, u64) {
         let value = |position: Option<usize>| {
             let value = sample.value.get(position?).copied()?;
@@ -142,11 +141,10 @@ impl Values {
         let quantum = self.kind.quantum();
         let most = MAX_COUNT.saturating_mul(quantum);
         let (count, value) = match (self.kind.kind, value(self.count), value(self.value)) {
-            (ProfileKind::OnCpu, Some(count), _) => (count, count.saturating_mul(quantum)),
-            (ProfileKind::OnCpu, None, Some(time)) => {
-                let count = time.div_ceil(quantum);
+            (ProfileKind::OnCpu, Some(count), None | Some(0)) => {
                 (count, count.saturating_mul(quantum))
             }
+            (ProfileKind::OnCpu, None, Some(time)) => (time.div_ceil(quantum), time),
             (_, count, Some(time)) => (count.unwrap_or(u64::from(time > 0)), time),
             (_, _, None) => (0, 0),
         };

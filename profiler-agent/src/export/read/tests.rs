@@ -78,6 +78,18 @@ proptest! {
         prop_assert_eq!(read.losses, profile.losses);
     }
 
+    /// Samples that were taken at different rates are no multiple of one period.
+    #[test]
+    fn merged_profiles_keep_their_time_in_pprof(
+        one in any_profile(1_000_000, true), other in any_profile(1_000_000, true),
+    ) {
+        let merged = crate::profile::merge([&one, &other]);
+        let read = pprof::decode(&pprof::encode(&merged).unwrap(), &ReadLimits::default()).unwrap();
+        prop_assert_eq!(read.value(), one.value() + other.value());
+        prop_assert_eq!(read.sample_count(), merged.sample_count());
+        prop_assert_eq!(read.kind.kind, merged.kind.kind);
+    }
+
     #[test]
     fn times_of_linked_samples_come_back(profile in any_profile(1_000_000, true)) {
         let bytes = pprof::encode_with_times(&profile).unwrap();

@@ -428,6 +428,7 @@ fn collector_config(
             period: SamplePeriod::from_hertz(config.sampling.frequency),
             on_cpu: true,
             off_cpu: config.sampling.off_cpu.options(),
+            off_cpu_required: false,
         },
         selection: Selection::All,
         selected: Vec::new(),

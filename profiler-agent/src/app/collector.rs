@@ -61,6 +61,8 @@ pub struct Kinds {
     pub on_cpu: bool,
     /// How samples of threads that do not run are taken, where they are.
     pub off_cpu: Option<OffCpu>,
+    /// Does a kernel that cannot tell how long threads are off CPU end it all?
+    pub off_cpu_required: bool,
 }
 
 /// Why the collector cannot start or go on.

@@ -104,6 +104,8 @@ pub(super) struct Running {
     /// The limit of memory, if there is one.
     memory: Option<MemoryLimit>,
     shortage: Shortage,
+    /// Why time off CPU is not sampled, where it was asked for.
+    without_off_cpu: Option<String>,
     /// Why the thread cannot wait for all that it should, if it cannot.
     waiting: Option<String>,
     everything: bool,
@@ -381,31 +383,25 @@ impl Running {
         let name = WindowUuid::new(start, self.run);
         let span = trace::window(name);
         let entered = span.enter();
-        let windows = tracing::trace_span!("close").in_scope(|| self.close_windows_of_kinds(end));
+        let windows = tracing::trace_span!("close").in_scope(|| self.close_all(end));
         drop(entered);
         self.gauges
             .last_close
             .store(boot_now().0, Ordering::Relaxed);
         for window in windows {
-            let closed = match window.kind.kind {
-                ProfileKind::OnCpu => ClosedWindow {
-                    window,
-                    clocks,
-                    name,
-                    span: span.clone(),
-                },
-                // Each window has a name, and a trace made of it, of its own.
-                kind => {
-                    let name = WindowUuid::new(start, self.run.wrapping_add(kind as u64));
-                    ClosedWindow {
-                        window,
-                        clocks,
-                        name,
-                        span: trace::window(name),
-                    }
-                }
+            let kind = window.kind.kind;
+            let name = name.of_kind(kind);
+            // Each window is a trace that is made of its name.
+            let span = match kind {
+                ProfileKind::OnCpu => span.clone(),
+                ProfileKind::OffCpu | ProfileKind::Wall => trace::window(name),
             };
-            self.hand_on(closed);
+            self.hand_on(ClosedWindow {
+                window,
+                clocks,
+                name,
+                span,
+            });
         }
     }
 
@@ -420,7 +416,7 @@ impl Running {
         }
     }
 
-    fn close_windows_of_kinds(&mut self, end: BootTime) -> Vec<Window> {
+    fn close_all(&mut self, end: BootTime) -> Vec<Window> {
         let mut losses = self.losses.take();
         losses.merge(&self.kernel.counters.new_losses());
         losses.merge(&self.kernel.traces.take_losses());

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::UnixTime;
+use super::{ProfileKind, UnixTime};
 
 pub use super::delivery::{Attempts, BreakerState, DeliveryCounts, Latencies, Waiting};
 
@@ -21,6 +21,15 @@ impl WindowUuid {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&start.0.to_be_bytes());
         id[8..].copy_from_slice(&run.to_be_bytes());
+        Self(id)
+    }
+
+    /// The window of this kind that was opened with this one, which is of CPU time. No number of a profile makes the id of one
+    /// window's profile that of another's: those count in the last bytes.
+    #[must_use]
+    pub const fn of_kind(self, kind: ProfileKind) -> Self {
+        let Self(mut id) = self;
+        id[8] ^= kind as u8;
         Self(id)
     }
 
@@ -131,4 +140,24 @@ pub enum Delivery {
 pub trait Destination: Send + Sync + 'static {
     /// One attempt to deliver. It ends by itself, within the destination's own timeout.
     fn send(&self, payload: Arc<Payload>) -> impl Future<Output = Delivery> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::WindowUuid;
+    use crate::profile::{ProfileKind, UnixTime};
+
+    #[test]
+    fn profiles_of_windows_of_one_time_have_ids_of_their_own() {
+        for run in [0, 7, u64::from(u32::MAX) - 1, u64::MAX] {
+            let window = WindowUuid::new(UnixTime(5), run);
+            assert_eq!(window.of_kind(ProfileKind::OnCpu), window);
+            let kinds = ProfileKind::ALL.map(|kind| window.of_kind(kind));
+            let ids = kinds.map(|window| (0..1_000).map(move |number| window.profile(number)));
+            let distinct: BTreeSet<_> = ids.into_iter().flatten().collect();
+            assert_eq!(distinct.len(), 3_000);
+        }
+    }
 }

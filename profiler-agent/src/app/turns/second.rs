@@ -92,6 +92,7 @@ impl Running {
         sentences.extend(self.kernel.traces.trouble().map(str::to_owned));
         sentences.extend(self.kernel.counters.trouble().map(str::to_owned));
         sentences.extend(self.waiting.clone());
+        sentences.extend(self.without_off_cpu.clone());
         if let Some(limit) = self.memory.as_ref().filter(|_| self.shortage.is_now()) {
             sentences.push(format!(
                 "memory is short: nearly all of the {} MiB that the control group may have is in use. Indices are not kept, and new \

@@ -32,10 +32,29 @@ const FIRST_WINDOW: Duration = Duration::from_secs(1);
 /// How long sampling waits at the start for the tables of the selected processes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Loads the kernel side by `load`. Where the kernel cannot tell how long threads are off CPU, and that is not required, it is
+/// loaded for CPU time alone; the sentence says why.
+fn load<T>(
+    options: LoadOptions,
+    is_required: bool,
+    load: impl Fn(&LoadOptions) -> Result<T, CollectError>,
+) -> Result<(T, Option<String>), CollectError> {
+    match load(&options) {
+        Err(error @ CollectError::OffCpu { .. }) if !is_required => {
+            let without = LoadOptions {
+                off_cpu: None,
+                ..options
+            };
+            Ok((load(&without)?, Some(error.to_string())))
+        }
+        loaded => Ok((loaded?, None)),
+    }
+}
+
 impl Running {
     /// Loads the kernel side, reads the processes, starts sampling.
     pub(in crate::app) fn start(
-        config: CollectorConfig,
+        mut config: CollectorConfig,
         sink: WindowSink,
         wake: Wake,
         gauges: Arc<CollectorGauges>,
@@ -52,7 +71,11 @@ impl Running {
         limits::raise();
         let host = Host::read();
         limits::check_open_files(online.len(), &host).map_err(CollectError::from)?;
-        let (mut kernel, costs) = Kernel::load(&options)?;
+        let is_required = config.kinds.off_cpu_required;
+        let ((mut kernel, costs), without_off_cpu) = load(options, is_required, Kernel::load)?;
+        if without_off_cpu.is_some() {
+            config.kinds.off_cpu = None;
+        }
         for cost in costs {
             tracing::debug!(
                 program = cost.name,
@@ -103,6 +126,7 @@ impl Running {
             memory: config.memory,
             shortage: config.shortage,
             losses: Losses::default(),
+            without_off_cpu,
             waiting: None,
             everything: config.selection == Selection::All,
             // Every hasher of the standard library has keys of its own.
@@ -177,5 +201,54 @@ impl Running {
             !matches!(&mapping.kind, MappingKind::File { executable, .. } if executable.path == program)
         });
         self.demand.want(libraries, &self.kernel.publisher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::OffCpu;
+    use crate::profile::SamplePeriod;
+
+    fn options() -> LoadOptions {
+        LoadOptions {
+            period: SamplePeriod::from_hertz(99),
+            selection: Selection::All,
+            table_budget: 0,
+            way: None,
+            off_cpu: Some(OffCpu::default()),
+        }
+    }
+
+    fn lacking(options: &LoadOptions) -> Result<bool, CollectError> {
+        match options.off_cpu {
+            Some(_) => Err(CollectError::OffCpu {
+                missing: "nothing".to_owned(),
+            }),
+            None => Ok(true),
+        }
+    }
+
+    #[test]
+    fn an_agent_does_without_what_a_kernel_cannot_tell_and_says_so() {
+        let (loaded, why) = load(options(), false, lacking).unwrap();
+        assert!(loaded);
+        let why = why.unwrap();
+        assert!(why.starts_with("this kernel cannot tell how long"), "{why}");
+        // A recording of just that does not.
+        assert!(load(options(), true, lacking).is_err());
+        let (_, why) = load(options(), false, |_| Ok(())).unwrap();
+        assert_eq!(why, None);
+    }
+
+    #[test]
+    fn nothing_else_is_done_without() {
+        let other = |_: &LoadOptions| -> Result<(), CollectError> {
+            Err(CollectError::System {
+                call: "bpf".to_owned(),
+                source: std::io::ErrorKind::Other.into(),
+            })
+        };
+        assert!(load(options(), false, other).is_err());
     }
 }

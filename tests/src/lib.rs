@@ -28,6 +28,7 @@ pub mod pprof;
 pub mod python;
 pub mod quota;
 pub mod receiver;
+pub mod waits;
 pub mod workload;
 
 use std::path::{Path, PathBuf};

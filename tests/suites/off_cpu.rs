@@ -1,25 +1,16 @@
 //! Time off a CPU: threads that wait in known ways and for known times.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use profiler_tests::agent::{self, log};
 use profiler_tests::build::{c_with, text};
 use profiler_tests::pprof::{Profile, Sample};
+use profiler_tests::waits::{Waits, time_in, time_of};
 use tempfile::TempDir;
-
-/// What a program said of itself: by function, in ns.
-#[derive(Debug, Default)]
-struct Truth {
-    /// Time off a CPU, of all threads together: at least, at most.
-    off: BTreeMap<String, (f64, f64)>,
-    /// Time from begin to end, and the part of it on a CPU.
-    wall: BTreeMap<String, (f64, f64)>,
-}
 
 struct Recorded {
     profile: Profile,
-    truth: Truth,
+    truth: Waits,
     log: String,
 }
 
@@ -35,37 +26,12 @@ fn record(options: &[&str], mode: &str) -> Recorded {
     let output = agent::run(command.stdout(Stdio::piped()));
     let log = log(&output);
     assert!(output.status.success(), "{log}");
-    let mut truth = Truth::default();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let number = |field: &str| field.parse::<f64>().expect("a number");
-        match fields.as_slice() {
-            ["off", name, least, most] => {
-                let sums = truth.off.entry((*name).to_owned()).or_default();
-                *sums = (sums.0 + number(least), sums.1 + number(most));
-            }
-            ["wall", name, wall, cpu] => {
-                truth
-                    .wall
-                    .insert((*name).to_owned(), (number(wall), number(cpu)));
-            }
-            _ => {}
-        }
-    }
-    assert!(!truth.off.is_empty(), "{log}");
+    let truth = Waits::parse(&String::from_utf8_lossy(&output.stdout));
     Recorded {
         profile: Profile::read(&file),
         truth,
         log,
     }
-}
-
-/// What samples with this function stand for, in ns.
-fn time_in(profile: &Profile, function: &str, is_wanted: impl Fn(&Sample) -> bool) -> f64 {
-    let samples = profile.samples.iter();
-    let samples =
-        samples.filter(|sample| sample.functions().contains(&function) && is_wanted(sample));
-    samples.map(|sample| sample.values[1] as f64).sum()
 }
 
 /// Each function's time is what its threads measured, within 2 % and `slack` ns.
@@ -100,17 +66,14 @@ fn check_state(recorded: &Recorded, functions: &[&str], state: &str, least: f64)
 }
 
 fn check_stacks(profile: &Profile) {
-    let whole = |sample: &&Sample| {
+    let whole = |sample: &Sample| {
         let functions = sample.functions();
         let root = functions.first().copied().unwrap_or_default();
         ["_start", "__libc_start_main", "clone", "__clone3", "clone3"].contains(&root)
             || root.starts_with("__clone")
     };
-    let time = |samples: &mut dyn Iterator<Item = &Sample>| -> f64 {
-        samples.map(|sample| sample.values[1] as f64).sum()
-    };
-    let all = time(&mut profile.samples.iter());
-    let reached = time(&mut profile.samples.iter().filter(whole));
+    let all = time_of(profile, |_| true);
+    let reached = time_of(profile, whole);
     assert!(
         reached >= 0.98 * all,
         "{:.1} of {:.1} ms",

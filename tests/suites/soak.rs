@@ -134,7 +134,7 @@ fn a_machine_that_never_rests_leaves_the_agent_as_it_was() {
     let lying = lies::programs(&split, "burn_half", directory.path());
     let (address, receiver) = (free_address(), Receiver::default());
     let good = format!(
-        "sampling: {{frequency: 99, window: 1s}}\nexporters: {{otlp_grpc: {{endpoint: 'http://{address}'}}}}\n"
+        "sampling: {{frequency: 99, window: 1s, off_cpu: {{enabled: true}}}}\nexporters: {{otlp_grpc: {{endpoint: 'http://{address}'}}}}\n"
     );
     let other = good.replace(
         "{otlp_grpc",

@@ -260,6 +260,7 @@ mod tests {
         "mkfifo",
         "rustc",
         "sh",
+        "sleep",
         "sudo",
         "true",
     ];

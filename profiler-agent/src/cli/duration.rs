@@ -38,6 +38,7 @@ mod tests {
     fn units_are_understood() {
         assert_eq!(parse("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse("2.5"), Ok(Duration::from_millis(2500)));
+        assert_eq!(parse("100us"), Ok(Duration::from_micros(100)));
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse("1h"), Ok(Duration::from_secs(3600)));

@@ -28,16 +28,16 @@ pub(super) struct Arguments {
     #[arg(short = 'F', long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     frequency: u32,
     /// Record the time that threads do not run: blocked, or waiting for a CPU (label thread.state).
-    #[arg(long, conflicts_with = "wall")]
+    #[arg(long, group = "off")]
     off_cpu: bool,
     /// Record both: the time on CPUs and the time off them.
-    #[arg(long)]
+    #[arg(long, group = "off")]
     wall: bool,
     /// Off a CPU: stays of this length and longer are all recorded, of shorter ones as many as stand for them all.
-    #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = threshold)]
+    #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = threshold, requires = "off")]
     off_cpu_threshold: Duration,
     /// Off a CPU: the part of what would be recorded that is; each stands for the others.
-    #[arg(long, default_value_t = 1.0, value_name = "PART", value_parser = part)]
+    #[arg(long, default_value_t = 1.0, value_name = "PART", value_parser = part, requires = "off")]
     off_cpu_probability: f64,
     /// How long: 10, 2.5, 500ms, 5m [default: 10 s, or the command's life]. A command that still runs then is ended by
     /// SIGTERM.
@@ -117,20 +117,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// A stay off a CPU: 10 µs to 2 s.
 fn threshold(text: &str) -> Result<Duration, String> {
     let threshold = duration::parse(text)?;
-    let range = Duration::from_micros(10)..=Duration::from_secs(2);
-    match range.contains(&threshold) {
+    match OffCpu::THRESHOLDS.contains(&threshold) {
         true => Ok(threshold),
         false => Err("give 10us to 2s".to_owned()),
     }
 }
 
-/// A part of the whole.
 fn part(text: &str) -> Result<f64, String> {
     let part = text.parse::<f64>().ok();
-    part.filter(|part| (0.0001..=1.0).contains(part))
+    part.filter(|part| OffCpu::PROBABILITIES.contains(part))
         .ok_or_else(|| "give a number from 0.0001 to 1".to_owned())
 }
 
@@ -148,6 +145,7 @@ fn kinds(arguments: &Arguments) -> Kinds {
         period: SamplePeriod::from_hertz(arguments.frequency),
         on_cpu: !arguments.off_cpu,
         off_cpu: (arguments.off_cpu || arguments.wall).then_some(off_cpu),
+        off_cpu_required: true,
     }
 }
 

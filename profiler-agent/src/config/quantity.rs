@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::collect::OffCpu;
+
 /// A duration: `100us`, `500ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -30,9 +32,10 @@ impl Part {
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let millionths = text.parse::<f64>().map(|part| (part * 1e6).round());
-        match millionths {
-            Ok(millionths) if (100.0..=1e6).contains(&millionths) => Ok(Self(millionths as u32)),
+        match text.parse::<f64>() {
+            Ok(part) if OffCpu::PROBABILITIES.contains(&part) => {
+                Ok(Self((part * 1e6).round() as u32))
+            }
             _ => Err(de::Error::custom(format!(
                 "`{text}` is no part of a whole: write a number from 0.0001 to 1"
             ))),

@@ -205,7 +205,7 @@ fn what_is_in_effect_is_shown_without_secrets_and_read_back() {
 }
 
 /// Each with the beginning of what is said of it.
-const BROKEN: [(&str, &str); 68] = [
+const BROKEN: [(&str, &str); 70] = [
     (
         "store: {directory: ''}",
         "line 1, column 20: store.directory: an absolute path is needed",
@@ -253,6 +253,14 @@ const BROKEN: [(&str, &str); 68] = [
     (
         "sampling: {frequency: 10001}",
         "line 1, column 23: sampling.frequency: 1 to 10000",
+    ),
+    (
+        "sampling: {off_cpu: {threshold: 3s}}",
+        "sampling.off_cpu.threshold: 10us to 2s",
+    ),
+    (
+        "sampling: {off_cpu: {probability: 0}}",
+        "write a number from 0.0001 to 1",
     ),
     (
         "sampling: {frequency: fast}",

@@ -7,6 +7,7 @@ use super::labels::Labels;
 use super::problem::Problem;
 use super::sections::{Page, Sync};
 use super::{AgentConfig, Exporter};
+use crate::collect;
 
 /// What is wrong below a path.
 pub(super) struct Found {
@@ -56,7 +57,7 @@ impl AgentConfig {
             "1s to 10m",
         );
         found.unless(
-            (Duration::from_micros(10)..=seconds(2)).contains(&self.sampling.off_cpu.threshold.0),
+            collect::OffCpu::THRESHOLDS.contains(&self.sampling.off_cpu.threshold.0),
             "sampling.off_cpu.threshold",
             "10us to 2s",
         );

@@ -1,10 +1,8 @@
 //! Time off CPU, in a recording of its own.
 
-use std::collections::BTreeMap;
-
-use profiler_tests::kernels::protocol::Output;
 use profiler_tests::kernels::{Hardware, Kernel, results};
 use profiler_tests::pprof::{Profile, Sample};
+use profiler_tests::waits::{Waits, time_in, time_of};
 use serde_json::json;
 
 use super::{read, recording};
@@ -38,38 +36,21 @@ pub fn waits(kernel: Kernel) {
             return json!({"refused": true});
         }
         assert_eq!(output.text("off-cpu.status").trim(), "0", "{log}");
-        judge(&read(&output.files["off-cpu.pb.gz"]), &truth(output));
+        let truth = Waits::parse(&output.text("waits.out"));
+        judge(&read(&output.files["off-cpu.pb.gz"]), &truth);
         json!({})
     });
 }
 
-/// By function the time off CPU, at least and at most, in ns.
-fn truth(output: &Output) -> BTreeMap<String, (f64, f64)> {
-    let text = output.text("waits.out");
-    let line = |line: &str| {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let [_, name, least, most] = fields.as_slice() else {
-            panic!("{line}");
-        };
-        let number = |field: &str| field.parse::<f64>().expect("a number");
-        ((*name).to_owned(), (number(least), number(most)))
-    };
-    text.lines().map(line).collect()
-}
-
-fn judge(profile: &Profile, truth: &BTreeMap<String, (f64, f64)>) {
-    assert!(truth.len() >= 4, "{truth:?}");
-    let time = |is_wanted: &dyn Fn(&Sample) -> bool| -> f64 {
-        let samples = profile.samples.iter().filter(|sample| is_wanted(sample));
-        samples.map(|sample| sample.values[1] as f64).sum()
-    };
-    for (name, (least, most)) in truth {
-        let found = time(&|sample| sample.functions().contains(&name.as_str()));
+fn judge(profile: &Profile, truth: &Waits) {
+    assert!(truth.off.len() >= 4, "{truth:?}");
+    for (name, (least, most)) in &truth.off {
+        let found = time_in(profile, name, |_| true);
         let range = 0.97 * least - SLACK..=1.03 * most + SLACK;
         assert!(range.contains(&found), "{name}: {found} of {range:?}");
     }
     let of_waits = |sample: &Sample| sample.label("comm") == "waits";
-    let all = time(&of_waits);
+    let all = time_of(profile, of_waits);
     // The guest's C library names neither where threads start nor what else it does not export.
     // By samples: the longest is a quarter of all time, and an emulated CPU is slow to build the tables for the first.
     let rooted = profile.clone().only(of_waits).share(|sample| {
@@ -77,6 +58,8 @@ fn judge(profile: &Profile, truth: &BTreeMap<String, (f64, f64)>) {
         first.is_some_and(|frame| !frame.function.starts_with("[unwind"))
     });
     assert!(rooted >= 0.95, "{rooted} of all samples lead to a root");
-    let blocked = time(&|sample| of_waits(sample) && sample.label("thread.state") == "blocked");
+    let blocked = time_of(profile, |sample| {
+        of_waits(sample) && sample.label("thread.state") == "blocked"
+    });
     assert!(blocked >= 0.9 * all, "{blocked} of {all} ns are blocked");
 }

@@ -8,6 +8,7 @@ mod resume;
 mod storage;
 mod symbols;
 
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -36,6 +37,14 @@ pub struct OffCpu {
     /// The probability that a record is kept, which counts for more then: from
     /// [`MIN_PROBABILITY`](profiler_common::off_cpu::MIN_PROBABILITY) to 1.
     pub probability: f64,
+}
+
+impl OffCpu {
+    /// Thresholds that people may ask for: a shorter one records each switch between threads.
+    pub const THRESHOLDS: RangeInclusive<Duration> =
+        Duration::from_micros(10)..=Duration::from_secs(2);
+    /// Probabilities that people may ask for.
+    pub const PROBABILITIES: RangeInclusive<f64> = 0.0001..=1.0;
 }
 
 impl Default for OffCpu {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use machine::{Agent, build_id, now};
 use profiler_agent::process::{Limits, ProcFs, ProcessTable};
 use profiler_agent::profile::{
-    BootTime, Executable, LocationKey, LossCause, MappingKind, ProcessEventKind, ProfileKind,
+    BootTime, Degradation, Executable, LocationKey, MappingKind, ProcessEventKind, ProfileKind,
     RawSample, ThreadName,
 };
 use profiler_common::layout::{RawFrame, SampleFlags};
@@ -261,25 +261,25 @@ fn without_the_capability_files_are_opened_by_path() {
 #[test]
 fn what_was_put_in_a_program_s_place_is_not_taken_for_it() {
     type Plant = fn(&Path);
-    let plants: [(Plant, LossCause); 4] = [
+    let plants: [(Plant, Degradation); 4] = [
         (
             |path| {
                 let status = Command::new("mkfifo").arg(path).status().unwrap();
                 assert!(status.success());
             },
-            LossCause::ExecutableUnopened,
+            Degradation::ExecutableUnopened,
         ),
         (
             |path| symlink("/dev/zero", path).unwrap(),
-            LossCause::ExecutableUnopened,
+            Degradation::ExecutableUnopened,
         ),
         (
             |path| symlink("/bin/true", path).unwrap(),
-            LossCause::ExecutableReplaced,
+            Degradation::ExecutableReplaced,
         ),
         (
             |path| assert!(fs::copy("/bin/true", path).unwrap() > 0),
-            LossCause::ExecutableReplaced,
+            Degradation::ExecutableReplaced,
         ),
     ];
     for (plant, cause) in plants {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use profiler_agent::collect::sideband::Sideband;
 use profiler_agent::collect::sideband::open::MappingRecords;
 use profiler_agent::profile::{
-    FileIdentity, LossCause, MappingKind, ProcessEvent, ProcessEventKind,
+    Degradation, FileIdentity, MappingKind, ProcessEvent, ProcessEventKind,
 };
 
 use machine::{Agent, build_id, now, online_cpus};
@@ -109,12 +109,15 @@ fn check_execs(records: MappingRecords) {
         }
         assert!(files.contains_key("[vdso]"), "{files:?}");
     }
-    assert_eq!(agent.sideband.take_losses().of(LossCause::SidebandLost), 0);
+    assert_eq!(
+        agent.sideband.take_losses().of(Degradation::SidebandLost),
+        0
+    );
     assert_eq!(
         agent
             .sideband
             .take_losses()
-            .of(LossCause::SidebandMalformed),
+            .of(Degradation::SidebandMalformed),
         0
     );
 }
@@ -163,7 +166,7 @@ fn what_was_lost_is_found_by_the_next_scan() {
         agent.run_until(|table, _| table.scan_wanted());
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(agent.sideband.take_losses().of(LossCause::SidebandLost) > 0);
+    assert!(agent.sideband.take_losses().of(Degradation::SidebandLost) > 0);
     agent.table.scan(now());
     let process = agent.table.process(unseen.id()).unwrap();
     assert_eq!(&*process.comm, "cat");
@@ -204,7 +207,7 @@ fn a_cpu_can_come_and_go() {
         matches!(event.kind, ProcessEventKind::Exec { pid: of, .. } if of == pid)
     });
     assert!(scan_wanted);
-    assert_eq!(agent.sideband.take_losses().iter().next(), None);
+    assert_eq!(agent.sideband.take_losses().named().next(), None);
 }
 
 /// A CPU that is not there keeps no other from being followed.
@@ -222,7 +225,7 @@ fn one_cpu_that_cannot_be_followed_is_a_trouble_and_no_end() {
     assert!(reason.contains("Invalid argument"), "{reason}");
     assert!(sideband.is_incomplete());
     let losses = sideband.take_losses();
-    assert_eq!(losses.of(LossCause::SidebandMissing), 1);
+    assert_eq!(losses.of(Degradation::SidebandMissing), 1);
     // With none that is there it is the end.
     let refused = Sideband::open(&[100_000].into()).unwrap_err().to_string();
     assert!(refused.contains("CPU 100000"), "{refused}");

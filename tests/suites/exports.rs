@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use profiler_agent::export::{Format, ReadLimits, otlp, pprof};
 use profiler_agent::profile::{
-    BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, LossCause, Losses, Mapping,
-    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
-    Thread, UnixTime,
+    BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, Losses, Mapping,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SampleLoss,
+    SamplePeriod, Thread, UnixTime,
 };
 use profiler_tests::pprof::Profile as ReadProfile;
 use profiler_tests::python;
@@ -85,7 +85,7 @@ fn profile() -> Profile {
     let link = Some(link);
     builder.taken(SampleKey { link, ..key }, &taken(2..5));
     let mut losses = Losses::default();
-    losses.add(LossCause::RingFull, 3);
+    losses.add(SampleLoss::RingFull, 3);
     builder.losses(&losses);
     builder.finish(
         UnixTime(1_000_000),

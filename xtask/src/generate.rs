@@ -1,5 +1,5 @@
-//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, and README's table of
-//! kernels.
+//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, README's table of
+//! kernels, and `docs/glossary.md`.
 //!
 //! What reads `proto/` takes as long to build as all the rest of this program: it is there with the feature `generate`, with which
 //! the command runs itself.
@@ -11,10 +11,22 @@ use anyhow::Result;
 
 use crate::{kernels, workspace};
 
-/// Writes the types from `proto/`, and the table.
+/// Writes the types from `proto/`, the table and the glossary.
 pub(crate) fn run() -> Result<()> {
     messages()?;
-    kernels::table::generate(&workspace())
+    kernels::table::generate(&workspace())?;
+    glossary()
+}
+
+/// The agent's code has the texts: its own test that compares them with the file writes it.
+fn glossary() -> Result<()> {
+    let mut test = std::process::Command::new(env!("CARGO"));
+    test.current_dir(workspace())
+        .args(["test", "--quiet", "--locked", "--profile", "tested"])
+        .args(["--package", "profiler-agent", "--lib"])
+        .args(["--", "profile::glossary::the_glossary_is_that_of_the_code"])
+        .env("PROFILER_WRITE_GLOSSARY", "1");
+    crate::step::run(&mut test)
 }
 
 #[cfg(feature = "generate")]

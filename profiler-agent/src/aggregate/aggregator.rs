@@ -9,9 +9,10 @@ use super::stack_table::StackTable;
 use crate::profile::distinct::Distinct;
 use crate::profile::window::{OutcomeCounts, WindowThread};
 use crate::profile::{
-    BootTime, ContextIndex, Executable, ExecutableId, KernelCode, KernelCodeId, LocatedFrame,
-    LocatedSample, LocationIndex, LocationKey, LossCause, Losses, Occurrences, Process, ProcessKey,
-    SampleContext, SampleKind, StackIndex, ThreadIndex, ThreadName, Window, WindowSample,
+    BootTime, ContextIndex, Degradation, Executable, ExecutableId, KernelCode, KernelCodeId,
+    LocatedFrame, LocatedSample, LocationIndex, LocationKey, Losses, Occurrences, Process,
+    ProcessKey, SampleContext, SampleKind, SampleLoss, StackIndex, ThreadIndex, ThreadName, Window,
+    WindowSample,
 };
 
 /// Most of each thing that one window holds.
@@ -117,7 +118,7 @@ impl Aggregator {
         }
     }
 
-    /// Adds a sample to the open window, or counts it as `LossCause::WindowFull`. The facts of a
+    /// Adds a sample to the open window, or counts it as `SampleLoss::WindowFull`. The facts of a
     /// process are those of the sample that was added last.
     pub fn add(&mut self, sample: &LocatedSample) {
         self.insert(
@@ -201,7 +202,7 @@ impl Aggregator {
     ) {
         let limits = self.config.limits;
         if self.count >= limits.samples {
-            self.losses.add(LossCause::WindowFull, 1);
+            self.losses.add(SampleLoss::WindowFull, 1);
             return;
         }
         let known_thread = self.thread_indices.get(&(process.key, tid)).copied();
@@ -209,7 +210,7 @@ impl Aggregator {
         let fits = (known_thread.is_some() || self.threads.len() < limits.threads)
             && (stack.is_ok() || self.fits(frames));
         if !fits {
-            self.losses.add(LossCause::WindowFull, 1);
+            self.losses.add(SampleLoss::WindowFull, 1);
             return;
         }
         let thread = match known_thread {
@@ -253,7 +254,7 @@ impl Aggregator {
                 ContextIndex(self.contexts.intern(Arc::clone(context)))
             }
             None => {
-                self.losses.add(LossCause::LabelCut, 1);
+                self.losses.add(Degradation::LabelCut, 1);
                 ContextIndex::default()
             }
         }

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::{Aggregator, Config, Limits};
 use crate::profile::{
-    BootTime, Executable, ExecutableId, FileOffset, KernelAddress, Link, LocatedFrame,
-    LocatedSample, LocationKey, LossCause, Losses, Process, ProcessKey, ProfileKind, SampleContext,
-    SampleKind, SamplePeriod, ThreadName, VirtualAddress, Window,
+    BootTime, Degradation, Executable, ExecutableId, FileOffset, KernelAddress, Link, LocatedFrame,
+    LocatedSample, LocationKey, Losses, Process, ProcessKey, ProfileKind, SampleContext,
+    SampleKind, SampleLoss, SamplePeriod, ThreadName, VirtualAddress, Window,
 };
 
 fn process(pid: u32) -> Arc<Process> {
@@ -168,7 +168,7 @@ fn contexts_are_part_of_a_sample_and_bounded() {
         .collect();
     spans.sort_unstable();
     assert_eq!(spans, [(None, 1), (Some(1), 2), (Some(2), 2)]);
-    assert_eq!(window.losses.of(LossCause::LabelCut), 1);
+    assert_eq!(window.losses.of(Degradation::LabelCut), 1);
 }
 
 proptest! {
@@ -224,7 +224,7 @@ proptest! {
             .map(|index| window.stacks.get(crate::profile::StackIndex(index as u32)).len())
             .sum();
         prop_assert!(frames <= stack_frames);
-        let lost = window.losses.of(LossCause::WindowFull);
+        let lost = window.losses.of(SampleLoss::WindowFull);
         prop_assert_eq!(window.sample_count() + lost, added.len() as u64);
     }
 }
@@ -283,9 +283,9 @@ fn the_latest_facts_of_a_process_win() {
 fn losses_of_earlier_stages_are_in_the_window() {
     let mut aggregator = aggregator(Limits::default(), 5);
     let mut losses = Losses::default();
-    losses.add(LossCause::RingFull, 3);
+    losses.add(SampleLoss::RingFull, 3);
     let window = aggregator.close(BootTime(1), losses);
-    assert_eq!(window.losses.of(LossCause::RingFull), 3);
+    assert_eq!(window.losses.of(SampleLoss::RingFull), 3);
     assert_eq!((window.start, window.end), (BootTime(5), BootTime(6)));
     assert_eq!(aggregator.start(), BootTime(6));
 }

@@ -33,7 +33,7 @@ use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
 use crate::config::{AgentConfig, ConfigError};
 use crate::page::{IsShort, LiveSource, Page};
-use crate::profile::{LossCause, Losses, SamplePeriod};
+use crate::profile::{Losses, SampleLoss, SamplePeriod};
 use crate::store::Store;
 use crate::symbolize::SymbolizerThread;
 use crate::telemetry::endpoints;
@@ -400,7 +400,7 @@ async fn serve(
                 samples = late,
                 "the last window is not named in time: its samples are lost"
             );
-            carried.add(LossCause::WindowLate, late);
+            carried.add(SampleLoss::WindowLate, late);
             Ok(end)
         }
     }

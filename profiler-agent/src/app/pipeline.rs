@@ -11,7 +11,7 @@ use super::destinations::Outlets;
 use crate::export::pprof;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{
-    BootTime, LossCause, Losses, Profile, WindowLinks, WindowSummary, WindowUuid,
+    BootTime, Degradation, Losses, Profile, WindowLinks, WindowSummary, WindowUuid,
 };
 use crate::store::Store;
 use crate::symbolize::SymbolizerHandle;
@@ -39,8 +39,8 @@ pub struct Totals {
 impl Totals {
     /// Of so many samples that were read those that are neither in a named window nor lost.
     pub(super) fn open(&self, read: u64) -> u64 {
-        let lost = self.losses.iter();
-        let lost = lost.filter(|(cause, _)| cause.loses_read_samples());
+        let lost = self.losses.samples().iter();
+        let lost = lost.filter(|(cause, _)| cause.is_of_read_samples());
         let lost: u64 = lost.map(|(_, count)| count).sum();
         read.saturating_sub(self.samples + lost)
     }
@@ -107,7 +107,7 @@ impl Outputs {
         let _entered = tracing::trace_span!("store").entered();
         let summary = WindowSummary::of(profile);
         let links = WindowLinks::of(profile);
-        late.add(LossCause::LinkIndexFull, links.left_out);
+        late.add(Degradation::LinkIndexFull, links.left_out);
         let kept = pprof::encode_with_times(profile)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
@@ -117,7 +117,7 @@ impl Outputs {
             });
         if let Err(error) = &kept {
             tracing::warn!(%error, "a window is not kept in the local store");
-            late.add(LossCause::StoreFailed, 1);
+            late.add(Degradation::StoreFailed, 1);
         }
         kept.is_ok()
     }

@@ -12,7 +12,7 @@ use super::pipeline::Totals;
 use super::reload::InEffect;
 use super::status::resident_bytes;
 use crate::profile::delivery::DeliveryCounts;
-use crate::profile::{BootTime, LossCause};
+use crate::profile::{BootTime, Degradation};
 use crate::store::{MergeOutcome, Store};
 use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
@@ -92,7 +92,7 @@ impl Subject for Reader {
         let samples = sources.gauges.samples.load(Ordering::Acquire);
         let open_samples = totals.open(samples);
         let damages = sources.store.0.damages();
-        totals.losses.add(LossCause::StoreDamaged, damages);
+        totals.losses.add(Degradation::StoreDamaged, damages);
         let ages = self.ages(totals.last);
         let gauges = &sources.gauges;
         let of = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);

@@ -63,8 +63,8 @@ fn losses(profile: &Profile) -> String {
     }
     let parts: Vec<String> = profile
         .losses
-        .iter()
-        .map(|(cause, count)| format!("{} {}", cause.name(), grouped(count)))
+        .named()
+        .map(|(name, count)| format!("{name} {}", grouped(count)))
         .collect();
     parts.join(", ")
 }

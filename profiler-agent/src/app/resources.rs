@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::confine;
 use crate::process::published::{self, Published, Unpublished};
-use crate::profile::{BootTime, LossCause, Losses, ResourceAttribute, VirtualAddress};
+use crate::profile::{BootTime, Degradation, Losses, ResourceAttribute, VirtualAddress};
 
 /// Time to the second search of a process without a mapping; each further one doubles it.
 const FIRST_SEARCH: Duration = Duration::from_millis(500);
@@ -94,7 +94,7 @@ impl Resources {
                 Ok(None) | Err(Unpublished::Absent | Unpublished::Updating) => {}
                 Err(reason) => {
                     tracing::debug!(pid, %reason, "no resource");
-                    self.losses.add(LossCause::ProcessContextMalformed, 1);
+                    self.losses.add(Degradation::ProcessContextMalformed, 1);
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::collect::publish::Publisher;
 use crate::confine;
 use crate::go::{self, LineTable, Runtime, Slot};
 use crate::profile::{
-    BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, LossCause, Losses,
+    BootTime, Degradation, ElfAddress, Executable, ExecutableId, ExecutableMapping, Losses,
     MappingKind, VirtualAddress, mapping_bias,
 };
 use crate::symbolize::MappedFile;
@@ -186,7 +186,7 @@ impl Runtimes {
         if !resolved.is_pending() {
             for (variable, reason) in resolved.unresolved() {
                 tracing::debug!(pid = process.pid, ?variable, %reason, "no thread context");
-                self.losses.add(LossCause::ThreadContextUnresolved, 1);
+                self.losses.add(Degradation::ThreadContextUnresolved, 1);
             }
             return;
         }

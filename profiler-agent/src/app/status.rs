@@ -9,7 +9,7 @@ use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
 use crate::page::{AgentStatus, StoreStatus};
-use crate::profile::{BootTime, LossCause, UnixTime};
+use crate::profile::{BootTime, Degradation, DeliveryLosses, UnixTime};
 use crate::store::Store;
 
 /// Gathers the numbers when it is asked.
@@ -62,10 +62,13 @@ impl Status {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut losses = totals.losses.clone();
+        let mut deliveries = DeliveryLosses::default();
         for (_, counts) in self.outlets.counts() {
-            losses.merge(&counts.losses);
+            deliveries.merge(&counts.losses);
         }
-        losses.add(LossCause::StoreDamaged, self.store.damages());
+        let deliveries = deliveries.iter();
+        let deliveries = deliveries.map(|(cause, loss)| (cause.name(), loss.payloads));
+        losses.add(Degradation::StoreDamaged, self.store.damages());
         let running = now.since(self.started_boot);
         let into_window = running.as_secs_f64() % self.window.as_secs_f64();
         AgentStatus {
@@ -80,14 +83,11 @@ impl Status {
             samples: self.gauges.samples.load(Ordering::Relaxed),
             stacks: totals.outcomes.total(),
             complete_stacks: totals.outcomes.complete(),
-            lost_samples: losses
-                .iter()
-                .filter(|(cause, _)| cause.loses_samples())
-                .map(|(_, count)| count)
-                .sum(),
+            lost_samples: losses.samples().total(),
             losses: losses
-                .iter()
-                .map(|(cause, count)| (cause.name().to_owned(), count))
+                .named()
+                .chain(deliveries)
+                .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             store: Some(self.store_status()),
         }

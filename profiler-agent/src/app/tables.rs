@@ -23,7 +23,7 @@ use super::runtimes::FileFacts;
 use super::wake::Wake;
 use crate::confine::{self, Attempts};
 use crate::go::{self, LineTable};
-use crate::profile::{ElfAddress, Executable, ExecutableId, LossCause, UnwindTable};
+use crate::profile::{Degradation, ElfAddress, Executable, ExecutableId, UnwindTable};
 use crate::symbolize::MappedFile;
 use crate::unwind::{self, Layout};
 
@@ -77,7 +77,7 @@ pub struct Piece {
 /// What was asked for.
 pub enum What {
     /// Where its code is, or why nothing is known of any of it.
-    Layout(Result<Layout, Option<LossCause>>),
+    Layout(Result<Layout, Option<Degradation>>),
     /// What else it says.
     Facts(Box<FileFacts>),
     /// The table of a page.
@@ -89,7 +89,7 @@ pub enum What {
         /// The table; nothing where nothing is known of any code in it.
         table: Option<UnwindTable>,
         /// Why, if that is a loss.
-        loss: Option<LossCause>,
+        loss: Option<Degradation>,
     },
 }
 

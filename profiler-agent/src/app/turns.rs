@@ -39,8 +39,8 @@ use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
-    BootTime, LocatedSample, LossCause, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
-    RawSample, Window, WindowUuid,
+    BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
+    RawSample, SampleLoss, Window, WindowUuid,
 };
 use crate::telemetry::trace;
 
@@ -292,9 +292,9 @@ impl Running {
             }
         });
         self.gauges.samples.fetch_add(read, Ordering::Release);
-        self.losses.add(LossCause::WindowFull, overflow);
+        self.losses.add(SampleLoss::WindowFull, overflow);
         self.losses
-            .add(LossCause::RecordMalformed, drained.malformed);
+            .add(SampleLoss::RecordMalformed, drained.malformed);
     }
 
     /// Locates the samples up to `until` and adds them to the window.
@@ -307,7 +307,7 @@ impl Running {
                 continue;
             }
             if sample.flags.has(SampleFlags::GOROUTINE_INCONSISTENT) {
-                self.losses.add(LossCause::GoroutineInconsistent, 1);
+                self.losses.add(Degradation::GoroutineInconsistent, 1);
             }
             if sample.flags.has(SampleFlags::UNKNOWN_PROCESS) {
                 unknown.push(sample.pid);
@@ -338,7 +338,7 @@ impl Running {
             }
         }
         if located.has_unknown_code() {
-            self.losses.add(LossCause::MappingUnknown, 1);
+            self.losses.add(Degradation::MappingUnknown, 1);
         }
         self.windows.add(&located);
     }
@@ -412,7 +412,7 @@ impl Running {
             // Counted in the next window that finds room.
             self.losses.merge(&window.losses);
             self.losses
-                .add(LossCause::PipelineBehind, window.sample_count());
+                .add(SampleLoss::PipelineBehind, window.sample_count());
         }
     }
 

@@ -6,7 +6,7 @@ use profiler_common::layout::counter::COUNTERS;
 
 use super::CollectError;
 use super::error::{Attempt, Refusal};
-use crate::profile::{LossCause, Losses};
+use crate::profile::{Degradation, Losses, SampleLoss};
 
 /// Totals since the programs were loaded.
 pub type Totals = [u64; COUNTERS];
@@ -53,24 +53,31 @@ impl Counters {
         let now = match self.totals() {
             Ok(now) => now,
             Err(error) => {
-                losses.add(LossCause::MapFailed, 1);
+                losses.add(Degradation::MapFailed, 1);
                 self.trouble = Some(Refusal::of(Attempt::UseMap("COUNTS"), &error).to_string());
                 return losses;
             }
         };
         self.trouble = None;
-        for (counter, cause) in [
-            (Counter::RingFull, LossCause::RingFull),
-            (Counter::RingMissing, LossCause::RingMissing),
-            (Counter::ScratchMissing, LossCause::ScratchMissing),
-            (Counter::OffCpuRingFull, LossCause::OffCpuRingFull),
-            (Counter::OffCpuMissed, LossCause::OffCpuMissed),
-            (Counter::OffCpuUntracked, LossCause::OffCpuUntracked),
-            (Counter::ProcessTableFull, LossCause::ProcessTableFull),
-            (Counter::SelectionFull, LossCause::SelectionFull),
-        ] {
+        let new = |counter: Counter| {
             let index = counter as usize;
-            losses.add(cause, now[index].saturating_sub(self.last[index]));
+            now[index].saturating_sub(self.last[index])
+        };
+        for (counter, cause) in [
+            (Counter::RingFull, SampleLoss::RingFull),
+            (Counter::RingMissing, SampleLoss::RingMissing),
+            (Counter::ScratchMissing, SampleLoss::ScratchMissing),
+            (Counter::OffCpuRingFull, SampleLoss::OffCpuRingFull),
+            (Counter::OffCpuMissed, SampleLoss::OffCpuMissed),
+        ] {
+            losses.add(cause, new(counter));
+        }
+        for (counter, cause) in [
+            (Counter::OffCpuUntracked, Degradation::OffCpuUntracked),
+            (Counter::ProcessTableFull, Degradation::ProcessTableFull),
+            (Counter::SelectionFull, Degradation::SelectionFull),
+        ] {
+            losses.add(cause, new(counter));
         }
         self.last = now;
         losses

@@ -34,7 +34,7 @@ use super::layout::{chunk_mappings, index_entry, left_out};
 use super::of_maps::ArrayOf;
 use super::segments::Segments;
 use super::slots::Slots;
-use crate::profile::{BootTime, ExecutableId, ExecutableMapping, LossCause, Losses};
+use crate::profile::{BootTime, Degradation, ExecutableId, ExecutableMapping, Losses};
 
 /// Entries that are written again in one call of [`Publisher::retry`].
 const RETRIES: usize = 256;
@@ -125,7 +125,7 @@ impl<M: Maps> Publisher<M> {
         let mut wanted: Vec<PublishedMapping> = mappings.filter_map(PublishedMapping::of).collect();
         wanted.sort_unstable_by_key(|mapping| mapping.start);
         if wanted.len() > MAX_MAPPINGS {
-            self.losses.add(LossCause::MappingTableFull, 1);
+            self.losses.add(Degradation::MappingTableFull, 1);
         }
         if let Some(range) = left_out(wanted.len(), MAX_MAPPINGS) {
             wanted.drain(range);
@@ -324,7 +324,7 @@ impl<M: Maps> Publisher<M> {
             if errno_of(&error) != Some(libc::E2BIG) {
                 self.failed(map, &error);
             } else if is_new {
-                self.losses.add(LossCause::ProcessTableFull, 1);
+                self.losses.add(Degradation::ProcessTableFull, 1);
             }
             return false;
         }
@@ -360,7 +360,7 @@ impl<M: Maps> Publisher<M> {
         let mut written = Vec::new();
         for chunk in chunk_mappings(entries) {
             let Some(slot) = self.slots.acquire(&chunk, now) else {
-                self.losses.add(LossCause::MappingTableFull, 1);
+                self.losses.add(Degradation::MappingTableFull, 1);
                 break;
             };
             slots.push(slot.slot);
@@ -374,7 +374,7 @@ impl<M: Maps> Publisher<M> {
 
     /// Counts an operation that failed, and notes why.
     fn failed(&mut self, map: &str, error: &CollectError) {
-        self.losses.add(LossCause::MapFailed, 1);
+        self.losses.add(Degradation::MapFailed, 1);
         self.trouble = Some(Refusal::of(Attempt::UseMap(map), error).to_string());
     }
 

@@ -9,7 +9,7 @@ use aya::maps::{MapData, MapInfo, MapType};
 use super::CollectError;
 use super::error::{Attempt, Refusal, errno_of};
 use super::of_maps::ArrayOf;
-use crate::profile::{LossCause, Losses};
+use crate::profile::{Degradation, Losses};
 
 /// Where it is pinned.
 pub const PINNED: &str = "/sys/fs/bpf/otel/traces_ctx_v1";
@@ -108,7 +108,7 @@ impl Traces {
     }
 
     fn failed(&mut self, error: &CollectError) {
-        self.losses.add(LossCause::MapFailed, 1);
+        self.losses.add(Degradation::MapFailed, 1);
         self.trouble = Some(Refusal::of(Attempt::UseMap("TRACES"), error).to_string());
     }
 

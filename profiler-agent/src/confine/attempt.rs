@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::profile::{LossCause, Losses};
+use crate::profile::{Degradation, Losses};
 
 /// Starts work that may hang. Clones share the bound.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Drop for Ends {
 impl Unfinished {
     /// Counts it, and gives what was left behind.
     pub fn count(self, losses: &mut Losses) -> Option<Straggler> {
-        losses.add(LossCause::FileUnanswered, 1);
+        losses.add(Degradation::FileUnanswered, 1);
         match self {
             Self::Late(straggler) => Some(straggler),
             Self::Panicked | Self::Full => None,

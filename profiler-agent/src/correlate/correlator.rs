@@ -7,7 +7,7 @@ use super::ids::{self, Ids};
 use super::keys::Keys;
 use super::memory::{Degraded, Derived, Memory, Remembered};
 use crate::profile::{
-    Label, LabelSet, Link, LinkSource, LossCause, Losses, Process, RawContext, SampleContext,
+    Degradation, Label, LabelSet, Link, LinkSource, Losses, Process, RawContext, SampleContext,
 };
 
 /// What is kept of labels.
@@ -79,9 +79,10 @@ impl Correlator {
                 values,
                 malformed,
             } = degraded;
-            self.losses.add(LossCause::LabelCut, cut.into());
-            self.losses.add(LossCause::LabelValues, values.into());
-            self.losses.add(LossCause::LinkMalformed, malformed.into());
+            self.losses.add(Degradation::LabelCut, cut.into());
+            self.losses.add(Degradation::LabelValues, values.into());
+            self.losses
+                .add(Degradation::LinkMalformed, malformed.into());
         }
         context
     }

@@ -8,7 +8,7 @@ use super::memory::{MAX_BYTES, MAX_KEYS, MAX_PROCESSES};
 use super::{Config, Correlator, KeyPattern, Keys, OTHER};
 use crate::profile::example::process;
 use crate::profile::{
-    BootTime, Label, Link, LinkSource, LossCause, Process, RawContext, RawLabel, SampleContext,
+    BootTime, Degradation, Label, Link, LinkSource, Process, RawContext, RawLabel, SampleContext,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -90,7 +90,7 @@ fn ids_become_the_link_and_are_no_labels() {
     let malformed = correlator.context(&server(), texts(&[("span_id", "17"), ("a", "b")]));
     assert_eq!(shown(malformed.as_ref()), ["a=b"]);
     assert_eq!(malformed.unwrap().link, None);
-    assert_eq!(correlator.take_losses().of(LossCause::LinkMalformed), 1);
+    assert_eq!(correlator.take_losses().of(Degradation::LinkMalformed), 1);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn the_first_source_is_believed() {
     // Zeros are no link: the next source is asked.
     let zeros = [(LinkSource::ThreadContext, [0; 24]), all[1]];
     assert_eq!(believed(&[], &zeros), Some(link(3)));
-    assert_eq!(correlator.take_losses().of(LossCause::LinkMalformed), 1);
+    assert_eq!(correlator.take_losses().of(Degradation::LinkMalformed), 1);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn too_many_values_become_other() {
     // Another key and another image of the process have room of their own.
     assert_eq!(label(&server(), "path", "c"), "path=c");
     assert_eq!(label(&image(100, 7), "user", "c"), "user=c");
-    assert_eq!(correlator.take_losses().of(LossCause::LabelValues), 2);
+    assert_eq!(correlator.take_losses().of(Degradation::LabelValues), 2);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_was_cut_is_counted_for_each_sample() {
         let context = correlator.context(&server(), context.clone());
         assert_eq!(shown(context.as_ref()), ["user=caf"]);
     }
-    assert_eq!(correlator.take_losses().of(LossCause::LabelCut), 6);
+    assert_eq!(correlator.take_losses().of(Degradation::LabelCut), 6);
     assert!(correlator.take_losses().is_empty());
 }
 
@@ -246,7 +246,7 @@ fn memory_is_bounded() {
     let (_, bytes) = correlator.size();
     assert!(bytes < 2 << 20, "{bytes}");
     let losses = correlator.take_losses();
-    assert!(losses.of(LossCause::LabelValues) > 40_000 / 200 * (200 - MAX_KEYS as u64));
+    assert!(losses.of(Degradation::LabelValues) > 40_000 / 200 * (200 - MAX_KEYS as u64));
     for pid in 0..3 * MAX_PROCESSES as u32 {
         for number in 0..20 {
             let value = format!("{number}{long}");

@@ -31,7 +31,7 @@ pub struct AgentStatus {
     pub complete_stacks: u64,
     /// Samples that were lost so far: the causes that lose samples.
     pub lost_samples: u64,
-    /// What was lost or degraded so far, by `LossCause::name`.
+    /// What was lost or degraded so far, by the cause's name.
     pub losses: BTreeMap<String, u64>,
     /// The local store.
     pub store: Option<StoreStatus>,

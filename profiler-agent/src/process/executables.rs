@@ -41,7 +41,7 @@ use super::elf;
 use super::text::{lossy, without_deleted};
 use super::vdso;
 use crate::profile::{
-    BootTime, BuildId, Executable, ExecutableId, FileIdentity, FileOffset, LossCause, Losses,
+    BootTime, BuildId, Degradation, Executable, ExecutableId, FileIdentity, FileOffset, Losses,
     MappingKind, VirtualAddress,
 };
 
@@ -207,7 +207,7 @@ impl<O: OpenMapped> Executables<O> {
             return executable;
         }
         if !self.has_room(&key, mapped.time) {
-            self.losses.add(LossCause::ExecutableUnopened, 1);
+            self.losses.add(Degradation::ExecutableUnopened, 1);
             return Arc::clone(&self.overflow);
         }
         let mut version = Version::default();

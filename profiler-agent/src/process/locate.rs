@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::table::{ProcessTable, unknown};
 use crate::profile::{
     BootTime, ContainerId, ExecutableMapping, FileOffset, KernelAddress, LocatedFrame,
-    LocatedSample, LocationKey, LossCause, MappingKind, Pc, ProcessKey, RawSample, ThreadName,
+    LocatedSample, LocationKey, MappingKind, Pc, ProcessKey, RawSample, SampleLoss, ThreadName,
     VirtualAddress,
 };
 
@@ -29,8 +29,8 @@ impl<R: Reader> ProcessTable<R> {
     /// `LocationKey::Broken` where the root was not reached.
     ///
     /// # Errors
-    /// `LossCause::ProcessUnknown` when events did not tell of the process and it is gone.
-    pub fn locate(&mut self, sample: &RawSample) -> Result<LocatedSample, LossCause> {
+    /// `SampleLoss::ProcessUnknown` when events did not tell of the process and it is gone.
+    pub fn locate(&mut self, sample: &RawSample) -> Result<LocatedSample, SampleLoss> {
         let (pid, time) = (sample.pid, sample.time);
         if sample.flags.has(SampleFlags::EXITING)
             && let Some(history) = self.processes.get_mut(&pid)
@@ -53,7 +53,7 @@ impl<R: Reader> ProcessTable<R> {
         let image = processes
             .get_mut(&pid)
             .and_then(|history| history.at(time))
-            .ok_or(LossCause::ProcessUnknown)?;
+            .ok_or(SampleLoss::ProcessUnknown)?;
         if image.cgroup != CgroupState::OfId(sample.cgroup) {
             cgroups.settle(image, sample, reader);
         }

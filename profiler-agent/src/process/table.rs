@@ -25,7 +25,7 @@ use super::locate::Cgroups;
 use super::mappings::Inserted;
 use super::reader::{FoundProcess, Reader};
 use crate::profile::{
-    BootTime, ExecutableMapping, LossCause, Losses, Process, ProcessKey, ResourceAttribute,
+    BootTime, Degradation, ExecutableMapping, Losses, Process, ProcessKey, ResourceAttribute,
 };
 use reads::Reads;
 
@@ -230,7 +230,7 @@ impl<R: Reader> ProcessTable<R> {
     /// Adds a history for `pid`, if there is room.
     pub(super) fn insert(&mut self, pid: u32, history: History) {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&pid) {
-            self.losses.add(LossCause::ProcessTableFull, 1);
+            self.losses.add(Degradation::ProcessTableFull, 1);
             return;
         }
         let history = self.processes.entry(pid).insert(history).into_mut();
@@ -284,7 +284,7 @@ impl<R: Reader> ProcessTable<R> {
                     mark(&mut self.changed, pid, history);
                 }
             }
-            Inserted::Full => self.losses.add(LossCause::MappingTableFull, 1),
+            Inserted::Full => self.losses.add(Degradation::MappingTableFull, 1),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::payload::Delivery;
-use super::{Losses, UnixTime};
+use super::{DeliveryLosses, UnixTime};
 
 /// What a destination did so far, and what waits for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,9 +41,7 @@ pub struct DeliveryCounts {
     /// Payloads removed from it.
     pub removed: u64,
     /// What was lost.
-    pub losses: Losses,
-    /// Samples in the payloads that were lost.
-    pub lost_samples: Losses,
+    pub losses: DeliveryLosses,
 }
 
 impl DeliveryCounts {
@@ -51,7 +49,7 @@ impl DeliveryCounts {
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.taken + self.found
-            == self.samples + self.lost_samples.total() + self.waiting_samples + self.left
+            == self.samples + self.losses.samples() + self.waiting_samples + self.left
     }
 
     /// Adds what an earlier queue of the same destination did; what waits is this one's alone, but for samples of
@@ -69,7 +67,6 @@ impl DeliveryCounts {
             appended,
             removed,
             losses,
-            lost_samples,
             waiting: _,
             memory: _,
             disk: _,
@@ -88,7 +85,6 @@ impl DeliveryCounts {
         self.appended += appended;
         self.removed += removed;
         self.losses.merge(losses);
-        self.lost_samples.merge(lost_samples);
     }
 }
 

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::window::OutcomeCounts;
 use super::{
     BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, Label, LabelSet,
-    LabelSetIndex, LineEntry, Link, Location, LocationIndex, LossCause, Losses, Mapping,
-    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
+    LabelSetIndex, LineEntry, Link, Location, LocationIndex, Losses, Mapping, Occurrences, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SampleLoss, SamplePeriod,
     StackIndex, Thread, UnixTime,
 };
 
@@ -196,8 +196,8 @@ pub(crate) fn example() -> Profile {
         builder.outcomes(process, &outcomes);
     }
     let mut losses = Losses::default();
-    losses.add(LossCause::RingFull, 3);
-    losses.add(LossCause::WindowFull, 1);
+    losses.add(SampleLoss::RingFull, 3);
+    losses.add(SampleLoss::WindowFull, 1);
     builder.losses(&losses);
     builder.finish(UnixTime(1_000), UnixTime(2_000), SampleKind::on_cpu(period))
 }

@@ -384,7 +384,7 @@ mod tests {
             (merged.start, merged.end),
             (UnixTime(1_000), UnixTime(3_000))
         );
-        assert_eq!(merged.losses.of(crate::profile::LossCause::RingFull), 6);
+        assert_eq!(merged.losses.of(crate::profile::SampleLoss::RingFull), 6);
         assert_eq!(merged.outcomes[0].total(), 10);
         assert_eq!(merged.processes.len(), 3);
         assert_eq!(merged.samples.len(), first.samples.len());

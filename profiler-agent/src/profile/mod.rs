@@ -13,7 +13,10 @@ pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod executable;
+pub mod explanation;
 mod frames;
+#[cfg(test)]
+mod glossary;
 pub mod hexadecimal;
 pub mod kernel_code;
 pub mod kind;
@@ -21,6 +24,7 @@ pub mod lifecycle;
 pub mod links;
 pub mod loss;
 pub mod mapping;
+pub mod mark;
 pub mod merge;
 pub mod named;
 pub mod occurrences;
@@ -40,12 +44,14 @@ pub use context::{
     RawLabel, SampleContext, UnreadText,
 };
 pub use executable::{BuildId, Executable, ExecutableId, HtlHash, Segment, mapping_bias};
+pub use explanation::Explanation;
 pub use kernel_code::{KernelCode, KernelCodeId, KernelCodeKind};
 pub use kind::{ProfileKind, STATE_BLOCKED, STATE_RUNNABLE, SampleKind, THREAD_STATE, samples_of};
 pub use lifecycle::{FileIdentity, ProcessEvent, ProcessEventKind};
 pub use links::{LinkFilter, WindowLinks};
-pub use loss::{LossCause, Losses};
+pub use loss::{Degradation, DeliveryCause, DeliveryLoss, DeliveryLosses, Losses, SampleLoss};
 pub use mapping::{ExecutableMapping, MappingKind};
+pub use mark::Mark;
 pub use merge::{Merger, filter, merge};
 pub use named::{
     Function, FunctionIndex, LineEntry, Location, LocationIndex, Mapping, MappingIndex, Profile,

@@ -23,7 +23,7 @@ pub struct ProcessTotal {
 /// A count with the name of what is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCount {
-    /// `LossCause::name` or `Outcome::name`.
+    /// The name of a cause (`Losses::named`) or `Outcome::name`.
     pub name: Box<str>,
     /// How many.
     pub count: u64,
@@ -44,7 +44,7 @@ pub struct WindowSummary {
     pub rest_samples: u64,
     /// How user stacks ended, by `Outcome::name`; only what occurred.
     pub outcomes: Vec<NamedCount>,
-    /// What was lost, by `LossCause::name`; only what occurred.
+    /// What was lost, by the cause's name; only what occurred.
     pub losses: Vec<NamedCount>,
 }
 
@@ -125,9 +125,9 @@ impl WindowSummary {
                 .collect(),
             losses: profile
                 .losses
-                .iter()
-                .map(|(cause, count)| NamedCount {
-                    name: cause.name().into(),
+                .named()
+                .map(|(name, count)| NamedCount {
+                    name: name.into(),
                     count,
                 })
                 .collect(),

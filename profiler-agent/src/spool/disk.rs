@@ -39,8 +39,8 @@ pub(super) enum Operation {
 pub(super) enum Answer {
     Event(Event),
     Loaded(Record, Payload),
-    /// The payloads that the file held when it was opened first, with their samples.
-    Found(Vec<(Record, u64)>),
+    /// The payloads that the file held when it was opened first, with their samples and their bytes.
+    Found(Vec<(Record, u64, u64)>),
     /// So many payloads, or a whole file, could not be read when the file was opened.
     Damaged(u64),
 }
@@ -175,7 +175,8 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
                 };
                 let items = found.records.iter().map(item).collect();
                 let samples = found.records.iter();
-                let samples = samples.map(|(number, header)| (Record(*number), header.samples()));
+                let samples = samples
+                    .map(|(number, header)| (Record(*number), header.samples(), header.length()));
                 let found = Answer::Found(samples.collect());
                 let room = self.room();
                 vec![found, Answer::Event(Event::Opened { room, items })]

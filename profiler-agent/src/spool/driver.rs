@@ -15,7 +15,7 @@ use super::machine::{Event, Record};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::profile::payload::DeliveryCounts;
-use crate::profile::{Delivery, Destination, LossCause, Payload};
+use crate::profile::{Delivery, DeliveryCause, Destination, Payload};
 
 /// Where payloads for one destination are pushed.
 #[derive(Clone, Debug)]
@@ -101,7 +101,10 @@ impl<D: Destination> Driver<D> {
     /// Ends the disk's thread: what is on disk is safe when the file is closed.
     async fn close(&mut self) {
         let counts = self.shared.counts();
-        let lost = counts.losses.of(LossCause::ShutdownUndelivered);
+        let lost = counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads;
         let kept = counts.waiting;
         if lost > 0 || kept > 0 {
             let destination = &self.name;

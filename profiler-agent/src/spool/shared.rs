@@ -13,7 +13,7 @@ use super::disk::{Answer, FIRST_OF_RUN, Operation};
 use super::machine::{Action, Event, Item, Moment, Outcome, Record, State};
 use super::store::cost;
 use crate::profile::payload::DeliveryCounts;
-use crate::profile::{Delivery, LossCause, Payload};
+use crate::profile::{Delivery, DeliveryCause, Payload};
 
 /// What the driver is to do.
 #[derive(Debug, Default)]
@@ -39,8 +39,8 @@ struct Core {
     /// The bytes that the state says are in memory.
     payloads: HashMap<Record, Arc<Payload>>,
     counts: DeliveryCounts,
-    /// Samples of the payloads that wait.
-    samples: HashMap<Record, u64>,
+    /// Of each payload that waits its samples and its bytes.
+    samples: HashMap<Record, (u64, u64)>,
     next: Record,
     work: Work,
     /// The disk's thread; `None` before it is started and when the queue has ended.
@@ -150,23 +150,23 @@ impl Core {
         };
         self.next = Record(self.next.0 + 1);
         self.counts.taken += payload.samples;
-        self.waits(item.record, payload.samples);
+        self.waits(item.record, payload.samples, item.length);
         self.payloads.insert(item.record, Arc::new(payload));
         self.event(Event::Pushed(item));
     }
 
-    /// These samples wait from now on.
-    fn waits(&mut self, record: Record, samples: u64) {
-        if self.samples.insert(record, samples).is_none() {
+    /// These samples wait from now on, in so many bytes.
+    fn waits(&mut self, record: Record, samples: u64, bytes: u64) {
+        if self.samples.insert(record, (samples, bytes)).is_none() {
             self.counts.waiting_samples += samples;
         }
     }
 
-    /// The payload does not wait any more; its samples, where it did.
-    fn leaves(&mut self, record: Record) -> u64 {
-        let samples = self.samples.remove(&record).unwrap_or(0);
+    /// The payload does not wait any more; its samples and its bytes, where it did.
+    fn leaves(&mut self, record: Record) -> (u64, u64) {
+        let (samples, bytes) = self.samples.remove(&record).unwrap_or((0, 0));
         self.counts.waiting_samples -= samples;
-        samples
+        (samples, bytes)
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -187,12 +187,12 @@ impl Core {
                 }
             }
             Answer::Found(records) => {
-                for (record, samples) in records {
+                for (record, samples, bytes) in records {
                     self.counts.found += samples;
-                    self.waits(record, samples);
+                    self.waits(record, samples, bytes);
                 }
             }
-            Answer::Damaged(count) => self.counts.losses.add(LossCause::SpoolDamaged, count),
+            Answer::Damaged(count) => self.counts.losses.count(DeliveryCause::SpoolDamaged, count),
         }
     }
 
@@ -201,12 +201,12 @@ impl Core {
         self.counts.latencies.add(took);
         if let Delivery::PartlyRejected { profiles, .. } = delivery {
             let losses = &mut self.counts.losses;
-            losses.add(LossCause::ReceiverRejected, *profiles);
+            losses.count(DeliveryCause::ReceiverRejected, *profiles);
         }
         let outcome = match delivery {
             Delivery::Accepted | Delivery::PartlyRejected { .. } => {
                 self.counts.delivered += 1;
-                self.counts.samples += self.leaves(record);
+                self.counts.samples += self.leaves(record).0;
                 Outcome::Delivered
             }
             Delivery::Refused { .. } => Outcome::Refused,
@@ -271,13 +271,12 @@ impl Core {
                 Ok(())
             }
             Action::Lost(record, cause) => {
-                self.counts.losses.add(cause, 1);
-                let samples = self.leaves(record);
-                self.counts.lost_samples.add(cause, samples);
+                let (samples, bytes) = self.leaves(record);
+                self.counts.losses.lose(cause, samples, bytes);
                 Ok(())
             }
             Action::Unwritten(_) => {
-                self.counts.losses.add(LossCause::SpoolFailed, 1);
+                self.counts.losses.count(DeliveryCause::SpoolFailed, 1);
                 Ok(())
             }
             Action::Ended => {

@@ -15,9 +15,9 @@ use super::names::Names;
 use super::placeholder;
 use super::tables;
 use crate::profile::{
-    ClockPair, Executable, ExecutableId, FileOffset, FrameName, FrameType, KernelAddress,
-    KernelCode, LocatedFrame, LocationKey, LossCause, Losses, ProcessKey, Profile, ResolvedFrames,
-    SourceLine, VirtualAddress, Window,
+    ClockPair, Degradation, Executable, ExecutableId, FileOffset, FrameName, FrameType,
+    KernelAddress, KernelCode, LocatedFrame, LocationKey, Losses, Mark, ProcessKey, Profile,
+    ResolvedFrames, SourceLine, VirtualAddress, Window, mark,
 };
 
 /// The stage from [`Window`] to [`Profile`].
@@ -70,7 +70,7 @@ impl Symbolizer {
     }
 
     /// The same; once `hurry` is set, locations in files that were not named before get names of
-    /// file and offset, and are counted as [`LossCause::SymbolizerBehind`].
+    /// file and offset, and are counted as [`Degradation::SymbolizerBehind`].
     pub(super) fn with_hurry(config: &SymbolizeConfig, hurry: Arc<AtomicBool>) -> Self {
         Self {
             cache: Cache::new(config.cache_bytes),
@@ -200,16 +200,16 @@ impl Symbolizer {
         match key {
             LocationKey::Broken(outcome) => self
                 .names
-                .unnamed(&placeholder::broken(*outcome), FrameType::Native),
+                .unnamed(&mark::end_of_stack(*outcome), FrameType::Native),
             LocationKey::ReturnProbe => self
                 .names
-                .single(placeholder::RETURN_PROBE, FrameType::Native),
-            LocationKey::Anonymous(..) => self.names.unnamed(placeholder::JIT, FrameType::Native),
+                .single(Mark::ReturnProbe.name(), FrameType::Native),
+            LocationKey::Anonymous(..) => self.names.unnamed(Mark::Jit.name(), FrameType::Native),
             LocationKey::Kernel(address) | LocationKey::KernelCode(_, address) => self
                 .names
                 .unnamed(&placeholder::kernel(*address), FrameType::Kernel),
             LocationKey::Unmapped(..) | LocationKey::File(..) => {
-                self.names.unnamed(placeholder::UNKNOWN, FrameType::Native)
+                self.names.unnamed(Mark::Unknown.name(), FrameType::Native)
             }
         }
     }
@@ -253,7 +253,7 @@ impl Symbolizer {
         let outcome =
             if self.hurry.load(Ordering::Relaxed) || began.elapsed() >= self.config.window_time {
                 let count = offsets.len() as u64;
-                self.losses.add(LossCause::SymbolizerBehind, count);
+                self.losses.add(Degradation::SymbolizerBehind, count);
                 Outcome::Unread
             } else {
                 self.elf.resolve(
@@ -319,7 +319,7 @@ impl Symbolizer {
                     Some(raw) => {
                         self.jit_function(&String::from_utf8_lossy(raw), java.contains(&process))
                     }
-                    None => self.names.unnamed(placeholder::JIT, FrameType::Native),
+                    None => self.names.unnamed(Mark::Jit.name(), FrameType::Native),
                 };
                 self.cache
                     .insert(LocationKey::Anonymous(process, address), frames);

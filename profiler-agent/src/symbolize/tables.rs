@@ -10,12 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::go::Wrappers;
 use super::kernel::KernelSymbols;
-use super::placeholder;
 use crate::profile::{
     ClockPair, ContextIndex, Executable, ExecutableId, FileOffset, Function, FunctionIndex,
     HtlHash, KernelCodeKind, LabelSet, LabelSetIndex, LineEntry, Link, Location, LocationIndex,
-    LocationKey, Losses, Mapping, MappingIndex, Profile, ProfileSample, ResolvedFrames, StackIndex,
-    Stacks, Thread, ThreadIndex, Window, WindowSample,
+    LocationKey, Losses, Mapping, MappingIndex, Mark, Profile, ProfileSample, ResolvedFrames,
+    StackIndex, Stacks, Thread, ThreadIndex, Window, WindowSample,
 };
 
 /// Bytes at each end of a file that its head-tail-length hash covers.
@@ -253,8 +252,8 @@ impl Mappings {
             LocationKey::KernelCode(id, address) => {
                 let kind = window.kernel_code.get(&id).map(|code| code.kind);
                 let mapping = self.table.intern(unmapped(match kind {
-                    Some(KernelCodeKind::Trampoline) => placeholder::TRAMPOLINE,
-                    _ => placeholder::BPF,
+                    Some(KernelCodeKind::Trampoline) => Mark::Trampoline.name(),
+                    _ => Mark::Bpf.name(),
                 }));
                 (Some(MappingIndex(mapping)), address.0)
             }
@@ -263,7 +262,7 @@ impl Mappings {
                 None => (None, offset.0),
             },
             LocationKey::Anonymous(_, address) => {
-                let mapping = self.table.intern(unmapped(placeholder::ANONYMOUS));
+                let mapping = self.table.intern(unmapped(Mark::Anonymous.name()));
                 (Some(MappingIndex(mapping)), address.0)
             }
             LocationKey::Unmapped(_, address) => (None, address.0),

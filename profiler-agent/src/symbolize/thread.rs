@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::config::SymbolizeConfig;
 use super::symbolizer::{Symbolizer, SymbolizerUsage};
-use crate::profile::{ClockPair, LocatedFrame, LossCause, Profile, Window};
+use crate::profile::{ClockPair, Degradation, LocatedFrame, Profile, Window};
 
 /// Windows that may wait.
 const WINDOW_QUEUE: usize = 2;
@@ -137,7 +137,7 @@ fn serve(
                 symbolizer.spare(spare.load(Ordering::Relaxed));
                 let mut profile = symbolizer.resolve(&window, &clocks);
                 profile.losses.add(
-                    LossCause::SymbolizerBehind,
+                    Degradation::SymbolizerBehind,
                     dropped.swap(0, Ordering::Relaxed),
                 );
                 usage.write(symbolizer.usage());
@@ -150,7 +150,7 @@ fn serve(
 
 impl SymbolizerHandle {
     /// Announces locations that were seen for the first time. Never waits: when the queue is full
-    /// they are counted ([`LossCause::SymbolizerBehind`] of the next profile) and named at the window's end.
+    /// they are counted ([`Degradation::SymbolizerBehind`] of the next profile) and named at the window's end.
     pub fn prefetch(&self, frames: Vec<LocatedFrame>) {
         let count = frames.len() as u64;
         if let Err(TrySendError::Full(_)) = self.requests.try_send(Request::Prefetch(frames)) {

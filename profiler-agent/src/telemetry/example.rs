@@ -9,7 +9,7 @@ use super::reading::{
     DestinationReading, ExecutableStacks, KernelReading, Reading, StoreReading, SymbolReading,
 };
 use crate::profile::delivery::{BreakerState, Waiting};
-use crate::profile::{Delivery, LossCause};
+use crate::profile::{Degradation, Delivery, DeliveryCause, SampleLoss};
 
 pub(super) fn reading() -> Reading {
     let mut reading = Reading {
@@ -68,8 +68,8 @@ pub(super) fn reading() -> Reading {
         };
         reading.outcomes.add(outcome);
     }
-    reading.losses.add(LossCause::RingFull, 123);
-    reading.losses.add(LossCause::ElfMalformed, 124);
+    reading.losses.add(SampleLoss::RingFull, 123);
+    reading.losses.add(Degradation::ElfMalformed, 124);
     // Names come from strangers.
     for name in ["api", "we\"ird\\na\nme", "other"] {
         reading.executables.push(ExecutableStacks {
@@ -90,7 +90,6 @@ pub(super) fn reading() -> Reading {
     counts.found = 138;
     counts.waiting_samples = 139;
     counts.left = 140;
-    counts.lost_samples.add(LossCause::QueueFull, 141);
     counts.waiting = 129;
     counts.memory.bytes = 131;
     counts.disk = Waiting {
@@ -101,7 +100,8 @@ pub(super) fn reading() -> Reading {
     counts.appended = 134;
     counts.removed = 135;
     counts.breaker = BreakerState::Open;
-    counts.losses.add(LossCause::QueueFull, 130);
+    counts.losses.lose(DeliveryCause::QueueFull, 141, 144);
+    counts.losses.count(DeliveryCause::QueueFull, 129);
     let retry = Delivery::Retry {
         after: None,
         message: String::new(),

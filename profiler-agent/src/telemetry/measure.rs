@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::metric::Metric;
 use super::otlp::Signal;
 use super::reading::{KernelReading, Reading};
-use crate::profile::LossCause;
 use crate::profile::delivery::{Attempts, BreakerState, Latencies};
+use crate::profile::loss::Counts;
+use crate::profile::{Degradation, DeliveryCause, SampleLoss};
 use profiler_common::unwind::Outcome;
 
 /// A value.
@@ -81,10 +82,12 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         Metric::Processes => count(reading.processes),
         Metric::Samples => count(reading.samples),
         Metric::OpenSamples => count(reading.open_samples),
-        Metric::SamplesLost => losses(reading, LossCause::loses_samples),
-        Metric::Degradations => losses(reading, |cause| {
-            !cause.loses_samples() && !is_of_delivery(cause)
-        }),
+        Metric::SamplesLost => causes(SampleLoss::ALL, reading.losses.samples(), SampleLoss::name),
+        Metric::Degradations => causes(
+            Degradation::ALL,
+            reading.losses.degradations(),
+            Degradation::name,
+        ),
         Metric::Windows => count(reading.windows),
         Metric::RingsReadAge => amount(reading.rings_read_age.as_secs_f64()),
         Metric::WindowCloseAge => amount(reading.window_close_age.as_secs_f64()),
@@ -146,6 +149,7 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
         | Metric::QueuedSamples
         | Metric::WaitingSamples
         | Metric::LostSamples
+        | Metric::LostBytes
         | Metric::LeftSamples
         | Metric::DeliveryLosses
         | Metric::Attempts
@@ -162,28 +166,15 @@ pub fn points(metric: Metric, reading: &Reading) -> Vec<Point> {
     }
 }
 
-/// Every cause that `wanted` takes, those that never occurred too: an alert needs their zero.
-fn losses(reading: &Reading, wanted: impl Fn(LossCause) -> bool) -> Vec<Point> {
-    LossCause::ALL
-        .into_iter()
-        .filter(|cause| wanted(*cause))
-        .map(|cause| point([cause.name()], Value::Count(reading.losses.of(cause))))
+/// Every cause, those that never occurred too: an alert needs their zero.
+fn causes<C: Copy + Ord>(
+    all: &[C],
+    counts: &Counts<C>,
+    name: impl Fn(C) -> &'static str,
+) -> Vec<Point> {
+    all.iter()
+        .map(|cause| point([name(*cause)], Value::Count(counts.of(*cause))))
         .collect()
-}
-
-/// Causes that belong to a destination.
-const fn is_of_delivery(cause: LossCause) -> bool {
-    matches!(
-        cause,
-        LossCause::QueueFull
-            | LossCause::ReceiverRefused
-            | LossCause::ReceiverRejected
-            | LossCause::ShutdownUndelivered
-            | LossCause::SpoolFull
-            | LossCause::SpoolExpired
-            | LossCause::SpoolFailed
-            | LossCause::SpoolDamaged
-    )
 }
 
 fn executables(reading: &Reading) -> Vec<Point> {
@@ -244,12 +235,13 @@ fn deliveries(metric: Metric, reading: &Reading) -> Vec<Point> {
                 points.push(point([name, "disk"], Value::Count(counts.found)));
             }
             _ => {
-                let losses = match metric {
-                    Metric::LostSamples => &counts.lost_samples,
-                    _ => &counts.losses,
-                };
-                for cause in LossCause::ALL.into_iter().filter(|c| is_of_delivery(*c)) {
-                    let count = losses.of(cause);
+                for cause in DeliveryCause::ALL {
+                    let loss = counts.losses.of(*cause);
+                    let count = match metric {
+                        Metric::LostSamples => loss.samples,
+                        Metric::LostBytes => loss.bytes,
+                        _ => loss.payloads,
+                    };
                     points.push(point([name, cause.name()], Value::Count(count)));
                 }
             }
@@ -297,8 +289,12 @@ mod tests {
                 *places.entry(cause).or_default() += 1;
             }
         }
-        for cause in LossCause::ALL {
-            assert_eq!(places.get(cause.name()), Some(&1), "{}", cause.name());
+        let samples = SampleLoss::ALL.iter().map(|cause| cause.name());
+        let degradations = Degradation::ALL.iter().map(|cause| cause.name());
+        let deliveries = DeliveryCause::ALL.iter().map(|cause| cause.name());
+        for name in samples.chain(degradations).chain(deliveries) {
+            assert_eq!(places.remove(name), Some(1), "{name}");
         }
+        assert_eq!(places, BTreeMap::new());
     }
 }

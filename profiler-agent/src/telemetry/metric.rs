@@ -139,6 +139,7 @@ metrics! {
     QueuedSamples "profiler_delivery_queued_samples_total" Counter None ["destination", "source"] "Samples that came for the destination: of windows, and those that were left on disk before."
     WaitingSamples "profiler_delivery_waiting_samples" Gauge None ["destination"] "Samples that are not delivered yet."
     LostSamples "profiler_delivery_lost_samples_total" Counter None ["destination", "cause"] "Samples that came and are neither delivered nor waiting nor left on disk."
+    LostBytes "profiler_delivery_lost_bytes_total" Counter Bytes ["destination", "cause"] "Bytes of the payloads that these samples were in."
     LeftSamples "profiler_delivery_left_samples_total" Counter None ["destination"] "Samples that were left on disk when a queue ended, for the next one."
     DeliveryLosses "profiler_delivery_losses_total" Counter None ["destination", "cause"] "What was lost on the way to a destination."
     Attempts "profiler_delivery_attempts_total" Counter None ["destination", "outcome"] "Attempts to send, by how they ended."

@@ -1,6 +1,6 @@
 //! Why a file has no unwind table.
 
-use crate::profile::LossCause;
+use crate::profile::Degradation;
 
 /// An expected absence: data for counters and logs, never a reason to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -68,17 +68,17 @@ pub enum TooLarge {
 impl Absent {
     /// The cause that this absence is counted under; `None` for files that are no code.
     #[must_use]
-    pub const fn loss(self) -> Option<LossCause> {
+    pub const fn loss(self) -> Option<Degradation> {
         match self {
             Self::NotElf | Self::NotLinked | Self::NoCode => None,
             Self::WrongClass | Self::WrongMachine(_) | Self::NoUnwindInfo => {
-                Some(LossCause::UnwindInfoMissing)
+                Some(Degradation::UnwindInfoMissing)
             }
             Self::Malformed(Malformed::Header | Malformed::Segments) => {
-                Some(LossCause::ElfMalformed)
+                Some(Degradation::ElfMalformed)
             }
-            Self::Malformed(Malformed::CallFrames) => Some(LossCause::UnwindInfoMalformed),
-            Self::TooLarge(_) => Some(LossCause::UnwindTableBudget),
+            Self::Malformed(Malformed::CallFrames) => Some(Degradation::UnwindInfoMalformed),
+            Self::TooLarge(_) => Some(Degradation::UnwindTableBudget),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use profiler_agent::profile::{
     BootTime, FrameType, Function, FunctionIndex, Label, LabelSet, LabelSetIndex, LineEntry, Link,
-    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Occurrences, Process,
-    ProcessKey, Profile, ProfileSample, SampleKind, SamplePeriod, StackIndex, Stacks, Thread,
+    Location, LocationIndex, Losses, Mapping, MappingIndex, Occurrences, Process, ProcessKey,
+    Profile, ProfileSample, SampleKind, SampleLoss, SamplePeriod, StackIndex, Stacks, Thread,
     ThreadIndex, UnixTime,
 };
 
@@ -244,7 +244,7 @@ impl Builder {
     }
 
     /// Counts a loss.
-    pub(crate) fn lose(&mut self, cause: LossCause, count: u64) {
+    pub(crate) fn lose(&mut self, cause: SampleLoss, count: u64) {
         self.profile.losses.add(cause, count);
     }
 

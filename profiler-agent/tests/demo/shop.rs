@@ -1,7 +1,7 @@
 //! A web shop's machine: services in several languages, a deployment that made one of them slower, a
 //! nightly batch, and a process whose name is an attack on the page.
 
-use profiler_agent::profile::{Link, LossCause, Profile, UnixTime};
+use profiler_agent::profile::{Link, Profile, SampleLoss, UnixTime};
 
 use super::{Builder, Request};
 
@@ -316,7 +316,7 @@ pub(crate) fn window(start: UnixTime, age: u64) -> Profile {
         }
     }
     if age % 90 == 7 {
-        builder.lose(LossCause::RingFull, 3);
+        builder.lose(SampleLoss::RingFull, 3);
     }
     builder.finish()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use profiler_agent::export::ReadLimits;
 use profiler_agent::export::pprof;
 use profiler_agent::page::{Limits, LiveSource};
-use profiler_agent::profile::{LossCause, Profile, UnixTime, WindowLinks, WindowSummary};
+use profiler_agent::profile::{Profile, SampleLoss, UnixTime, WindowLinks, WindowSummary};
 use profiler_agent::store::{Limits as StoreLimits, Store};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn two_windows() -> Vec<Profile> {
         &["go:api:main", "kernel:[kernel]:do_syscall_64"],
         10,
     );
-    first.lose(LossCause::RingFull, 3);
+    first.lose(SampleLoss::RingFull, 3);
     let mut second = Builder::new(at(10), 10);
     let api = second.process(10, "api-main", "/usr/bin/api");
     let db = second.process(20, "postgres", "/usr/lib/postgres");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::time::Duration;
 
-use profiler_agent::profile::{LossCause, Payload};
+use profiler_agent::profile::{DeliveryCause, Payload};
 use profiler_agent::spool::store::{SpoolFile, cost};
 use profiler_agent::spool::{Config, start};
 
@@ -90,7 +90,7 @@ fn the_oldest_are_dropped_when_the_spool_is_full() {
     };
     on_one_thread(driver.run(shutdown, Duration::ZERO));
     let counts = handle.counts();
-    let dropped = counts.losses.of(LossCause::SpoolFull);
+    let dropped = counts.losses.of(DeliveryCause::SpoolFull).payloads;
     assert_eq!(counts.waiting + dropped, 200, "{counts:?}");
     assert!(counts.waiting >= 25 && dropped > 100, "{counts:?}");
     let path = directory.path().join("x.redb");

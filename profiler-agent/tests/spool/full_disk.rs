@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use profiler_agent::profile::LossCause;
+use profiler_agent::profile::DeliveryCause;
 use profiler_agent::spool::{Config, start};
 
 use super::{Alive, Dead, on_one_thread, payload, quick, until};
@@ -48,7 +48,7 @@ fn a_full_disk_costs_nothing_but_durability() {
             handle.push([payload(number, 100_000)]);
         }
         let failing = |counts: &profiler_agent::profile::payload::DeliveryCounts| {
-            counts.losses.of(LossCause::SpoolFailed) > 0
+            counts.losses.of(DeliveryCause::SpoolFailed).payloads > 0
         };
         let counts = until(&handle, failing).await;
         assert_eq!(counts.memory.payloads, 100, "{counts:?}");
@@ -62,7 +62,7 @@ fn a_full_disk_costs_nothing_but_durability() {
     assert!(
         losses
             .iter()
-            .all(|(cause, _)| cause == LossCause::SpoolFailed),
+            .all(|(cause, _)| cause == DeliveryCause::SpoolFailed),
         "{losses:?}"
     );
 
@@ -90,14 +90,17 @@ fn memory_stays_bounded_while_the_disk_is_full() {
             tokio::task::yield_now().await;
         }
         let full = |counts: &profiler_agent::profile::payload::DeliveryCounts| {
-            counts.losses.of(LossCause::SpoolFailed) > 0
+            counts.losses.of(DeliveryCause::SpoolFailed).payloads > 0
         };
         until(&handle, full).await;
     };
     on_one_thread(driver.run(shutdown, Duration::ZERO));
     let counts = handle.counts();
-    let lost =
-        counts.losses.of(LossCause::QueueFull) + counts.losses.of(LossCause::ShutdownUndelivered);
+    let lost = counts.losses.of(DeliveryCause::QueueFull).payloads
+        + counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads;
     assert_eq!(lost + counts.waiting, 200, "{counts:?}");
 }
 

@@ -1,6 +1,6 @@
 //! The model can fail: each of these transition functions does one thing wrong, and the model finds it.
 
-use profiler_agent::profile::LossCause;
+use profiler_agent::profile::DeliveryCause;
 use profiler_agent::spool::Config;
 use profiler_agent::spool::machine::{Action, Event, Outcome, State};
 use stateright::{Checker, HasDiscoveries, Model};
@@ -115,7 +115,7 @@ fn a_loss_that_is_not_counted() {
     fn hides(state: &mut State, config: &Config, event: Event) -> Vec<Action> {
         let actions = transition(state, config, event);
         without(actions, |action| {
-            matches!(action, Action::Lost(_, LossCause::SpoolFull))
+            matches!(action, Action::Lost(_, DeliveryCause::SpoolFull))
         })
     }
     let (property, _) = objection(hides, bounds());

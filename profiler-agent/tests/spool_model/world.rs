@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use profiler_agent::profile::{LossCause, UnixTime};
+use profiler_agent::profile::{DeliveryCause, UnixTime};
 use profiler_agent::spool::Config;
 use profiler_agent::spool::machine::{Action, Event, Item, Moment, Outcome, Record, State};
 
@@ -223,7 +223,7 @@ impl World {
         }
     }
 
-    fn lose(&mut self, bounds: &Bounds, number: u8, cause: LossCause) {
+    fn lose(&mut self, bounds: &Bounds, number: u8, cause: DeliveryCause) {
         if self.lost.has(number) || self.acknowledged.has(number) {
             self.blame("counted as lost beside being delivered or lost");
         }
@@ -231,12 +231,12 @@ impl World {
             self.blame("lost while it is being sent");
         }
         let explained = match cause {
-            LossCause::ShutdownUndelivered => {
+            DeliveryCause::ShutdownUndelivered => {
                 bounds.room.is_none() || self.disk_failed || self.is_late(bounds) || self.ended
             }
-            LossCause::SpoolFull => bounds.room.is_some_and(|room| u64::from(self.next) > room),
-            LossCause::QueueFull => u64::from(self.next) > bounds.config.memory,
-            LossCause::SpoolExpired => bounds.config.age != Duration::MAX,
+            DeliveryCause::SpoolFull => bounds.room.is_some_and(|room| u64::from(self.next) > room),
+            DeliveryCause::QueueFull => u64::from(self.next) > bounds.config.memory,
+            DeliveryCause::SpoolExpired => bounds.config.age != Duration::MAX,
             _ => false,
         };
         if !explained {
@@ -340,7 +340,7 @@ impl World {
                     chance: 0.5,
                 };
                 let actions = transition(&mut self.queue, &bounds.config, refused);
-                let loss = Action::Lost(Record(number.into()), LossCause::ReceiverRefused);
+                let loss = Action::Lost(Record(number.into()), DeliveryCause::ReceiverRefused);
                 if !actions.contains(&loss) {
                     self.blame("a refusal is not counted");
                 }

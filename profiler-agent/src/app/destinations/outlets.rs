@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::prepare::Encoder;
 use crate::profile::delivery::{DeliveryCounts, Waiting};
-use crate::profile::{LossCause, Payload, Profile, WindowUuid};
+use crate::profile::{DeliveryCause, Payload, Profile, WindowUuid};
 use crate::spool;
 
 /// See the module.
@@ -166,8 +166,9 @@ impl Held {
             self.bytes -= oldest.bytes.len() as u64;
             self.samples -= oldest.samples;
             past.taken += oldest.samples;
-            past.losses.add(LossCause::QueueFull, 1);
-            past.lost_samples.add(LossCause::QueueFull, oldest.samples);
+            let bytes = oldest.bytes.len() as u64;
+            past.losses
+                .lose(DeliveryCause::QueueFull, oldest.samples, bytes);
         }
     }
 
@@ -198,7 +199,7 @@ impl Past {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Coding, PayloadId, UnixTime};
+    use crate::profile::{Coding, DeliveryLoss, PayloadId, UnixTime};
 
     fn payload(samples: u64) -> Payload {
         Payload {
@@ -225,8 +226,12 @@ mod tests {
         counts.add_past(&past);
         assert_eq!(counts.taken, 1 + 2 + 3 + 4);
         assert_eq!(counts.waiting_samples, 3 + 4);
-        assert_eq!(counts.lost_samples.of(LossCause::QueueFull), 1 + 2);
-        assert_eq!(counts.losses.of(LossCause::QueueFull), 2);
+        let lost = DeliveryLoss {
+            payloads: 2,
+            samples: 1 + 2,
+            bytes: 2 * 100,
+        };
+        assert_eq!(counts.losses.of(DeliveryCause::QueueFull), lost);
         assert_eq!(counts.oldest, Some(UnixTime(4)));
         assert!(counts.is_balanced());
         let mut large = Held::new(10);

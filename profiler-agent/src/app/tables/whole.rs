@@ -9,7 +9,7 @@ use super::{CachePlace, MAX_HANGING, Outgoing, What, may_hang};
 use crate::app::queue::Order;
 use crate::confine::Attempts;
 use crate::go::{self, LineTable};
-use crate::profile::{Executable, ExecutableId, HtlHash, LossCause, UnwindTable};
+use crate::profile::{Degradation, Executable, ExecutableId, HtlHash, UnwindTable};
 use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, Layout, TableCache, TableKey, build, build_go, page_of};
 use profiler_common::unwind::table::PAGE_BUCKETS;
@@ -71,7 +71,7 @@ impl Whole {
     fn table(
         &mut self,
         executable: &Arc<Executable>,
-    ) -> Result<Arc<UnwindTable>, Option<LossCause>> {
+    ) -> Result<Arc<UnwindTable>, Option<Degradation>> {
         let place = self.kept.iter().position(|(id, _)| *id == executable.id);
         if let Some(kept) = place.and_then(|place| self.kept.remove(place)) {
             let table = Arc::clone(&kept.1);
@@ -81,7 +81,7 @@ impl Whole {
         let table = if may_hang(executable) {
             let executable = Arc::clone(executable);
             let built = self.attempts.run(PATIENCE, move || built(&executable));
-            built.map_err(|_| Some(LossCause::FileUnanswered))??
+            built.map_err(|_| Some(Degradation::FileUnanswered))??
         } else {
             table_of(executable, self.cache.as_mut())?
         };
@@ -109,7 +109,7 @@ fn layout_of(table: &UnwindTable) -> Layout {
 fn table_of(
     executable: &Executable,
     cache: Option<&mut TableCache>,
-) -> Result<UnwindTable, Option<LossCause>> {
+) -> Result<UnwindTable, Option<Degradation>> {
     let key = match cache {
         Some(_) => key_of(executable),
         None => None,
@@ -133,7 +133,7 @@ fn go_file(executable: &Executable) -> Option<MappedFile> {
     go::is_go(&file).then_some(file)
 }
 
-fn built(executable: &Executable) -> Result<UnwindTable, Option<LossCause>> {
+fn built(executable: &Executable) -> Result<UnwindTable, Option<Degradation>> {
     let file = go_file(executable);
     let lines = file.as_ref().and_then(|file| LineTable::find(file).ok());
     let go = file.as_ref().zip(lines.as_ref());

@@ -11,7 +11,7 @@ use crate::app::economy::Economy;
 use crate::app::pipeline::give_memory_back;
 use crate::app::wake::{Kind, Woken};
 use crate::collect::{Kernel, traces};
-use crate::profile::{BootTime, LossCause};
+use crate::profile::{BootTime, Degradation};
 
 impl Running {
     /// Waits until something happens, at most `at_most`. Where that cannot be waited for, turns alone read everything.
@@ -56,7 +56,7 @@ impl Running {
         }
         self.kernel_code.expire(now);
         let left_out = self.kernel_code.take_left_out();
-        self.losses.add(LossCause::KernelCodeFull, left_out);
+        self.losses.add(Degradation::KernelCodeFull, left_out);
         self.kernel.publisher.unload_idle(now);
         self.demand.prune(now);
         let publisher = &self.kernel.publisher;
@@ -78,7 +78,7 @@ impl Running {
             .used()
             .is_some_and(|used| Economy::is_short(limit.bytes, used, self.shortage.is_now()));
         if self.shortage.set(short) && short {
-            self.losses.add(LossCause::MemoryShort, 1);
+            self.losses.add(Degradation::MemoryShort, 1);
         }
         if short {
             give_memory_back();

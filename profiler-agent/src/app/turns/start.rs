@@ -25,7 +25,7 @@ use crate::collect::sideband::Sideband;
 use crate::collect::{CollectError, Kernel, LoadOptions, Selection, limits, traces};
 use crate::correlate::Correlator;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
-use crate::profile::{LossCause, Losses, MappingKind};
+use crate::profile::{Degradation, Losses, MappingKind};
 
 /// Length of the first window, where others are longer: who starts the agent wants to see that it works.
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
@@ -176,7 +176,7 @@ impl Running {
             match self.kernel.select(*pid) {
                 Ok(()) => done += 1,
                 Err(error) => {
-                    self.losses.add(LossCause::SelectionFull, 1);
+                    self.losses.add(Degradation::SelectionFull, 1);
                     refused = Some(error);
                 }
             }

@@ -11,7 +11,7 @@ use crate::collect::error::{Attempt, Refusal};
 use crate::collect::rings::Rings;
 use crate::collect::sampler::Sampler;
 use crate::collect::sideband::Sideband;
-use crate::profile::{LossCause, Losses};
+use crate::profile::{Degradation, Losses};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl CpuFollower {
         // First what happens to processes, then samples of them.
         sideband.follow(&self.online, now, stood_still);
         let sampled = sampler.follow(&self.online, now, stood_still, &mut |cpu| rings.add(cpu));
-        self.losses.add(LossCause::CpuUnsampled, sampled.failures);
+        self.losses.add(Degradation::CpuUnsampled, sampled.failures);
         if self.started {
             let interrupted = sampled.interrupted + sampled.begun;
-            self.losses.add(LossCause::CpuInterrupted, interrupted);
+            self.losses.add(Degradation::CpuInterrupted, interrupted);
         }
         self.started = true;
     }

@@ -5,7 +5,7 @@ use profiler_common::layout::runtime::MAX_RUNTIMES;
 
 use super::Publisher;
 use super::maps::Maps;
-use crate::profile::{BootTime, LossCause};
+use crate::profile::{BootTime, Degradation};
 
 /// Entries in use from which on constants are not told. They lie elsewhere in every program, and in every process
 /// of one that is placed at random: without them what is equal else shares an entry.
@@ -32,7 +32,7 @@ impl<M: Maps> Publisher<M> {
             (runtime.go.constants, runtime.go.constants_bytes) = (0, 0);
         }
         let Some(slot) = self.runtime_slots.acquire(&runtime, now) else {
-            self.losses.add(LossCause::RuntimeTableFull, 1);
+            self.losses.add(Degradation::RuntimeTableFull, 1);
             return true;
         };
         if slot.slot == published.runtime {

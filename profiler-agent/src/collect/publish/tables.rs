@@ -9,7 +9,7 @@ use profiler_common::unwind::table::{
 
 use super::Publisher;
 use super::maps::Maps;
-use crate::profile::{BootTime, ElfAddress, ExecutableId, LossCause};
+use crate::profile::{BootTime, Degradation, ElfAddress, ExecutableId};
 
 /// A table that was not used for this long may be replaced by another one.
 const IDLE_NANOSECONDS: u64 = 30_000_000_000;
@@ -234,12 +234,12 @@ impl<M: Maps> Publisher<M> {
                 .least_used(executable, now)
                 .is_some_and(|idle| self.unload_table(idle, now));
             if !unloaded {
-                self.losses.add(LossCause::UnwindTableBudget, 1);
+                self.losses.add(Degradation::UnwindTableBudget, 1);
                 return Err(TableLoad::NoRoom);
             }
         }
         let Some(placement) = self.segments.place(blocks) else {
-            self.losses.add(LossCause::UnwindTableBudget, 1);
+            self.losses.add(Degradation::UnwindTableBudget, 1);
             return Err(TableLoad::NoRoom);
         };
         let place = placement.place;

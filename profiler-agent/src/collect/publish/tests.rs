@@ -295,7 +295,7 @@ fn a_process_that_cannot_be_written_keeps_its_entry_until_it_can() {
         test.fail(errors);
         test.publish(7, 1, &[0, 1]);
         assert_eq!(test.starts(7), [start_of(0)]);
-        assert_eq!(test.publisher.take_losses().of(LossCause::MapFailed), 1);
+        assert_eq!(test.publisher.take_losses().of(Degradation::MapFailed), 1);
         let trouble = test.publisher.take_trouble().unwrap();
         assert!(trouble.contains("tried again every second"), "{trouble}");
         // Other processes come and go, long enough for slots to be used again.
@@ -320,8 +320,8 @@ fn a_full_table_is_counted_once_a_process_and_filled_when_there_is_room() {
     test.retry();
     test.retry();
     let losses = test.publisher.take_losses();
-    assert_eq!(losses.of(LossCause::ProcessTableFull), 1);
-    assert_eq!(losses.of(LossCause::MapFailed), 0);
+    assert_eq!(losses.of(Degradation::ProcessTableFull), 1);
+    assert_eq!(losses.of(Degradation::MapFailed), 0);
     test.fail(&[]);
     test.retry();
     assert_eq!(test.starts(7), [start_of(0)]);
@@ -366,7 +366,7 @@ fn a_table_that_the_kernel_has_no_memory_for_takes_no_place() {
         assert!(!test.load(0, 1, 100));
         assert_eq!(test.publisher.segments.blocks(), 0);
         assert!(!test.publisher.has_table(ExecutableId(0)));
-        assert_eq!(test.publisher.take_losses().of(LossCause::MapFailed), 1);
+        assert_eq!(test.publisher.take_losses().of(Degradation::MapFailed), 1);
         assert!(test.load(0, 2, 100));
         let seen = test.seen(7).unwrap();
         assert_eq!(seen.mappings[0].1.as_ref().unwrap().len(), 100);

@@ -26,7 +26,7 @@ use std::time::Instant;
 use super::CollectError;
 use super::cpus::{NotOpened, PerCpu, Reason};
 use super::error::{Attempt, Refusal};
-use crate::profile::{BootTime, LossCause, Losses, ProcessEvent, ProcessEventKind};
+use crate::profile::{BootTime, Degradation, Losses, ProcessEvent, ProcessEventKind};
 use open::MappingRecords;
 use ring::{Records, Ring, Taken};
 
@@ -129,7 +129,7 @@ impl Sideband {
             );
         }
         self.losses
-            .add(LossCause::SidebandMissing, followed.failures);
+            .add(Degradation::SidebandMissing, followed.failures);
         followed.opened.len()
     }
 
@@ -219,7 +219,7 @@ fn read(
                 since: last,
             },
         }),
-        Taken::Nonsense => losses.add(LossCause::SidebandMalformed, 1),
+        Taken::Nonsense => losses.add(Degradation::SidebandMalformed, 1),
     }
 }
 
@@ -235,14 +235,14 @@ fn events_of(
         match record.map(decode::decode) {
             Ok(Ok(Some(mut event))) => {
                 if let ProcessEventKind::Lost { records, since } = &mut event.kind {
-                    losses.add(LossCause::SidebandLost, *records);
+                    losses.add(Degradation::SidebandLost, *records);
                     *since = last.min(event.time);
                 }
                 last = event.time;
                 held.push(event);
             }
             Ok(Ok(None)) => {}
-            Ok(Err(_)) | Err(_) => losses.add(LossCause::SidebandMalformed, 1),
+            Ok(Err(_)) | Err(_) => losses.add(Degradation::SidebandMalformed, 1),
         }
     }
     last

@@ -7,8 +7,8 @@ use super::decode::{Malformed, decode};
 use super::events_of;
 use super::ring::{LyingSize, Records, Taken, pieces};
 use crate::profile::{
-    BootTime, BuildId, FileIdentity, FileOffset, KernelAddress, KernelCodeKind, LossCause, Losses,
-    ProcessEvent, ProcessEventKind, ThreadName, VirtualAddress,
+    BootTime, BuildId, Degradation, FileIdentity, FileOffset, KernelAddress, KernelCodeKind,
+    Losses, ProcessEvent, ProcessEventKind, ThreadName, VirtualAddress,
 };
 
 const TIME: u64 = 0x0123_4567_89ab;
@@ -222,8 +222,8 @@ fn what_was_lost_came_behind_the_record_before() {
         let last = events_of(&bytes, BootTime(TIME - 9), &mut events, &mut losses);
         assert_eq!(last, BootTime(TIME));
         assert_eq!(
-            losses.iter().collect::<Vec<_>>(),
-            [(LossCause::SidebandLost, 99)]
+            losses.named().collect::<Vec<_>>(),
+            [(Degradation::SidebandLost.name(), 99)]
         );
         assert_eq!(
             events.pop().map(|event| event.kind),

@@ -19,8 +19,8 @@ use crate::export::read::{
 };
 use crate::profile::{
     BootTime, BuildId, ContainerId, Function, FunctionIndex, Label, LabelSet, LineEntry, Link,
-    Location, LocationIndex, LossCause, Losses, Mapping, MappingIndex, Occurrences, Process,
-    ProcessKey, Profile, ProfileBuilder, SampleKey, Thread, ThreadIndex, UnixTime,
+    Location, LocationIndex, Losses, Mapping, MappingIndex, Occurrences, Process, ProcessKey,
+    Profile, ProfileBuilder, SampleKey, Thread, ThreadIndex, UnixTime,
 };
 
 /// Reads a pprof file of CPU time, off-CPU or wall-clock time, compressed or not. What it does not say is inferred: samples without labels belong to
@@ -337,10 +337,9 @@ impl Reader<'_> {
             };
             for entry in counts.split_whitespace() {
                 if let Some((name, count)) = entry.split_once('=')
-                    && let (Some(cause), Ok(count)) =
-                        (LossCause::from_name(name), count.parse::<u32>())
+                    && let Ok(count) = count.parse::<u32>()
                 {
-                    losses.add(cause, count.into());
+                    losses.add_named(name, count.into());
                 }
             }
         }

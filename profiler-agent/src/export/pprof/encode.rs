@@ -328,10 +328,10 @@ fn text(strings: &mut Strings, key: &str, value: &str) -> proto::Label {
 fn comments(profile: &Profile) -> Vec<String> {
     let mut comments = Vec::new();
     if !profile.losses.is_empty() {
-        let causes = profile.losses.iter();
+        let causes = profile.losses.named();
         comments.push(
-            causes.fold(LOSSES_COMMENT.to_owned(), |text, (cause, count)| {
-                text + &format!(" {}={count}", cause.name())
+            causes.fold(LOSSES_COMMENT.to_owned(), |text, (name, count)| {
+                text + &format!(" {name}={count}")
             }),
         );
     }

@@ -16,7 +16,7 @@ use crate::confine::{self, Attempts, Opened, Straggler, Unfinished};
 use crate::process::elf::{self, ElfError, ElfSummary};
 use crate::process::scan;
 use crate::process::text::without_deleted;
-use crate::profile::{FileIdentity, HtlHash, LossCause, Losses};
+use crate::profile::{Degradation, FileIdentity, HtlHash, Losses};
 
 /// Opens mapped files.
 pub trait OpenMapped: std::fmt::Debug {
@@ -30,7 +30,7 @@ pub trait OpenMapped: std::fmt::Debug {
         mapped: &MappedFile<'_>,
         room: u64,
         losses: &mut Losses,
-    ) -> Result<Found, LossCause>;
+    ) -> Result<Found, Degradation>;
 
     /// The file of the mapping, without opening it; `None` where the mapping is gone.
     fn shown(&self, mapped: &MappedFile<'_>) -> Option<Shown>;
@@ -76,17 +76,17 @@ impl OpenMapped for Opener {
         mapped: &MappedFile<'_>,
         room: u64,
         losses: &mut Losses,
-    ) -> Result<Found, LossCause> {
+    ) -> Result<Found, Degradation> {
         self.hanging.retain(|_, straggler| !straggler.is_over());
-        let key = Key::of(mapped).ok_or(LossCause::ExecutableUnopened)?;
+        let key = Key::of(mapped).ok_or(Degradation::ExecutableUnopened)?;
         if self.hanging.contains_key(&key) {
-            return Err(LossCause::FileUnanswered);
+            return Err(Degradation::FileUnanswered);
         }
         if self.attempts.is_full() {
             // So much hangs that no more may: what the kernel itself answers for is still opened.
             return match is_local(mapped) {
                 true => self.ways.open(mapped, losses),
-                false => Err(LossCause::FileUnanswered),
+                false => Err(Degradation::FileUnanswered),
             };
         }
         let ways = Arc::clone(&self.ways);
@@ -113,10 +113,10 @@ impl OpenMapped for Opener {
             }
             Err(Unfinished::Late(straggler)) => {
                 self.hanging.insert(key, straggler);
-                Err(LossCause::FileUnanswered)
+                Err(Degradation::FileUnanswered)
             }
-            Err(Unfinished::Full) => Err(LossCause::FileUnanswered),
-            Err(Unfinished::Panicked) => Err(LossCause::ElfMalformed),
+            Err(Unfinished::Full) => Err(Degradation::FileUnanswered),
+            Err(Unfinished::Panicked) => Err(Degradation::ElfMalformed),
         }
     }
 
@@ -138,14 +138,14 @@ fn is_local(mapped: &MappedFile<'_>) -> bool {
 }
 
 impl Ways {
-    fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, LossCause> {
+    fn open(&self, mapped: &MappedFile<'_>, losses: &mut Losses) -> Result<Found, Degradation> {
         let root = confine::process_root(mapped.pid).ok();
         let root_id = root
             .as_ref()
             .and_then(|root| fstat(root).ok())
             .map(|stat| (stat.st_dev, stat.st_ino));
         let foreign = root_id.is_some() && root_id != self.0.as_ref().map(|own| own.1);
-        let mut cause = LossCause::ExecutableUnopened;
+        let mut cause = Degradation::ExecutableUnopened;
         let path = Path::new(std::ffi::OsStr::from_bytes(without_deleted(mapped.path)));
         let named = path.is_absolute() && !is_memory(mapped.path);
         let own_root = self.0.as_ref().map(|own| &own.0);
@@ -169,7 +169,7 @@ impl Ways {
                 Ok(summary) => summary,
                 Err(ElfError::NotElf) => ElfSummary::default(),
                 Err(ElfError::Malformed(_)) => {
-                    losses.add(LossCause::ElfMalformed, 1);
+                    losses.add(Degradation::ElfMalformed, 1);
                     ElfSummary::default()
                 }
             };
@@ -177,7 +177,7 @@ impl Ways {
                 found = Some((file, stat, summary));
                 break;
             }
-            cause = LossCause::ExecutableReplaced;
+            cause = Degradation::ExecutableReplaced;
         }
         let (file, stat, summary) = found.ok_or(cause)?;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
@@ -214,11 +214,12 @@ pub struct Found {
 
 impl Found {
     /// It itself, or a copy of it where its file system may stop answering.
-    fn copied(mut self, pid: u32, room: u64) -> Result<Self, LossCause> {
+    fn copied(mut self, pid: u32, room: u64) -> Result<Self, Degradation> {
         let (major, minor) = (major(self.stat.st_dev), minor(self.stat.st_dev));
         let length = self.length();
         if length <= room && !confine::is_local_device(Some(pid), major, minor) {
-            self.file = copy::of(&self.file, length).map_err(|_| LossCause::ExecutableUnopened)?;
+            self.file =
+                copy::of(&self.file, length).map_err(|_| Degradation::ExecutableUnopened)?;
             self.copied = true;
         }
         Ok(self)

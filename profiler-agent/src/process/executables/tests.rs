@@ -109,10 +109,10 @@ impl OpenMapped for Subvolumes {
         mapped: &MappedFile<'_>,
         _: u64,
         _: &mut Losses,
-    ) -> Result<Found, LossCause> {
+    ) -> Result<Found, Degradation> {
         let path = Path::new(std::ffi::OsStr::from_bytes(mapped.path));
         if self.gone.borrow().iter().any(|gone| gone == path) {
-            return Err(LossCause::ExecutableUnopened);
+            return Err(Degradation::ExecutableUnopened);
         }
         self.opened.set(self.opened.get() + 1);
         let file = File::open(path).unwrap();
@@ -330,7 +330,7 @@ fn open_files_are_bounded() {
         files
             .executables
             .take_losses()
-            .of(LossCause::ExecutableUnopened),
+            .of(Degradation::ExecutableUnopened),
         4
     );
     // Room is found again once it is not used.
@@ -351,7 +351,7 @@ fn what_could_not_be_opened_is_tried_again_later() {
         files
             .executables
             .take_losses()
-            .of(LossCause::ExecutableUnopened),
+            .of(Degradation::ExecutableUnopened),
         1
     );
 }
@@ -368,7 +368,7 @@ fn another_file_at_the_path_is_not_taken() {
         files
             .executables
             .take_losses()
-            .of(LossCause::ExecutableReplaced),
+            .of(Degradation::ExecutableReplaced),
         2
     );
 }

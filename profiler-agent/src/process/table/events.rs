@@ -7,7 +7,7 @@ use crate::process::executables::MappedFile;
 use crate::process::history::{History, Image};
 use crate::process::reader::Reader;
 use crate::profile::{
-    BootTime, ExecutableMapping, LossCause, MappingKind, Process, ProcessEvent, ProcessEventKind,
+    BootTime, Degradation, ExecutableMapping, MappingKind, Process, ProcessEvent, ProcessEventKind,
     ProcessKey, ThreadName,
 };
 
@@ -162,7 +162,7 @@ impl<R: Reader> ProcessTable<R> {
             return;
         };
         if self.crowded && image.mappings.len() > FEW_MAPPINGS {
-            self.losses.add(LossCause::MappingTableFull, 1);
+            self.losses.add(Degradation::MappingTableFull, 1);
             return;
         }
         let mapping = ExecutableMapping {

@@ -10,6 +10,7 @@ use super::reads::READS_PER_SECOND;
 use super::*;
 use crate::process::cgroup::Cgroup;
 use crate::process::executables::MappedFile;
+use crate::profile::SampleLoss;
 use crate::profile::{
     BuildId, ContainerId, Executable, ExecutableId, FileIdentity, FileOffset, KernelAddress,
     LocatedSample, LocationKey, MappingKind, ProcessEvent, ProcessEventKind, ProfileKind,
@@ -151,7 +152,7 @@ impl Table {
     fn exit_(&mut self, time: u64, pid: u32, tid: u32) {
         self.tell(time, ProcessEventKind::Exit { pid, tid });
     }
-    fn sample(&mut self, time: u64, pid: u32, pcs: &[u64]) -> Result<LocatedSample, LossCause> {
+    fn sample(&mut self, time: u64, pid: u32, pcs: &[u64]) -> Result<LocatedSample, SampleLoss> {
         self.locate(&raw(time, pid, pcs))
     }
     /// The path of the file that `pc` of `pid` is in at `time`, and the offset in it.
@@ -219,7 +220,7 @@ fn a_process_from_exec_to_exit() {
     assert_eq!(table.place(11 * SECOND, 5, 0x3010), at("/lib/c.so", 0x110));
     assert_eq!(
         table.sample(12 * SECOND, 5, &[0x3010]).unwrap_err(),
-        LossCause::ProcessUnknown
+        SampleLoss::ProcessUnknown
     );
     table.prune(BootTime(12 * SECOND));
     assert_eq!(table.place(11 * SECOND, 5, 0x3010), at("/lib/c.so", 0x110));
@@ -247,7 +248,7 @@ fn a_process_whose_memory_is_freed_for_seconds_stays_known() {
     // Who comes later has another process's pid.
     assert_eq!(
         table.sample(17 * SECOND, 5, &[]).unwrap_err(),
-        LossCause::ProcessUnknown
+        SampleLoss::ProcessUnknown
     );
     table.prune(BootTime(19 * SECOND));
     assert!(table.is_empty());
@@ -405,7 +406,7 @@ fn unknown_processes_are_read_within_bounds() {
     for _ in 0..10 {
         assert_eq!(
             table.sample(2 * SECOND, 77, &[]).unwrap_err(),
-            LossCause::ProcessUnknown
+            SampleLoss::ProcessUnknown
         );
     }
     assert_eq!(table.reader.reads - reads, 1);
@@ -548,7 +549,7 @@ fn the_number_of_processes_is_bounded() {
         table.exec_(100, pid, "a");
     }
     assert_eq!(table.len(), MAX_PROCESSES);
-    assert_eq!(table.take_losses().of(LossCause::ProcessTableFull), 10);
+    assert_eq!(table.take_losses().of(Degradation::ProcessTableFull), 10);
 }
 
 #[test]
@@ -564,11 +565,11 @@ fn one_process_cannot_take_all_the_room_for_mappings() {
         table.fork_(300, 1, pid);
     }
     table.exec_(400, 50, "modest");
-    assert_eq!(table.take_losses().of(LossCause::MappingTableFull), 0);
+    assert_eq!(table.take_losses().of(Degradation::MappingTableFull), 0);
     table.prune(BootTime(500));
     table.map_(600, 1, apart(50_000), "/lib/more.so");
     table.map_(600, 50, apart(1), "/lib/c.so");
     assert_eq!(table.mappings(1).count(), 40_000);
     assert_eq!(table.mappings(50).count(), 1);
-    assert_eq!(table.take_losses().of(LossCause::MappingTableFull), 1);
+    assert_eq!(table.take_losses().of(Degradation::MappingTableFull), 1);
 }

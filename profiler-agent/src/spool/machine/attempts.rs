@@ -7,7 +7,7 @@ use super::entry::{Entry, Place, Work};
 use super::event::{Action, Outcome, Record};
 use super::shutdown::Phase;
 use super::{State, Turn};
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 use crate::profile::payload::BreakerState;
 
 impl State {
@@ -119,7 +119,7 @@ impl Turn<'_> {
                     self.state.retry.succeeded();
                 }
                 if outcome == Outcome::Refused {
-                    self.lose(record, LossCause::ReceiverRefused);
+                    self.lose(record, DeliveryCause::ReceiverRefused);
                 } else {
                     self.finish(record);
                 }

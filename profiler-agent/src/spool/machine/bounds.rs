@@ -3,7 +3,7 @@
 use super::entry::Place;
 use super::event::Record;
 use super::{State, Turn};
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 
 /// Whether there is room on disk.
 pub(super) enum Room {
@@ -36,7 +36,7 @@ impl Turn<'_> {
             let oldest = self.state.entries.values().find(|entry| entry.is_waiting());
             match oldest {
                 Some(oldest) if oldest.born.plus(self.config.age) <= self.now => {
-                    self.lose(oldest.item.record, LossCause::SpoolExpired);
+                    self.lose(oldest.item.record, DeliveryCause::SpoolExpired);
                 }
                 _ => return,
             }
@@ -56,7 +56,7 @@ impl Turn<'_> {
             let Some(oldest) = absent.find(is_waiting) else {
                 return;
             };
-            self.lose(oldest, LossCause::QueueFull);
+            self.lose(oldest, DeliveryCause::QueueFull);
         }
     }
 
@@ -66,7 +66,7 @@ impl Turn<'_> {
             let Some(oldest) = self.state.oldest_stored() else {
                 return;
             };
-            self.lose(oldest, LossCause::SpoolFull);
+            self.lose(oldest, DeliveryCause::SpoolFull);
         }
     }
 
@@ -79,10 +79,10 @@ impl Turn<'_> {
         let stored = entry.item.stored;
         while self.state.staying().saturating_add(stored) > room {
             match self.state.oldest_stored() {
-                Some(oldest) if oldest < record => self.lose(oldest, LossCause::SpoolFull),
+                Some(oldest) if oldest < record => self.lose(oldest, DeliveryCause::SpoolFull),
                 None if stored <= room => return Room::Later,
                 _ if entry.is_waiting() => {
-                    self.lose(record, LossCause::SpoolFull);
+                    self.lose(record, DeliveryCause::SpoolFull);
                     return Room::No;
                 }
                 _ => return Room::No,

@@ -7,7 +7,7 @@ use super::entry::{Entry, Place, Work, discount};
 use super::event::{Action, Event, Item, Moment, Record};
 use super::shutdown::Phase;
 use super::{State, Turn};
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 
 /// Payloads that may be on their way to disk at the same time.
 pub const MOST_APPENDS: usize = 16;
@@ -169,7 +169,7 @@ impl Turn<'_> {
                 self.disk_failed();
             }
             Event::Damaged(record) if self.state.is_loading(record) => {
-                self.lose(record, LossCause::SpoolDamaged);
+                self.lose(record, DeliveryCause::SpoolDamaged);
             }
             Event::SetAside => self.set_aside(),
             _ => {}
@@ -239,7 +239,7 @@ impl Turn<'_> {
             self.state
                 .change(record, |entry| entry.place = Place::Absent);
             if !kept {
-                self.lose(record, LossCause::SpoolDamaged);
+                self.lose(record, DeliveryCause::SpoolDamaged);
             }
         }
     }

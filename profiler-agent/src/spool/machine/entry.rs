@@ -2,7 +2,7 @@
 
 use super::event::{Action, Item, Moment, Record};
 use super::{State, Turn};
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 use crate::profile::payload::Waiting;
 
 /// One payload.
@@ -188,7 +188,7 @@ impl Turn<'_> {
     }
 
     /// [`Self::finish`], undelivered.
-    pub(super) fn lose(&mut self, record: Record, cause: LossCause) {
+    pub(super) fn lose(&mut self, record: Record, cause: DeliveryCause) {
         self.ask(Action::Lost(record, cause));
         self.finish(record);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::profile::{LossCause, UnixTime};
+use crate::profile::{DeliveryCause, UnixTime};
 
 /// A moment of a clock that never goes back: nanoseconds since some moment that is at least as long before the
 /// queue's start as any payload is kept.
@@ -123,7 +123,7 @@ pub enum Action {
     /// Its bytes are needed in memory no more, but by what was asked before.
     Forget(Record),
     /// It is gone, and was not delivered.
-    Lost(Record, LossCause),
+    Lost(Record, DeliveryCause),
     /// It could not be written when it should have been; said once for each.
     Unwritten(Record),
     /// Nothing will be asked for any more.

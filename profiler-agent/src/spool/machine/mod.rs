@@ -44,7 +44,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Config;
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 use crate::profile::UnixTime;
 use crate::profile::payload::{BreakerState, Waiting};
 use disk::Disk;
@@ -190,7 +190,10 @@ impl Turn<'_> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Pushed(item) if self.state.phase == Phase::Ended => {
-                self.ask(Action::Lost(item.record, LossCause::ShutdownUndelivered));
+                self.ask(Action::Lost(
+                    item.record,
+                    DeliveryCause::ShutdownUndelivered,
+                ));
                 self.ask(Action::Forget(item.record));
             }
             Event::Pushed(item) => self.state.insert(item, self.now, Place::Absent),

@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::entry::{Place, Work};
 use super::event::{Action, Moment, Record};
 use super::{State, Turn};
-use crate::profile::LossCause;
+use crate::profile::DeliveryCause;
 
 /// How far a queue's life is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +100,7 @@ impl Turn<'_> {
             .map(|entry| entry.item.record)
             .collect();
         for record in lost {
-            self.lose(record, LossCause::ShutdownUndelivered);
+            self.lose(record, DeliveryCause::ShutdownUndelivered);
         }
         self.state.phase = Phase::Ended;
         self.ask(Action::Ended);

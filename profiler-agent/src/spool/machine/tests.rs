@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Action, Event, Item, MOST_APPENDS, MOST_REMOVALS, Moment, Outcome, Record, State};
 use crate::profile::payload::BreakerState;
-use crate::profile::{LossCause, UnixTime};
+use crate::profile::{DeliveryCause, UnixTime};
 use crate::spool::config::{Backoff, Config};
 
 /// A queue with its clock, and what it asked for.
@@ -21,7 +21,7 @@ struct Bench {
     operations: Vec<Action>,
     /// Every attempt: of what, and when.
     sent: Vec<(u64, Moment)>,
-    losses: BTreeMap<Record, LossCause>,
+    losses: BTreeMap<Record, DeliveryCause>,
     ended: bool,
 }
 

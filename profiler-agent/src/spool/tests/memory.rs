@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Receiver, payload, retry};
 use crate::profile::payload::{BreakerState, DeliveryCounts};
-use crate::profile::{Delivery, Destination, LossCause, Payload};
+use crate::profile::{Delivery, DeliveryCause, Destination, Payload};
 use crate::spool::{Config, start};
 
 const FLUSH: Duration = Duration::from_secs(5);
@@ -89,7 +89,13 @@ async fn a_dead_destination_is_given_a_rest() {
     // Two at a time until it is open, then one every 15 to 45 s.
     let attempts = receiver.attempts().len();
     assert!((80..250).contains(&attempts), "{attempts}");
-    assert_eq!(counts.losses.of(LossCause::ShutdownUndelivered), 3);
+    assert_eq!(
+        counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads,
+        3
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +112,13 @@ async fn what_cannot_be_delivered_in_time_is_counted() {
     // The first ends at 3 s, the second would end at 6 s: stopped at 0 s, there are 5 s.
     let (counts, took) = delivered(&receiver, one_at_a_time(), 0).await;
     assert_eq!(counts.delivered, 1);
-    assert_eq!(counts.losses.of(LossCause::ShutdownUndelivered), 2);
+    assert_eq!(
+        counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads,
+        2
+    );
     assert_eq!(took, FLUSH);
     assert_eq!(*receiver.under_way.borrow(), 1, "the attempt was stopped");
 }
@@ -115,7 +127,13 @@ async fn what_cannot_be_delivered_in_time_is_counted() {
 async fn shutdown_does_not_wait_for_a_retry_that_is_too_late() {
     let receiver = Receiver::new(retry(Some(Duration::from_secs(60))));
     let (counts, took) = delivered(&receiver, Config::default(), 1).await;
-    assert_eq!(counts.losses.of(LossCause::ShutdownUndelivered), 3);
+    assert_eq!(
+        counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads,
+        3
+    );
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
@@ -133,8 +151,11 @@ async fn what_the_receiver_does_not_take_is_counted() {
         .first(partly);
     let (counts, _) = delivered(&receiver, one_at_a_time(), 1).await;
     assert_eq!((counts.delivered, counts.samples), (2, 5));
-    assert_eq!(counts.losses.of(LossCause::ReceiverRefused), 1);
-    assert_eq!(counts.losses.of(LossCause::ReceiverRejected), 4);
+    assert_eq!(counts.losses.of(DeliveryCause::ReceiverRefused).payloads, 1);
+    assert_eq!(
+        counts.losses.of(DeliveryCause::ReceiverRejected).payloads,
+        4
+    );
     let attempts = counts.attempts;
     assert_eq!(
         (
@@ -159,7 +180,13 @@ async fn a_sender_that_panics_is_a_failed_attempt() {
     driver.run(async {}, FLUSH).await;
     let counts = handle.counts();
     assert!(counts.attempts.retry >= 1, "{counts:?}");
-    assert_eq!(counts.losses.of(LossCause::ShutdownUndelivered), 1);
+    assert_eq!(
+        counts
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads,
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +195,13 @@ async fn what_is_pushed_after_the_end_is_counted() {
     let (handle, driver) = start("test", Config::default(), None, receiver).unwrap();
     driver.run(async {}, FLUSH).await;
     handle.push([payload(1, 10)]);
-    assert_eq!(handle.counts().losses.of(LossCause::ShutdownUndelivered), 1);
+    assert_eq!(
+        handle
+            .counts()
+            .losses
+            .of(DeliveryCause::ShutdownUndelivered)
+            .payloads,
+        1
+    );
     assert_eq!(handle.counts().memory.bytes, 0);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Receiver, now, payload, retry};
 use crate::profile::payload::DeliveryCounts;
-use crate::profile::{Delivery, LossCause, Payload, UnixTime};
+use crate::profile::{Delivery, DeliveryCause, Payload, UnixTime};
 use crate::spool::{Backoff, Config, Handle, SyncPolicy, start};
 
 const FLUSH: Duration = Duration::from_secs(2);
@@ -122,7 +122,7 @@ async fn a_clock_that_was_set_between_two_runs_loses_nothing_that_is_not_counted
     .await;
     assert_eq!(alive.order(), [1, 3]);
     assert_eq!((counts.waiting, counts.disk.payloads), (0, 0));
-    assert_eq!(counts.losses.of(LossCause::SpoolExpired), 1);
+    assert_eq!(counts.losses.of(DeliveryCause::SpoolExpired).payloads, 1);
 }
 
 #[tokio::test]
@@ -231,10 +231,10 @@ async fn is_set_aside(make: impl FnOnce(&std::path::Path) -> std::io::Result<()>
     let counts = run(directory.path(), quick(), &alive, 0..3, |counts| {
         counts.removed == counts.appended
             && counts.delivered == 3
-            && counts.losses.of(LossCause::SpoolDamaged) > 0
+            && counts.losses.of(DeliveryCause::SpoolDamaged).payloads > 0
     })
     .await;
-    assert_eq!(counts.losses.of(LossCause::SpoolDamaged), 1);
+    assert_eq!(counts.losses.of(DeliveryCause::SpoolDamaged).payloads, 1);
     let mut names: Vec<String> = fs::read_dir(directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -291,6 +291,6 @@ async fn a_damaged_payload_costs_only_itself() {
     let done = |counts: &DeliveryCounts| counts.delivered == 4 && counts.removed == 5;
     let counts = run(directory.path(), quick(), &alive, 0..0, done).await;
     assert_eq!(alive.order(), [0, 1, 2, 4]);
-    assert_eq!(counts.losses.of(LossCause::SpoolDamaged), 1);
+    assert_eq!(counts.losses.of(DeliveryCause::SpoolDamaged).payloads, 1);
     assert_eq!(counts.waiting, 0);
 }

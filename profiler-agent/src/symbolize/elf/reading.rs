@@ -16,13 +16,12 @@ use super::mapped::MappedFile;
 use super::split::{self, Split};
 use super::symtab::{self, Sizeless};
 use super::{debug_file, mini_debug, plt};
-use crate::profile::{Executable, FrameName, FrameType, LossCause, Losses, ResolvedFrames};
+use crate::profile::{Degradation, Executable, FrameName, FrameType, Losses, Mark, ResolvedFrames};
 use crate::symbolize::budget::Budget;
 use crate::symbolize::demangle::{self, Mangling};
 use crate::symbolize::dwarf::{DwarfFrame, DwarfIndex, DwarfLocation};
 use crate::symbolize::go::GoLocation;
 use crate::symbolize::names::Names;
-use crate::symbolize::placeholder;
 
 /// Bytes of one file's indices, and of what a batch collects.
 const MAX_BYTES: usize = 16 << 20;
@@ -75,13 +74,13 @@ impl Reading {
             return nothing;
         };
         let Ok(mapped) = MappedFile::new(file) else {
-            self.losses.add(LossCause::SymbolsMalformed, 1);
+            self.losses.add(Degradation::SymbolsMalformed, 1);
             return nothing;
         };
         match self.resolve(&mapped) {
             Some(found) if !mapped.truncated() => found,
             _ => {
-                self.losses.add(LossCause::SymbolsMalformed, 1);
+                self.losses.add(Degradation::SymbolsMalformed, 1);
                 nothing
             }
         }
@@ -167,7 +166,7 @@ impl Reading {
             );
             let partial = found.is_none() || budget.is_partial();
             let partial = u64::from(partial);
-            self.losses.add(LossCause::DebugInfoBudget, partial);
+            self.losses.add(Degradation::DebugInfoBudget, partial);
             if budget.is_cut() {
                 known.overruns += u8::from(self.limits.is_whole);
                 self.partial = known.overruns < MAX_OVERRUNS;
@@ -293,7 +292,7 @@ fn compose(
                 frame.raw.as_deref()
             };
             named &= depth != outermost || raw.is_some();
-            let raw = raw.unwrap_or(placeholder::UNKNOWN);
+            let raw = raw.unwrap_or(Mark::Unknown.name());
             let (name, of_name) = names.function(raw, frame.source.clone(), frame.start_line);
             mangling = of_name;
             name

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::known_file::KnownFile;
 use super::reading::{Found, Limits, Reading};
 use crate::confine::{self, Attempts, Straggler, Unfinished};
-use crate::profile::{Executable, ExecutableId, LossCause, Losses};
+use crate::profile::{Degradation, Executable, ExecutableId, Losses};
 use crate::symbolize::config::SymbolizeConfig;
 use crate::symbolize::names::Names;
 
@@ -117,7 +117,7 @@ impl ElfSymbols {
     ) -> Outcome {
         self.hanging.retain(|_, straggler| !straggler.is_over());
         if self.hanging.contains_key(&executable.id) {
-            losses.add(LossCause::FileUnanswered, 1);
+            losses.add(Degradation::FileUnanswered, 1);
             return Outcome::Unread;
         }
         let now = Instant::now();
@@ -153,7 +153,7 @@ impl ElfSymbols {
                 self.take_back(executable.id, reading, Some(found), (names, losses))
             }
             Err(Unfinished::Late(straggler)) => {
-                losses.add(LossCause::FileUnanswered, 1);
+                losses.add(Degradation::FileUnanswered, 1);
                 tracing::warn!(
                     path = %executable.path.escape_debug(),
                     "a program's file was not read in time, its file system may hang: its code has no names"
@@ -162,11 +162,11 @@ impl ElfSymbols {
                 Outcome::NamesGone
             }
             Err(Unfinished::Full) => {
-                losses.add(LossCause::FileUnanswered, 1);
+                losses.add(Degradation::FileUnanswered, 1);
                 Outcome::NamesGone
             }
             Err(Unfinished::Panicked) => {
-                losses.add(LossCause::SymbolsMalformed, 1);
+                losses.add(Degradation::SymbolsMalformed, 1);
                 Outcome::NamesGone
             }
         }
@@ -187,7 +187,7 @@ impl ElfSymbols {
             self.trim();
         }
         let Some(found) = found else {
-            losses.add(LossCause::FileUnanswered, 1);
+            losses.add(Degradation::FileUnanswered, 1);
             return Outcome::Unread;
         };
         Outcome::Read {

@@ -21,7 +21,7 @@ pub(super) use wrappers::Wrappers;
 use super::names::Names;
 use crate::go::{self, Frame, Function, Layout, LineTable, Malformed, Refusal, Steps};
 use crate::profile::{
-    ElfAddress, FrameName, FrameType, LossCause, Losses, ResolvedFrames, SourceLine,
+    Degradation, ElfAddress, FrameName, FrameType, Losses, ResolvedFrames, SourceLine,
 };
 
 /// Ranges of tables that are walked for one batch at most. A location costs some hundreds.
@@ -47,12 +47,12 @@ impl GoCode {
         match LineTable::find(data) {
             Ok(table) => {
                 let unreadable = u64::from(!table.has_inline_trees());
-                losses.add(LossCause::GoInlineTreeMalformed, unreadable);
+                losses.add(Degradation::GoInlineTreeMalformed, unreadable);
                 Self::Table(table.layout())
             }
             Err(Refusal::Absent | Refusal::NotElf) => Self::Absent,
             Err(Refusal::TooOld | Refusal::Header | Refusal::Text) => {
-                losses.add(LossCause::GoLineTableMalformed, 1);
+                losses.add(Degradation::GoLineTableMalformed, 1);
                 Self::Absent
             }
         }
@@ -72,7 +72,7 @@ impl GoCode {
         };
         // The file may be another by now: its owner may write to it.
         let Some(table) = LineTable::with(data, *layout) else {
-            losses.add(LossCause::GoLineTableMalformed, 1);
+            losses.add(Degradation::GoLineTableMalformed, 1);
             return vec![None; addresses.len()];
         };
         let mut left = MAX_STEPS;
@@ -106,8 +106,8 @@ fn location(
 ) -> Option<GoLocation> {
     let found = function.frames(address, steps);
     match found.malformed {
-        Some(Malformed::Function) => losses.add(LossCause::GoLineTableMalformed, 1),
-        Some(Malformed::InlineTree) => losses.add(LossCause::GoInlineTreeMalformed, 1),
+        Some(Malformed::Function) => losses.add(Degradation::GoLineTableMalformed, 1),
+        Some(Malformed::InlineTree) => losses.add(Degradation::GoInlineTreeMalformed, 1),
         None => {}
     }
     if found.frames.is_empty() {

@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 pub(super) use name::parse as parse_name;
 
 use crate::confine::{self, Attempts, Straggler};
-use crate::profile::{LossCause, Losses, ProcessKey, VirtualAddress};
+use crate::profile::{Degradation, Losses, ProcessKey, VirtualAddress};
 use perf_map::{PerfMapNames, PerfMapScan};
 
 /// Maps that are open at most.
@@ -87,7 +87,7 @@ impl PerfMaps {
             Ok(Ok(file)) => Some(file),
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Ok(Err(_)) => {
-                losses.add(LossCause::PerfMapMalformed, 1);
+                losses.add(Degradation::PerfMapMalformed, 1);
                 None
             }
             Err(unfinished) => {
@@ -145,7 +145,7 @@ impl PerfMaps {
         };
         map.read = length;
         let malformed = !whole || names.malformed > 0 || length > max_bytes;
-        losses.add(LossCause::PerfMapMalformed, u64::from(malformed));
+        losses.add(Degradation::PerfMapMalformed, u64::from(malformed));
         Some(names)
     }
 

@@ -15,8 +15,7 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 use self::kallsyms::{Kallsyms, KallsymsBuilder};
-use super::placeholder;
-use crate::profile::{BuildId, KernelAddress, LossCause, Losses, Mapping};
+use crate::profile::{BuildId, Degradation, KernelAddress, Losses, Mapping, Mark};
 
 /// Windows between two readings.
 const REREAD_WINDOWS: u64 = 30;
@@ -66,7 +65,7 @@ impl KernelSymbols {
         let ranges = modules::parse(&self.modules);
         let symbols = read_list(ranges).unwrap_or_default();
         if symbols.hidden() {
-            losses.add(LossCause::KernelSymbolsHidden, 1);
+            losses.add(Degradation::KernelSymbolsHidden, 1);
         }
         self.symbols = Some(symbols);
     }
@@ -96,7 +95,7 @@ impl KernelSymbols {
         Mapping {
             file: match module {
                 Some(module) => Arc::from(format!("[{module}]")),
-                None => Arc::from(placeholder::KERNEL),
+                None => Arc::from(Mark::Kernel.name()),
             },
             memory_start: start,
             memory_limit: limit,

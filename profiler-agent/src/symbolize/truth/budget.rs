@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::profile::LossCause;
+use crate::profile::Degradation;
 use crate::symbolize::SymbolizerThread;
 
 /// How many files below `directory` this process has open.
@@ -118,7 +118,7 @@ fn without_time_there_are_symbols_and_a_later_window_finds_the_rest() {
     });
     let nothing = resolve(&mut hurried, &file, &offsets);
     assert_eq!(
-        nothing.losses.of(LossCause::SymbolizerBehind),
+        nothing.losses.of(Degradation::SymbolizerBehind),
         offsets.len() as u64
     );
     hurried.set_window_time(SymbolizeConfig::default().window_time);
@@ -141,7 +141,7 @@ fn without_time_there_are_symbols_and_a_later_window_finds_the_rest() {
                 .iter()
                 .all(|function| &*function.name != "f")
         );
-        assert_eq!(found.losses.of(LossCause::DebugInfoBudget), left_out);
+        assert_eq!(found.losses.of(Degradation::DebugInfoBudget), left_out);
     }
 }
 
@@ -174,7 +174,7 @@ fn in_a_hurry_nothing_is_read_and_that_is_counted() {
     let name = &profile.functions[0].name;
     assert!(name.starts_with("calls+0x"), "{name}");
     assert_eq!(
-        profile.losses.of(LossCause::SymbolizerBehind),
+        profile.losses.of(Degradation::SymbolizerBehind),
         offsets.len() as u64
     );
 }

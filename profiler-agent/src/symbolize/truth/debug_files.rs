@@ -1,7 +1,7 @@
 //! Symbols and debug information that are not in the executable itself.
 
 use super::*;
-use crate::profile::LossCause;
+use crate::profile::Degradation;
 
 const C: &str = r#"
 #include <stdlib.h>
@@ -429,9 +429,9 @@ fn debug_information_above_the_budget_leaves_symbols_and_is_counted_once() {
             .iter()
             .all(|names| names == &["hidden_work"])
     );
-    assert_eq!(profile.losses.of(LossCause::DebugInfoBudget), 1);
+    assert_eq!(profile.losses.of(Degradation::DebugInfoBudget), 1);
     let profile = resolve(&mut symbolizer, &file, second);
-    assert_eq!(profile.losses.of(LossCause::DebugInfoBudget), 0);
+    assert_eq!(profile.losses.of(Degradation::DebugInfoBudget), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use super::*;
 use crate::profile::{
-    FrameType, KernelAddress, LocatedFrame, LossCause, MappingIndex, VirtualAddress,
+    Degradation, FrameType, KernelAddress, LocatedFrame, MappingIndex, VirtualAddress,
 };
 use crate::symbolize::SymbolizerThread;
 
@@ -150,7 +150,7 @@ fn a_map_of_another_user_is_not_believed() {
     std::fs::remove_file(&path).unwrap();
     child.end();
     assert_eq!(name(&profile, 0), "[jit]");
-    assert_eq!(profile.losses.of(LossCause::PerfMapMalformed), 1);
+    assert_eq!(profile.losses.of(Degradation::PerfMapMalformed), 1);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn kernel_functions_with_their_mapping() {
     ];
     let profile = symbolizer().resolve(&window(&process, locations, &[]), &clocks());
     if address == 0 {
-        assert_eq!(profile.losses.of(LossCause::KernelSymbolsHidden), 1);
+        assert_eq!(profile.losses.of(Degradation::KernelSymbolsHidden), 1);
         return;
     }
     assert_eq!(name(&profile, 0), "schedule");

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::profile::LossCause;
+use crate::profile::Degradation;
 
 const SOURCE: &str = "volatile long x;\n__attribute__((noinline)) void burn(void) { for (int i = 0; i < 1000; i++) x += i; }\nint main(void) { burn(); return 0; }";
 
@@ -106,7 +106,7 @@ impl Program {
             symbolizer.usage().index_bytes <= config.index_bytes,
             "{kind}"
         );
-        profile.losses.of(LossCause::DebugInfoBudget)
+        profile.losses.of(Degradation::DebugInfoBudget)
     }
 }
 

@@ -22,7 +22,7 @@ fn now() -> u64 {
 }
 
 /// Ten minutes of two services up to now: `old` burns first, then `new`; `both` does all the time.
-fn ten_minutes() -> Vec<Profile> {
+pub(crate) fn ten_minutes() -> Vec<Profile> {
     let start = now() - 600 * SECOND;
     (0..60)
         .map(|number| {

@@ -14,6 +14,7 @@ mod devtools;
 mod kinds;
 mod limits;
 mod merged;
+mod replaced;
 mod searching;
 mod served;
 mod traces;

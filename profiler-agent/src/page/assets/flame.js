@@ -19,6 +19,8 @@ export class FlameGraph {
     this.hovered = -1;
     this.chosen = -1;
     this.up = false;
+    this.busy = false;
+    this.pressed = null;
     this.found = null;
     this.view = { left: 0, width: 1 };
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -27,8 +29,12 @@ export class FlameGraph {
     scroll.addEventListener("scroll", () => this.draw(), { passive: true });
     canvas.addEventListener("pointermove", (event) => this.#point(event));
     canvas.addEventListener("pointerleave", () => this.#leave());
+    // A click is meant for the graph that was there when the button went down.
+    canvas.addEventListener("pointerdown", () => {
+      this.pressed = this.busy ? null : this.graph;
+    });
     canvas.addEventListener("click", (event) => {
-      const node = this.#at(event);
+      const node = this.pressed === this.graph ? this.#at(event) : -1;
       if (node >= 0) this.zoomed(node);
     });
     canvas.addEventListener("keydown", (event) => this.#key(event));
@@ -46,6 +52,13 @@ export class FlameGraph {
     this.chosen = -1;
     this.tip.hidden = true;
     this.#zoom(root, false);
+  }
+
+  /** Whether another graph is about to take the place of this one: until then nothing in it can be chosen. */
+  outdated(busy) {
+    this.busy = busy;
+    this.canvas.setAttribute("aria-busy", String(busy));
+    if (busy) this.#leave();
   }
 
   /** Zooms to a node of the graph that is shown. */
@@ -207,7 +220,7 @@ export class FlameGraph {
 
   #at(event) {
     const { graph } = this;
-    if (!graph || !this.size) return -1;
+    if (!graph || !this.size || this.busy) return -1;
     const box = this.canvas.getBoundingClientRect();
     const x = event.clientX - box.left;
     const depth = this.#depthAt(event.clientY - box.top);
@@ -244,7 +257,7 @@ export class FlameGraph {
   // Up goes towards the root, down into the largest child, left and right to neighbours.
   #key(event) {
     const { graph } = this;
-    if (!graph) return;
+    if (!graph || this.busy) return;
     const now = this.chosen < 0 ? this.root : this.chosen;
     const parent = graph.parent[now];
     const siblings = [];

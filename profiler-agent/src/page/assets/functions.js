@@ -19,6 +19,12 @@ export class FunctionTable {
     return { order: this.order, limit: LIMIT };
   }
 
+  /** Whether another table is about to take the place of this one: until then nothing in it can be chosen. */
+  outdated(busy) {
+    this.panel.inert = busy;
+    this.panel.setAttribute("aria-busy", String(busy));
+  }
+
   /** Shows an answer of /api/functions. */
   show(answer) {
     const compared = answer.base_samples !== undefined;

@@ -53,6 +53,9 @@ function rangeOf(id) {
   return found ? { from: found.from, until: found.until } : {};
 }
 
+/** What the graph of a state answers: two states with the same text have the same graph. */
+const asked = () => JSON.stringify([state.span, pick(state), state.base]);
+
 const pick = ({ type, from, until, service, pid, window, label, trace_id, span_id }) => Object.fromEntries(Object.entries({ type, from, until, service, pid, window, label, trace_id, span_id }).filter(([, value]) => value !== undefined));
 
 /** The selection of the base: its range is that of the span where none is set. */
@@ -69,7 +72,14 @@ function change(changes, { keepZoom = false, replace = false, only = "all" } = {
   }
   if (!keepZoom) state.focus = [];
   remember(replace);
+  outdated();
   load({ only });
+}
+
+/** Tells whether what is on the screen answers an earlier question: nothing in it can be chosen then. */
+function outdated() {
+  flame.outdated(whole !== null && whole.asked !== asked());
+  table.outdated(table.asked !== undefined && table.asked !== asked());
 }
 
 function remember(replace = false) {
@@ -115,7 +125,7 @@ const current = () => part ?? whole;
 /** Zooms to a node of the graph that is on the screen. */
 function zoomTo(node) {
   const graph = current();
-  if (!graph) return;
+  if (!graph || flame.busy) return;
   state.focus = graph.path(node);
   remember();
   showFocus(true);
@@ -339,11 +349,14 @@ function heading() {
 }
 
 async function loadFlame() {
+  const now = asked();
   const answer = await askers.flame.ask(...question());
   if (!answer) return;
   missing(answer);
   whole = new Graph(answer);
+  whole.asked = now;
   part = null;
+  outdated();
   if (whole.samples === 0 && whole.baseSamples === 0) {
     empty();
     return;
@@ -355,6 +368,7 @@ async function loadFlame() {
 
 async function loadFunctions() {
   const compared = state.base !== null;
+  const now = asked();
   const parameters = { ...selection(shown()), ...(compared ? selection(base(), "base_") : {}), ...table.parameters(compared), search: state.search };
   const answer = await askers.functions.ask("functions", parameters);
   if (!answer) return;
@@ -365,6 +379,8 @@ async function loadFunctions() {
   }
   message(null);
   table.show(answer);
+  table.asked = now;
+  outdated();
 }
 
 /** Says how many windows are not in an answer. */
@@ -434,6 +450,7 @@ addEventListener("popstate", () => {
   trace = null;
   $("search").value = state.search;
   flame.turn(state.up);
+  outdated();
   load();
 });
 

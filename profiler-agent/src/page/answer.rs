@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Encode;
+use super::download::file_name;
 use super::failure::Failure;
-use super::query::AnswerFormat;
+use super::query::{AnswerFormat, Selection};
 use super::run::Run;
 use crate::profile::Profile;
 
@@ -33,9 +34,11 @@ pub(super) fn told<T: Serialize>(answer: T, run: &Run) -> Response {
 /// `damaged_windows` of answers that are no JSON.
 const DAMAGED_WINDOWS: HeaderName = HeaderName::from_static("profiler-damaged-windows");
 
+/// The profile of a selection in a format, as a file to be kept.
 pub(super) fn encoded(
     encode: Encode,
     profile: &Profile,
+    selection: &Selection,
     format: AnswerFormat,
     run: &Run,
 ) -> Result<Response, Failure> {
@@ -45,12 +48,18 @@ pub(super) fn encoded(
             format!("the profile cannot be encoded: {error}"),
         )
     })?;
-    let (kind, name) = match format {
-        AnswerFormat::Json => ("application/json", "profile.json"),
-        AnswerFormat::Collapsed => ("text/plain; charset=utf-8", "profile.txt"),
-        AnswerFormat::Pprof => ("application/octet-stream", "profile.pb.gz"),
-        AnswerFormat::Svg => ("image/svg+xml", "profile.svg"),
+    let (kind, ending) = match format {
+        AnswerFormat::Json => ("application/json", "json"),
+        AnswerFormat::Collapsed => ("text/plain; charset=utf-8", "txt"),
+        AnswerFormat::Pprof => ("application/octet-stream", "pb.gz"),
+        AnswerFormat::Svg => ("image/svg+xml", "svg"),
     };
+    // A selection without any window has a profile without a time.
+    let times = match profile.end.0 {
+        0 => (selection.from, selection.until),
+        _ => (profile.start, profile.end),
+    };
+    let name = file_name(selection, times, ending);
     let mut response = Body::from(bytes).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

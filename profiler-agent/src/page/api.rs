@@ -10,16 +10,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Encode;
-use super::answer::{encoded, told};
+use super::answer::told;
 use super::engine::{Engine, QueryError, Question};
 use super::failure::Failure;
-use super::flame::flame_graph;
-use super::functions::{Order, function_table};
+use super::grouping::{self, Grouping};
 use super::labels::LabelList;
-use super::query::{self, AnswerFormat, BASE, Clock, Misunderstood, Parameters, SELECTION};
+use super::query::{self, Clock, Misunderstood, Parameters, SELECTION};
 use super::run::Run;
 use super::services::{ServiceListBuilder, TimeLine};
 use super::status::{AgentStatus, StatusAnswer};
+use super::view::View;
 use crate::listen::Pool;
 use crate::profile::{ProfileKind, UnixTime};
 
@@ -54,7 +54,7 @@ const QUERY_TIME: Duration = Duration::from_secs(60);
 
 /// Has an answer made by a thread of `pool`, when its turn has come. It is abandoned when the one who asked is gone, or
 /// has waited for too long.
-async fn answer(
+pub(super) async fn answer(
     shared: &Arc<Shared>,
     pool: &Pool,
     work: impl FnOnce(&Shared, &Run) -> Result<Response, Failure> + Send + 'static,
@@ -86,7 +86,7 @@ async fn answer(
     }
 }
 
-fn parameters(asked: Asked) -> Result<Parameters, Failure> {
+pub(super) fn parameters(asked: Asked) -> Result<Parameters, Failure> {
     asked.map(|Query(parameters)| parameters).map_err(|_| {
         Failure(
             StatusCode::BAD_REQUEST,
@@ -125,7 +125,11 @@ impl Shared {
         })
     }
 
-    fn question(&self, parameters: &Parameters, compared: bool) -> Result<Question, Failure> {
+    pub(super) fn question(
+        &self,
+        parameters: &Parameters,
+        compared: bool,
+    ) -> Result<Question, Failure> {
         let clock = self.clock()?;
         let shown = query::selection(parameters, "", &clock)?;
         let base = compared
@@ -133,17 +137,15 @@ impl Shared {
             .transpose()?;
         let grouping = match &base {
             // Two services are compared below their names.
-            Some(base) if base.filter != shown.filter => query::grouping(parameters, &shown.filter)
-                .map(|grouping| {
-                    if query::value(parameters, "group").is_none() {
-                        query::Grouping::None
-                    } else {
-                        grouping
-                    }
-                })?,
-            _ => query::grouping(parameters, &shown.filter)?,
+            Some(base)
+                if base.filter != shown.filter && query::value(parameters, "group").is_none() =>
+            {
+                Grouping::None
+            }
+            _ => grouping::grouping(parameters, &shown.filter)?,
         };
         Ok(Question {
+            view: View::parse(parameters)?,
             shown,
             base,
             grouping,
@@ -252,103 +254,13 @@ pub(super) async fn windows(
     .await
 }
 
-/// `GET /api/flamegraph`
-pub(super) async fn flamegraph(
-    State(shared): State<Arc<Shared>>,
-    asked: Asked,
-) -> Result<Response, Failure> {
-    let parameters = parameters(asked)?;
-    query::only(&parameters, &[SELECTION, &["group", "format", "focus"]])?;
-    let format = query::format(&parameters)?;
-    answer(&shared, &shared.queries, move |shared, run| {
-        let question = shared.question(&parameters, false)?;
-        if format != AnswerFormat::Json {
-            let shown = &question.shown;
-            let profile = match format {
-                AnswerFormat::Collapsed | AnswerFormat::Svg => {
-                    shared.engine.merged_for_text(shown, run)?
-                }
-                AnswerFormat::Pprof | AnswerFormat::Json => shared.engine.merged(shown, run)?,
-            };
-            return encoded(shared.encode, &profile, format, run);
-        }
-        drawn(shared, &question, &parameters, run)
-    })
-    .await
-}
-
-/// `GET /api/diff`
-pub(super) async fn diff(
-    State(shared): State<Arc<Shared>>,
-    asked: Asked,
-) -> Result<Response, Failure> {
-    let parameters = parameters(asked)?;
-    query::only(&parameters, &[SELECTION, BASE, &["group", "focus"]])?;
-    answer(&shared, &shared.queries, move |shared, run| {
-        let question = shared.question(&parameters, true)?;
-        drawn(shared, &question, &parameters, run)
-    })
-    .await
-}
-
-fn drawn(
-    shared: &Shared,
-    question: &Question,
-    parameters: &Parameters,
-    run: &Run,
-) -> Result<Response, Failure> {
-    let path = query::focus(parameters)?;
-    let set = shared.engine.stacks(question, run)?;
-    match flame_graph(&set, &path, question.base.is_some()) {
-        Some(graph) => Ok(told(graph, run)),
-        None => Err(Failure(
-            StatusCode::NOT_FOUND,
-            "the focus is not there: no stack of the selection begins with these frames".to_owned(),
-        )),
-    }
-}
-
-/// `GET /api/functions`
-pub(super) async fn functions(
-    State(shared): State<Arc<Shared>>,
-    asked: Asked,
-) -> Result<Response, Failure> {
-    let parameters = parameters(asked)?;
-    query::only(
-        &parameters,
-        &[SELECTION, BASE, &["search", "order", "limit"]],
-    )?;
-    let limit = query::number(&parameters, "limit", 500, 1..=10_000)?;
-    let order = match query::value(&parameters, "order") {
-        None | Some("self") => Order::Own,
-        Some("total") => Order::Total,
-        Some("change") => Order::Change,
-        Some(other) => {
-            return Err(
-                Misunderstood(format!("order is {other:?}: give self, total or change")).into(),
-            );
-        }
-    };
-    let compared = BASE
-        .iter()
-        .any(|name| query::value(&parameters, name).is_some());
-    answer(&shared, &shared.queries, move |shared, run| {
-        let question = shared.question(&parameters, compared)?;
-        let set = shared.engine.stacks(&question, run)?;
-        let search = query::value(&parameters, "search").unwrap_or_default();
-        let table = function_table(&set, compared, search, order, limit);
-        Ok(told(table, run))
-    })
-    .await
-}
-
 /// `GET /api/labels`
 pub(super) async fn labels(
     State(shared): State<Arc<Shared>>,
     asked: Asked,
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
-    query::only(&parameters, &[SELECTION, &["limit"]])?;
+    query::only(&parameters, &[SELECTION, &["group", "limit"]])?;
     let limit = query::number(&parameters, "limit", 50, 1..=5_000)?;
     answer(&shared, &shared.queries, move |shared, run| {
         // Grouped as the flame graph by default: its stacks, which know the labels, are kept.
@@ -359,6 +271,7 @@ pub(super) async fn labels(
             period_ns: set.quantum,
             samples: set.whole()[0],
             keys: set.labels.list(limit, set.quantum),
+            attributes: set.attributes.list(limit, set.quantum),
         };
         Ok(told(list, run))
     })

@@ -19,6 +19,7 @@ assets! {
     "style.css" => "text/css; charset=utf-8",
     "mark.svg" => "image/svg+xml",
     "main.js" => "text/javascript; charset=utf-8",
+    "actions.js" => "text/javascript; charset=utf-8",
     "address.js" => "text/javascript; charset=utf-8",
     "api.js" => "text/javascript; charset=utf-8",
     "controls.js" => "text/javascript; charset=utf-8",
@@ -28,12 +29,17 @@ assets! {
     "graph.js" => "text/javascript; charset=utf-8",
     "labels.js" => "text/javascript; charset=utf-8",
     "legend.js" => "text/javascript; charset=utf-8",
+    "lines.js" => "text/javascript; charset=utf-8",
+    "menu.js" => "text/javascript; charset=utf-8",
+    "sandwich.js" => "text/javascript; charset=utf-8",
+    "search.js" => "text/javascript; charset=utf-8",
     "services.js" => "text/javascript; charset=utf-8",
     "status.js" => "text/javascript; charset=utf-8",
     "timeline.js" => "text/javascript; charset=utf-8",
     "tip.js" => "text/javascript; charset=utf-8",
     "trace.js" => "text/javascript; charset=utf-8",
     "units.js" => "text/javascript; charset=utf-8",
+    "verdict.js" => "text/javascript; charset=utf-8",
 }
 
 /// The file with this name.

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Limits;
 use super::filter::Filter;
-use super::query::{Grouping, Selection};
+use super::grouping::Grouping;
+use super::lines::LineCounts;
+use super::query::Selection;
 use super::run::Run;
 use super::size::text_bytes;
 use super::source::Source;
-use super::stacks::{Side, StackSet, StackSetBuilder};
+use super::stack_builder::StackSetBuilder;
+use super::stacks::{Side, StackSet};
 use super::trace::{TraceAnswer, TraceBuilder};
+use super::view::View;
 use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, ProfileKind, WindowId};
 
@@ -50,6 +54,7 @@ pub(super) struct Question {
     pub(super) shown: Selection,
     pub(super) base: Option<Selection>,
     pub(super) grouping: Grouping,
+    pub(super) view: View,
 }
 
 /// What identifies a set of stacks: windows never change once they are there.
@@ -227,7 +232,20 @@ impl Engine {
         Ok(())
     }
 
-    /// The stacks of a question.
+    /// The stacks of a question, as its view shows them.
+    pub(super) fn viewed(
+        &self,
+        question: &Question,
+        run: &Run,
+    ) -> Result<Arc<StackSet>, QueryError> {
+        let set = self.stacks(question, run)?;
+        Ok(match question.view.is_plain() {
+            true => set,
+            false => Arc::new(question.view.of(&set)),
+        })
+    }
+
+    /// The stacks of a question as they are.
     pub(super) fn stacks(
         &self,
         question: &Question,
@@ -247,14 +265,14 @@ impl Engine {
                 Some(question.shown.filter.clone()),
                 base.map(|base| base.filter.clone()),
             ],
-            grouping: question.grouping,
+            grouping: question.grouping.clone(),
         };
         if let Some((set, damaged)) = self.kept(&key) {
             run.leave_out(damaged);
             return Ok(set);
         }
         let kind = question.shown.kind;
-        let mut builder = StackSetBuilder::new(kind, question.grouping, self.limits.frames);
+        let mut builder = StackSetBuilder::new(kind, question.grouping.clone(), self.limits.frames);
         let sides = [
             (Side::Shown, Some(&question.shown), shown),
             (Side::Base, base, base_parts),
@@ -325,6 +343,22 @@ impl Engine {
             true => Err(QueryError::TooLarge { most }),
             false => Ok(profile),
         }
+    }
+
+    /// The source lines of a selection's newest windows, at most so many.
+    pub(super) fn lines(
+        &self,
+        selection: &Selection,
+        windows: usize,
+        run: &Run,
+    ) -> Result<LineCounts, QueryError> {
+        let ids = self.ids(selection, run)?;
+        let newest = &ids[ids.len().saturating_sub(windows)..];
+        let mut counts = LineCounts::new(selection.kind);
+        self.profiles(newest, run, |profile| {
+            counts.add(&profile, &selection.filter);
+        })?;
+        Ok(counts)
     }
 
     /// The trace or span of a selection.

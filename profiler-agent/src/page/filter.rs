@@ -11,6 +11,8 @@ pub(super) struct Filter {
     pub(super) pid: Option<u32>,
     /// Of processes with this name.
     pub(super) comm: Option<String>,
+    /// Of threads with this name.
+    pub(super) thread: Option<String>,
     /// With all of these labels, each as `key:value`.
     pub(super) labels: Vec<String>,
     /// Of this trace or span.
@@ -38,7 +40,7 @@ impl Filter {
     /// Are all samples of a process wanted or none?
     #[must_use]
     pub(super) fn is_by_process(&self) -> bool {
-        self.labels.is_empty() && self.link.is_everything()
+        self.thread.is_none() && self.labels.is_empty() && self.link.is_everything()
     }
     /// May a window with this summary have samples of a process that is wanted?
     #[must_use]
@@ -69,7 +71,11 @@ impl Filter {
         let sets = profile.label_sets.iter();
         Wanted {
             threads: threads
-                .map(|thread| processes.get(thread.process as usize) == Some(&true))
+                .map(|thread| {
+                    let named = self.thread.as_deref();
+                    named.is_none_or(|name| *name == *thread.name)
+                        && processes.get(thread.process as usize) == Some(&true)
+                })
                 .collect(),
             label_sets: sets
                 .map(|set| self.labels.iter().all(|wanted| has(set, wanted)))

@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::kind::Kind;
 use super::names::FrameIndex;
 use super::stacks::{Counts, StackSet};
 
-/// By what the table is sorted, the largest first.
+/// By what the table is sorted, the largest first where it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Samples in the function itself.
@@ -15,6 +14,8 @@ pub(super) enum Order {
     Total,
     /// Growth of its own share over the base's, in a comparison.
     Change,
+    /// The name, from A to Z.
+    Name,
 }
 
 /// The table. Numbers are samples.
@@ -31,7 +32,9 @@ pub(super) struct FunctionTable {
     pub(super) base_samples: Option<u64>,
     /// How many functions there are that the search finds.
     pub(super) found: usize,
-    /// The first of them.
+    /// How many of them are left out before the first.
+    pub(super) offset: usize,
+    /// The first of them after those.
     pub(super) functions: Vec<FunctionRow>,
 }
 
@@ -51,55 +54,66 @@ pub(super) struct FunctionRow {
     base_total: Option<u64>,
 }
 
-/// The `limit` first functions whose name or module contains `search` (without regard to case).
+/// A part of the functions that are found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) order: Order,
+    /// The other way round?
+    pub(super) reversed: bool,
+    /// How many are left out before the first.
+    pub(super) offset: usize,
+    /// How many there may be.
+    pub(super) limit: usize,
+}
+
+/// The functions for whose frames `found` holds.
 pub(super) fn function_table(
     set: &StackSet,
     compared: bool,
-    search: &str,
-    order: Order,
-    limit: usize,
+    found: &[bool],
+    part: Part,
 ) -> FunctionTable {
     let counts = count(set);
-    let search = search.to_lowercase();
-    let contains = |text: &str| text.to_lowercase().contains(&search);
     let mut rows: Vec<(FrameIndex, &FunctionCounts)> = counts
         .iter()
         .enumerate()
+        .filter(|(frame, counts)| counts.total != [0; 2] && found.get(*frame) == Some(&true))
         .map(|(frame, counts)| (frame as u32, counts))
-        .filter(|(frame, counts)| {
-            let found = set.names.of_frame(*frame);
-            counts.total != [0; 2]
-                && found.kind != Kind::Group
-                && (search.is_empty()
-                    || contains(set.names.of_text(found.name))
-                    || contains(set.names.of_text(found.module)))
-        })
         .collect();
     let [samples, base] = set.whole();
     let key = |counts: &FunctionCounts| -> u128 {
-        match order {
+        match part.order {
             Order::Own => u128::from(counts.own[0].max(counts.own[1])),
             Order::Total => u128::from(counts.total[0].max(counts.total[1])),
+            Order::Name => 0,
             Order::Change => {
                 let shown = u128::from(counts.own[0]) * u128::from(base.max(1));
                 shown.abs_diff(u128::from(counts.own[1]) * u128::from(samples.max(1)))
             }
         }
     };
-    rows.sort_by(|a, b| {
-        (key(b.1), b.1.total)
-            .cmp(&(key(a.1), a.1.total))
-            .then_with(|| set.names.order(a.0, b.0))
-    });
+    let by_name = |a: FrameIndex, b: FrameIndex| set.names.order(a, b);
+    match part.order {
+        Order::Name => rows.sort_by(|a, b| by_name(a.0, b.0)),
+        Order::Own | Order::Total | Order::Change => rows.sort_by(|a, b| {
+            let larger = (key(b.1), b.1.total).cmp(&(key(a.1), a.1.total));
+            larger.then_with(|| by_name(a.0, b.0))
+        }),
+    }
+    if part.reversed {
+        rows.reverse();
+    }
     FunctionTable {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples,
         base_samples: compared.then_some(base),
         found: rows.len(),
+        offset: part.offset,
         functions: rows
             .into_iter()
-            .take(limit)
+            .skip(part.offset)
+            .take(part.limit)
             .map(|(frame, counts)| {
                 let found = set.names.of_frame(frame);
                 FunctionRow {

@@ -45,6 +45,38 @@ impl LabelCounts {
         }
     }
 
+    /// Adds up the threads of samples as if what they are were labels: the name of the thread, the name and the id of the
+    /// process; the thread of each sample, and its time.
+    pub(super) fn add_threads(
+        &mut self,
+        profile: &Profile,
+        wanted: impl Iterator<Item = (u32, u64)>,
+    ) {
+        let mut sums = vec![0u64; profile.threads.len()];
+        for (thread, time) in wanted {
+            if let Some(sum) = sums.get_mut(thread as usize) {
+                *sum = sum.saturating_add(time);
+            }
+        }
+        let keys: [Arc<str>; 3] = ["thread", "comm", "pid"].map(Arc::from);
+        for (thread, time) in profile.threads.iter().zip(sums) {
+            let Some(process) = profile.processes.get(thread.process as usize) else {
+                continue;
+            };
+            if time > 0 {
+                let pid = process.key.pid.to_string();
+                let values = [
+                    Arc::clone(&thread.name),
+                    Arc::from(&*process.comm),
+                    pid.into(),
+                ];
+                for (key, value) in keys.iter().zip(values) {
+                    self.count(key, &value, time);
+                }
+            }
+        }
+    }
+
     fn count(&mut self, key: &Arc<str>, value: &Arc<str>, time: u64) {
         if self.keys.len() >= MAX_KEYS && !self.keys.contains_key(key) {
             return;
@@ -109,6 +141,8 @@ pub(super) struct LabelList {
     pub(super) samples: u64,
     /// The keys.
     pub(super) keys: Vec<LabelKey>,
+    /// What every sample has: `thread`, `comm` and `pid`, as if they were labels.
+    pub(super) attributes: Vec<LabelKey>,
 }
 
 /// A key with its values.

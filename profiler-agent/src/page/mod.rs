@@ -15,27 +15,36 @@
 
 mod answer;
 mod api;
+mod api_stacks;
 mod assets;
+mod download;
 mod engine;
 mod failure;
 mod filter;
 mod flame;
 mod functions;
+mod grouping;
 mod guard;
 mod kind;
 mod labels;
+mod lines;
 mod names;
 mod narrowed;
 mod query;
 mod run;
+mod sandwich;
+mod search;
 mod services;
 mod size;
 pub mod source;
+mod stack_builder;
 mod stacks;
 mod status;
 mod token;
 mod trace;
 mod users;
+mod verdict;
+mod view;
 
 use std::future::Future;
 use std::io;
@@ -171,10 +180,14 @@ impl Page {
             .route("/api/status", get(api::status))
             .route("/api/services", get(api::services))
             .route("/api/windows", get(api::windows))
-            .route("/api/flamegraph", get(api::flamegraph))
-            .route("/api/functions", get(api::functions))
-            .route("/api/diff", get(api::diff))
+            .route("/api/flamegraph", get(api_stacks::flamegraph))
+            .route("/api/functions", get(api_stacks::functions))
+            .route("/api/search", get(api_stacks::search))
+            .route("/api/sandwich", get(api_stacks::sandwiched))
+            .route("/api/diff", get(api_stacks::diff))
             .route("/api/labels", get(api::labels))
+            .route("/api/lines", get(api_stacks::lines))
+            .route("/api/verdict", get(api_stacks::verdict))
             .route("/api/trace", get(api::trace))
             .with_state(shared);
         if let Some(users) = users.map(Arc::new) {

@@ -33,17 +33,6 @@ pub(super) struct Selection {
     pub(super) filter: Filter,
 }
 
-/// What stands between the root and the stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Grouping {
-    /// Nothing.
-    None,
-    /// The service.
-    Service,
-    /// The service and the thread's name.
-    Thread,
-}
-
 /// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerFormat {
@@ -106,7 +95,8 @@ pub(super) fn only(parameters: &Parameters, known: &[&[&str]]) -> Result<(), Mis
 
 /// The names of a selection's parameters.
 pub(super) const SELECTION: &[&str] = &[
-    "type", "from", "until", "window", "service", "pid", "comm", "label", "trace_id", "span_id",
+    "type", "from", "until", "window", "service", "pid", "comm", "thread", "label", "trace_id",
+    "span_id",
 ];
 /// The names of the base's parameters in a comparison.
 pub(super) const BASE: &[&str] = &[
@@ -116,6 +106,7 @@ pub(super) const BASE: &[&str] = &[
     "base_service",
     "base_pid",
     "base_comm",
+    "base_thread",
     "base_label",
     "base_trace_id",
     "base_span_id",
@@ -171,6 +162,7 @@ pub(super) fn selection(
             service: get("service").map(str::to_owned),
             pid,
             comm: get("comm").map(str::to_owned),
+            thread: get("thread").map(str::to_owned),
             labels: labels(parameters, &format!("{prefix}label"))?,
             link,
         },
@@ -257,25 +249,6 @@ pub(super) fn time(text: &str, now: UnixTime) -> Result<UnixTime, Misunderstood>
     }
     let milliseconds: u64 = text.parse().map_err(|_| misunderstood())?;
     Ok(UnixTime(milliseconds.saturating_mul(1_000_000)))
-}
-
-/// The grouping that `group` names; by service where every process is selected and nothing is named.
-///
-/// # Errors
-/// It names none.
-pub(super) fn grouping(
-    parameters: &Parameters,
-    filter: &Filter,
-) -> Result<Grouping, Misunderstood> {
-    match value(parameters, "group") {
-        None if filter.is_every_process() => Ok(Grouping::Service),
-        None | Some("none") => Ok(Grouping::None),
-        Some("service") => Ok(Grouping::Service),
-        Some("thread") => Ok(Grouping::Thread),
-        Some(other) => Err(Misunderstood(format!(
-            "group is {other:?}: give service, thread or none"
-        ))),
-    }
 }
 
 /// The format that `format` names; JSON where it is not given.

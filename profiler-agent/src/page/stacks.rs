@@ -8,17 +8,11 @@
 //! Two sides are counted: what is looked at, and in a comparison its base. Time is added up, and told as samples of one
 //! rate: that of the first profile. Of time off a CPU each nanosecond is a sample.
 
-use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-
-use super::filter::Filter;
-use super::kind::Kind;
 use super::labels::LabelCounts;
-use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
-use super::query::Grouping;
-use crate::profile::distinct::Distinct;
-use crate::profile::{Process, Profile, ProfileKind, StackIndex, samples_of};
+use super::names::{FrameIndex, Names, Step};
+use crate::profile::ProfileKind;
 
 /// Which of the two counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,213 +26,62 @@ pub(super) enum Side {
 /// Samples per side.
 pub(super) type Counts = [u64; 2];
 
-/// Frames of a stack that are kept, from the root on; the kernel side gives fewer, inlined frames and
-/// strange files may give more.
-const MAX_DEPTH: usize = 4096;
-
 /// Stacks, flat.
 #[derive(Debug, Default)]
-struct Flat {
+pub(super) struct Flat {
     steps: Vec<Step>,
     ends: Vec<usize>,
 }
 
 impl Flat {
-    fn get(&self, stack: u32) -> &[Step] {
+    pub(super) fn push(&mut self, stack: &[Step]) {
+        self.steps.extend_from_slice(stack);
+        self.ends.push(self.steps.len());
+    }
+
+    /// Frames of all stacks together.
+    pub(super) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Indices of the stacks, sorted by what their frames show.
+    pub(super) fn sorted(&self, names: &Names) -> Vec<u32> {
+        let ranks = names.ranks();
+        let mut order: Vec<u32> = (0..self.ends.len() as u32).collect();
+        let frames = |stack: &u32| {
+            let steps = self.get(*stack).iter();
+            steps.map(|step| ranks[step.frame() as usize])
+        };
+        let inlined = |stack: &u32| self.get(*stack).iter().map(|step| step.inlined());
+        // By frames first: stacks below a node are neighbours, whatever is inlined in them.
+        order.sort_unstable_by(|a, b| {
+            let frames = frames(a).cmp(frames(b));
+            frames.then_with(|| inlined(a).cmp(inlined(b)))
+        });
+        order
+    }
+
+    pub(super) fn get(&self, stack: u32) -> &[Step] {
         let stack = stack as usize;
         let start = if stack == 0 { 0 } else { self.ends[stack - 1] };
         &self.steps[start..self.ends[stack]]
     }
 }
 
-/// The set while profiles are added.
-pub(super) struct StackSetBuilder {
-    names: Names,
-    stacks: Flat,
-    /// Time of each stack per side, in ns.
-    times: Vec<[u64; 2]>,
-    /// Indices into `stacks`, by content.
-    distinct: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    max_steps: usize,
-    overfull: FrameIndex,
-    root: FrameIndex,
-    grouping: Grouping,
-    kind: ProfileKind,
-    /// Time that one sample stands for, in ns.
-    quantum: Option<u64>,
-    labels: LabelCounts,
-}
-
-impl StackSetBuilder {
-    /// The empty set, whose stacks may have this many frames together; a stack that has no room becomes
-    /// one frame that says so.
-    pub(super) fn new(kind: ProfileKind, grouping: Grouping, max_steps: usize) -> Self {
-        let mut names = Names::default();
-        let root = names.group("all");
-        let overfull = Frame {
-            name: names.plain("[too many stacks]"),
-            module: names.plain(""),
-            file: names.plain(""),
-            kind: Kind::Broken,
-        };
-        let overfull = names.frame(overfull);
-        Self {
-            names,
-            stacks: Flat::default(),
-            times: Vec::new(),
-            distinct: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            max_steps,
-            overfull,
-            root,
-            grouping,
-            kind,
-            quantum: None,
-            labels: LabelCounts::default(),
-        }
-    }
-
-    /// Adds the samples that `filter` keeps, if the profile is of the kind that is wanted.
-    pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
-        if !self.kind.includes(profile.kind.kind) {
-            return;
-        }
-        self.quantum.get_or_insert(match self.kind {
-            ProfileKind::OnCpu => profile.kind.quantum(),
-            ProfileKind::OffCpu | ProfileKind::Wall => 1,
-        });
-        let frames = LocationFrames::new(profile, &mut self.names);
-        let wanted = filter.over(profile);
-        // Threads of one group are one.
-        let mut groups: Distinct<Vec<Step>> = Distinct::default();
-        let of_threads = profile.threads.iter().map(|thread| {
-            let process = profile.processes.get(thread.process as usize)?;
-            Some(groups.intern(self.group(process, &thread.name)) as usize)
-        });
-        let of_threads: Vec<Option<usize>> = of_threads.collect();
-        if side == Side::Shown {
-            let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
-            let times = kept.map(|sample| (sample.labels.0, sample.value));
-            self.labels.add(profile, times);
-        }
-        // Samples that differ in thread, labels or link alone are added up before their frames are looked at.
-        let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
-        let mut sums: Vec<(usize, StackIndex, u64)> = Vec::new();
-        for sample in profile.samples.iter().filter(|sample| wanted.keeps(sample)) {
-            let Some(Some(group)) = of_threads.get(sample.thread.0 as usize) else {
-                continue;
-            };
-            let place = *places.entry((*group, sample.stack)).or_insert(sums.len());
-            match sums.get_mut(place) {
-                Some((_, _, sum)) => *sum = sum.saturating_add(sample.value),
-                None => sums.push((*group, sample.stack, sample.value)),
-            }
-        }
-        let groups = groups.into_values();
-        let mut stack = Vec::new();
-        for (group, index, time) in sums {
-            stack.clone_from(&groups[group]);
-            for location in profile.stacks.get(index).iter().rev() {
-                stack.extend_from_slice(frames.get(location.0 as usize));
-            }
-            stack.truncate(MAX_DEPTH);
-            let index = self.index(&mut stack, groups[group].len());
-            let sum = &mut self.times[index as usize][side as usize];
-            *sum = sum.saturating_add(time);
-        }
-    }
-
-    fn index(&mut self, stack: &mut Vec<Step>, group: usize) -> u32 {
-        match self.find(stack) {
-            Some(index) => index,
-            None if self.stacks.steps.len() + stack.len() <= self.max_steps => self.insert(stack),
-            None => {
-                stack.truncate(group);
-                stack.push(Step::new(self.overfull, false));
-                // As many of these as there are groups: bounded as the processes and threads are.
-                self.find(stack).unwrap_or_else(|| self.insert(stack))
-            }
-        }
-    }
-
-    fn find(&self, stack: &[Step]) -> Option<u32> {
-        let hash = self.hasher.hash_one(stack);
-        self.distinct
-            .find(hash, |index| self.stacks.get(*index) == stack)
-            .copied()
-    }
-
-    fn insert(&mut self, stack: &[Step]) -> u32 {
-        let index = self.times.len() as u32;
-        self.stacks.steps.extend_from_slice(stack);
-        self.stacks.ends.push(self.stacks.steps.len());
-        self.times.push([0; 2]);
-        let (stacks, hasher) = (&self.stacks, &self.hasher);
-        let hash = hasher.hash_one(stack);
-        self.distinct
-            .insert_unique(hash, index, |index| hasher.hash_one(stacks.get(*index)));
-        index
-    }
-
-    /// The frames that the stacks of a thread start with.
-    fn group(&mut self, process: &Process, thread: &str) -> Vec<Step> {
-        let mut group = Vec::new();
-        if self.grouping != Grouping::None {
-            group.push(Step::new(self.names.group(process.service()), false));
-        }
-        if self.grouping == Grouping::Thread {
-            group.push(Step::new(self.names.group(thread), false));
-        }
-        group
-    }
-
-    /// The set, sorted by what is shown, whatever came first, and summed up. Running sums of time are made samples: a stack's
-    /// remainder goes into the next, so that the whole is right whatever was sampled at other rates.
-    pub(super) fn finish(self) -> StackSet {
-        let quantum = self.quantum.unwrap_or(1_000_000_000);
-        let ranks = self.names.ranks();
-        let mut order: Vec<u32> = (0..self.times.len() as u32).collect();
-        let stacks = &self.stacks;
-        let steps = |stack: &u32| {
-            let steps = stacks.get(*stack).iter();
-            steps.map(|step| (ranks[step.frame() as usize], step.inlined()))
-        };
-        order.sort_unstable_by(|a, b| steps(a).cmp(steps(b)));
-        let mut sums = Vec::with_capacity(order.len() + 1);
-        let mut sum = [0u64; 2];
-        sums.push(sum);
-        for stack in &order {
-            for (sum, time) in sum.iter_mut().zip(self.times[*stack as usize]) {
-                *sum = sum.saturating_add(time);
-            }
-            sums.push(sum.map(|time| samples_of(time, quantum)));
-        }
-        StackSet {
-            names: self.names,
-            stacks: self.stacks,
-            order,
-            sums,
-            root: self.root,
-            labels: self.labels,
-            kind: self.kind,
-            quantum,
-        }
-    }
-}
-
 /// The sorted set.
 #[derive(Debug)]
 pub(super) struct StackSet {
-    pub(super) names: Names,
-    stacks: Flat,
+    pub(super) names: Arc<Names>,
+    pub(super) stacks: Flat,
     /// Indices into `stacks`, sorted by frames.
-    order: Vec<u32>,
+    pub(super) order: Vec<u32>,
     /// Samples of all stacks before a place in `order`.
-    sums: Vec<Counts>,
-    root: FrameIndex,
+    pub(super) sums: Vec<Counts>,
+    pub(super) root: FrameIndex,
     /// The labels of the side that is looked at.
-    pub(super) labels: LabelCounts,
+    pub(super) labels: Arc<LabelCounts>,
+    /// Its threads and processes, as if they were labels.
+    pub(super) attributes: Arc<LabelCounts>,
     /// What is measured.
     pub(super) kind: ProfileKind,
     /// Time that one sample stands for, in ns.
@@ -357,7 +200,52 @@ impl StackSet {
 
     /// Frames of all stacks together.
     pub(super) fn steps(&self) -> usize {
-        self.stacks.steps.len()
+        self.stacks.steps()
+    }
+
+    /// The set of what `change` makes of every stack: it gets the frames, outermost first, and an empty list for those that
+    /// are kept. A stack for which it returns false is left out. What becomes equal is one.
+    pub(super) fn changed(
+        &self,
+        root: FrameIndex,
+        mut change: impl FnMut(&[Step], &mut Vec<Step>) -> bool,
+    ) -> Self {
+        let mut stacks = Flat::default();
+        let mut samples = Vec::new();
+        let mut kept = Vec::new();
+        for (stack, counts) in self.iter() {
+            kept.clear();
+            if change(stack, &mut kept) {
+                stacks.push(&kept);
+                samples.push(counts);
+            }
+        }
+        let mut order: Vec<u32> = Vec::new();
+        let mut sums = vec![[0u64; 2]];
+        let mut sum = [0u64; 2];
+        for stack in stacks.sorted(&self.names) {
+            for (sum, count) in sum.iter_mut().zip(samples[stack as usize]) {
+                *sum = sum.saturating_add(count);
+            }
+            match order.last() {
+                Some(last) if stacks.get(*last) == stacks.get(stack) => {
+                    sums.pop();
+                }
+                _ => order.push(stack),
+            }
+            sums.push(sum);
+        }
+        Self {
+            names: Arc::clone(&self.names),
+            stacks,
+            order,
+            sums,
+            root,
+            labels: Arc::clone(&self.labels),
+            attributes: Arc::clone(&self.attributes),
+            kind: self.kind,
+            quantum: self.quantum,
+        }
     }
 
     fn stack(&self, at: usize) -> &[Step] {

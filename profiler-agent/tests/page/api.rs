@@ -57,7 +57,7 @@ fn two_windows() -> Vec<Profile> {
 }
 
 /// Path of names -> (self, total, kind, inlined), read from an answer as `API.md` describes it.
-fn paths(graph: &Value, stride: usize) -> Vec<(String, Vec<u64>, String)> {
+pub(crate) fn paths(graph: &Value, stride: usize) -> Vec<(String, Vec<u64>, String)> {
     let numbers: Vec<u64> = graph["nodes"]
         .as_array()
         .unwrap()
@@ -256,7 +256,7 @@ fn the_selection_is_encoded_in_other_formats() {
     let served = Served::files(two_windows(), Limits::VIEWER);
     let (head, bytes) = served.bytes("/api/flamegraph?service=api&format=pprof");
     assert!(
-        head.contains("attachment; filename=\"profile.pb.gz\""),
+        head.contains("attachment; filename=\"api-20260101t000000z-20260101t000020z.pb.gz\""),
         "{head}"
     );
     let profile = pprof::decode(&bytes, &ReadLimits::default()).unwrap();

@@ -163,6 +163,15 @@ impl Browser {
         self.mouse("mouseReleased", x, y);
     }
 
+    /// A click of the mouse's right button there.
+    pub(crate) fn context_click(&mut self, x: f64, y: f64) {
+        self.mouse("mouseMoved", x, y);
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({"type": kind, "x": x, "y": y, "button": "right", "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", &event);
+        }
+    }
+
     /// The mouse, pressed at one place and released at another.
     pub(crate) fn drag(&mut self, from: (f64, f64), to: (f64, f64)) {
         self.mouse("mousePressed", from.0, from.1);

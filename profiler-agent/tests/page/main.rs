@@ -11,10 +11,14 @@ mod damaged;
 #[path = "../demo/mod.rs"]
 mod demo;
 mod devtools;
+mod functions;
 mod kinds;
 mod limits;
+mod looks;
 mod merged;
 mod replaced;
+mod sandwich;
 mod searching;
 mod served;
 mod traces;
+mod verdict;

@@ -2,26 +2,37 @@
 //
 // span      what the time line spans: "15m" and the like up to now, or two times in ms
 // from,until   the range shown; absent: all of the span
-// service, pid, window   whose samples
+// service, pid, comm, thread, window   whose samples
 // label     with these labels, key:value, any number of them
 // trace_id, span_id   of this trace, of this span
 // type      what is measured: cpu, off_cpu or wall; absent: the first that there is
-// tab, search, up, focus   how they are shown
-// base      compared with: { service, pid, window, label, from, until }
+// tab, search, up, focus, group   how they are shown
+// view      changes of the stacks, in order: hide:NAME, collapse:NAME, module:NAME, with:NAME
+// order, sort, offset   which functions of the table
+// function, module   what the sandwich view is of
+// filter    which services are listed
+// palette   safe: colours that people who see few colours tell apart
+// base      compared with: { service, pid, comm, thread, window, label, from, until }
 
 const NUMBERS = ["from", "until", "pid", "window"];
-const TEXTS = ["service", "tab", "search"];
+// Of a selection, and of how it is shown.
+const NAMES = ["service", "comm", "thread"];
+const TEXTS = ["search", "group", "order", "function", "module", "filter"];
+const TABS = ["flame", "functions", "sandwich"];
+const ORDERS = ["self", "total", "change", "name"];
+const CHANGE = /^(hide|collapse|module|with):/;
 const TYPES = ["cpu", "off_cpu", "wall"];
 // An id of digits that are not all zero.
 const IDS = { trace_id: /^(?!0+$)[0-9a-f]{32}$/, span_id: /^(?!0+$)[0-9a-f]{16}$/ };
 const MAX_LABELS = 32;
+const MAX_CHANGES = 32;
 // Longer addresses are cut by what people send them with.
 const MAX_FOCUS = 3000;
 
 /** The state that an address says. */
 export function read(hash) {
   const values = new URLSearchParams(hash.replace(/^#/, ""));
-  const state = { span: "15m", tab: "flame", search: "", focus: [], up: values.get("up") === "1", base: null };
+  const state = { span: "15m", tab: "flame", search: "", focus: [], view: [], up: values.get("up") === "1", base: null };
   const number = (name) => {
     const value = Number(values.get(name));
     return values.get(name) !== null && Number.isFinite(value) && value >= 0 ? value : null;
@@ -32,8 +43,10 @@ export function read(hash) {
       const value = number(prefix + name);
       if (value !== null) found[name] = value;
     }
-    const service = values.get(`${prefix}service`);
-    if (service) found.service = service;
+    for (const name of NAMES) {
+      const value = values.get(prefix + name);
+      if (value) found[name] = value;
+    }
     const labels = [...new Set(values.getAll(`${prefix}label`))].filter((label) => label.includes(":"));
     if (labels.length > 0) found.label = labels.slice(0, MAX_LABELS);
     if (found.from === undefined || found.until === undefined || found.until <= found.from) {
@@ -56,6 +69,12 @@ export function read(hash) {
   if (/^\d{1,4}[smhd]$/.test(span ?? "")) state.span = span;
   const [first, last] = (span ?? "").split("-").map(Number);
   if (last > first && first >= 0) state.span = [first, last];
+  state.view = values.getAll("view").filter((change) => CHANGE.test(change)).slice(0, MAX_CHANGES);
+  if (!ORDERS.includes(state.order)) delete state.order;
+  if (values.get("sort") === "ascending" || values.get("sort") === "descending") state.sort = values.get("sort");
+  const offset = number("offset");
+  if (offset !== null && offset > 0) state.offset = Math.floor(offset);
+  if (values.get("palette") === "safe") state.palette = "safe";
   if (values.get("base") === "1") state.base = part("base_");
   try {
     const focus = JSON.parse(values.get("focus") ?? "[]");
@@ -63,7 +82,8 @@ export function read(hash) {
   } catch {
     // A focus that was cut on its way is no focus.
   }
-  if (state.tab !== "functions") state.tab = "flame";
+  const tab = values.get("tab");
+  if (TABS.includes(tab) && (tab !== "sandwich" || state.function !== undefined)) state.tab = tab;
   return state;
 }
 
@@ -73,14 +93,18 @@ export function write(state) {
   values.set("span", Array.isArray(state.span) ? state.span.map(Math.round).join("-") : state.span);
   const part = (prefix, found) => {
     for (const name of NUMBERS) if (found[name] !== undefined) values.set(prefix + name, Math.round(found[name]));
-    if (found.service !== undefined) values.set(`${prefix}service`, found.service);
+    for (const name of NAMES) if (found[name] !== undefined) values.set(prefix + name, found[name]);
     for (const label of found.label ?? []) values.append(`${prefix}label`, label);
   };
   part("", state);
   for (const name of Object.keys(IDS)) if (state[name] !== undefined) values.set(name, state[name]);
   if (state.type !== undefined) values.set("type", state.type);
   if (state.tab !== "flame") values.set("tab", state.tab);
-  if (state.search) values.set("search", state.search);
+  for (const name of TEXTS) if (state[name]) values.set(name, state[name]);
+  if (state.sort) values.set("sort", state.sort);
+  if (state.offset) values.set("offset", state.offset);
+  if (state.palette) values.set("palette", state.palette);
+  for (const change of state.view) values.append("view", change);
   if (state.up) values.set("up", "1");
   if (state.focus.length > 0) {
     const focus = JSON.stringify(state.focus);

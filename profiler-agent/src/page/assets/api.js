@@ -24,7 +24,7 @@ export function selection(found, prefix = "") {
   for (const name of ["from", "until"]) {
     if (found[name] !== undefined) parameters[prefix + name] = Math.round(found[name]);
   }
-  for (const name of ["service", "pid", "window", "label", "trace_id", "span_id"]) parameters[prefix + name] = found[name];
+  for (const name of ["service", "pid", "comm", "thread", "window", "label", "trace_id", "span_id"]) parameters[prefix + name] = found[name];
   return parameters;
 }
 

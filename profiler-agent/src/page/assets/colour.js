@@ -20,11 +20,38 @@ const KINDS = {
   broken: [0, 22, "stack cut short"],
 };
 
+// The same for people who tell few colours apart: after Okabe and Ito, with the lightness told apart as well.
+const SAFE_KINDS = {
+  group: [240, 5, 0],
+  kernel: [41, 100, -4],
+  native: [202, 77, 6],
+  library: [202, 100, -14],
+  rust: [27, 100, -18],
+  go: [164, 100, -20],
+  cpython: [56, 85, 4],
+  jvm: [327, 45, -2],
+  v8js: [327, 45, 10],
+  unnamed: [220, 4, 4],
+  broken: [0, 0, -24],
+};
+
+let safe = false;
+
+/** Whether colours are those that people who see few colours tell apart. */
+export function usePalette(name) {
+  safe = name === "safe";
+}
+
 /** What a kind is called. */
 export const kindLabel = (kind) => KINDS[kind]?.[2] ?? kind;
 
 /** The colour of a kind; `shade` (0 to 7) tells neighbours of one kind apart. */
 export function kindColour(kind, shade = 3) {
+  if (safe) {
+    const [hue, saturation, light] = SAFE_KINDS[kind] ?? SAFE_KINDS.native;
+    const lightness = dark.matches ? 38 + light * 0.5 : 78 + light;
+    return `hsl(${hue} ${saturation * (dark.matches ? 0.6 : 1)}% ${lightness + (shade - 3) * 0.9}%)`;
+  }
   const [hue, saturation] = KINDS[kind] ?? KINDS.native;
   const turn = (shade - 3) * 2.2;
   if (dark.matches) return `hsl(${hue + turn} ${saturation * 0.62}% ${(kind === "group" ? 27 : 36) + shade * 0.9}%)`;
@@ -34,7 +61,8 @@ export function kindColour(kind, shade = 3) {
 /** The colour of a change from -1 (gone) over 0 (the same) to 1 (new). */
 export function changeColour(change) {
   const size = Math.min(1, Math.abs(change)) ** 0.7;
-  const hue = change > 0 ? 4 : 215;
+  // Orange and blue differ for everybody.
+  const hue = change > 0 ? (safe ? 33 : 4) : safe ? 222 : 215;
   if (dark.matches) return `hsl(${hue} ${4 + size * 62}% ${34 + size * 10}%)`;
   return `hsl(${hue} ${6 + size * 76}% ${88 - size * 24}%)`;
 }

@@ -1,9 +1,10 @@
 // Buttons, menus and fields: what a person chooses becomes a change of the state.
 
 import { address, selection } from "./api.js";
+import { usePalette } from "./colour.js";
 import { element } from "./tip.js";
 import { parseIds } from "./trace.js";
-import { range, span, words } from "./units.js";
+import { range, span, words, zone } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
 const SPANS = ["5m", "15m", "1h", "6h", "24h", "7d"];
@@ -13,6 +14,8 @@ const FORMATS = [
   ["svg", "Picture", "an interactive SVG"],
 ];
 const SEARCH_MS = 140;
+const TABS = ["flame", "functions", "sandwich"];
+const GROUPS = [["", "Default groups"], ["service", "By service"], ["process", "By process"], ["thread", "By thread"], ["none", "Not grouped"]];
 
 export class Controls {
   constructor(page) {
@@ -44,17 +47,47 @@ export class Controls {
         this.page.turned(up);
       });
     }
-    for (const tab of ["flame", "functions"]) $(`tab-${tab}`).addEventListener("click", () => change({ tab }, { keepZoom: true, only: "tab" }));
+    for (const tab of TABS) $(`tab-${tab}`).addEventListener("click", () => change({ tab }, { keepZoom: true, only: "tab" }));
     document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
       if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-      const tab = state().tab === "flame" ? "functions" : "flame";
+      const tabs = TABS.filter((name) => !$(`tab-${name}`).hidden);
+      const step = event.key === "ArrowLeft" ? tabs.length - 1 : 1;
+      const tab = tabs[(tabs.indexOf(state().tab) + step) % tabs.length];
       change({ tab }, { keepZoom: true, only: "tab" });
       $(`tab-${tab}`).focus();
+    });
+    $("group").addEventListener("change", (event) => change({ group: event.target.value || undefined }));
+    this.groups([]);
+    const filter = $("filter");
+    filter.value = state().filter ?? "";
+    filter.addEventListener("input", () => {
+      change({ filter: filter.value || undefined }, { keepZoom: true, replace: true, only: "nothing" });
+      this.page.listServices();
     });
     this.#search();
     this.#find();
     this.#compare();
     this.#menus();
+    this.#help();
+    $("palette").addEventListener("click", () => change({ palette: state().palette ? undefined : "safe" }, { keepZoom: true, replace: true, only: "nothing" }));
+  }
+
+  #help() {
+    const help = $("help");
+    const open = () => !help.open && help.showModal();
+    $("help-open").addEventListener("click", open);
+    // A click beside the dialog is one on what lies behind it.
+    help.addEventListener("click", (event) => event.target === help && help.close());
+    addEventListener("keydown", (event) => {
+      if (event.key !== "?" || isTyping(event) || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      open();
+    });
+    // The address has the state: a fragment of its own would replace it.
+    $("skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      $("view").focus();
+    });
   }
 
   /** Offers what can be looked at, where that is more than one type. */
@@ -71,6 +104,14 @@ export class Controls {
       button.addEventListener("click", () => this.page.change({ type: type === types[0] ? undefined : type }));
     }
     this.#pressed();
+  }
+
+  /** Offers what stacks can be grouped by: what every sample has, and these labels. */
+  groups(keys) {
+    const now = this.page.state().group ?? "";
+    const wanted = [...GROUPS, ...keys.map((key) => [`label:${key}`, `By label ${key}`])];
+    if (!wanted.some(([value]) => value === now)) wanted.push([now, `By ${now.replace(":", " ")}`]);
+    options($("group"), wanted, now);
   }
 
   #pressed() {
@@ -91,6 +132,7 @@ export class Controls {
           return;
         }
         state().search = field.value;
+        delete state().offset;
         searched();
         history.replaceState(null, "", this.page.written());
       }, SEARCH_MS);
@@ -101,8 +143,7 @@ export class Controls {
       field.dispatchEvent(new Event("input"));
     });
     addEventListener("keydown", (event) => {
-      const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-      if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
+      if (event.key !== "/" || isTyping(event) || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       field.focus();
       field.select();
@@ -147,15 +188,17 @@ export class Controls {
     }
     $("swap").addEventListener("click", () => {
       const [first, second] = [shown(), base()];
-      change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, ...second, base: first });
+      change({ from: undefined, until: undefined, service: undefined, pid: undefined, comm: undefined, thread: undefined, window: undefined, label: undefined, ...second, base: first });
     });
   }
 
   // What one most likely wants to compare with: the time before, or the file before.
   #firstBase() {
     const { state, shown, spanOf, windows } = this.page;
-    const { service, pid, window, label } = state();
+    const { service, pid, comm, thread, window, label } = state();
     const part = {};
+    if (comm !== undefined) part.comm = comm;
+    if (thread !== undefined) part.thread = thread;
     if (label !== undefined) part.label = label;
     if (service !== undefined) part.service = service;
     if (pid !== undefined) part.pid = pid;
@@ -188,6 +231,7 @@ export class Controls {
   #menus() {
     const { shown } = this.page;
     const panel = $("download-panel");
+    // The answer's header has the file's name: service and time.
     $("download").addEventListener("toggle", () => {
       panel.replaceChildren();
       for (const [format, name, use] of FORMATS) {
@@ -217,17 +261,25 @@ export class Controls {
     $("follow").textContent = Array.isArray(now.span) ? "Back to now" : "Clear selection";
     $("icicle").setAttribute("aria-pressed", String(!now.up));
     $("flame").setAttribute("aria-pressed", String(now.up));
-    for (const tab of ["flame", "functions"]) {
+    $("group").value = now.group ?? "";
+    $("tab-sandwich").hidden = now.function === undefined;
+    for (const tab of TABS) {
       $(`tab-${tab}`).setAttribute("aria-selected", String(now.tab === tab));
       $(`tab-${tab}`).tabIndex = now.tab === tab ? 0 : -1;
       $(`${tab}-panel`).hidden = now.tab !== tab;
     }
     $("flame-tools").hidden = now.tab !== "flame";
-    $("match").hidden = now.tab !== "flame";
+    $("match").hidden = now.tab === "sandwich";
     $("compare").hidden = now.trace_id !== undefined || now.span_id !== undefined;
     $("leave-trace").hidden = !$("compare").hidden;
     $("compare").setAttribute("aria-pressed", String(now.base !== null));
     $("compare-bar").hidden = now.base === null;
+    $("palette").setAttribute("aria-pressed", String(now.palette === "safe"));
+    usePalette(now.palette);
+    this.page.recoloured();
+    const problem = now.base === null ? null : overlap(shown(), base());
+    $("overlap").hidden = problem === null;
+    $("overlap").textContent = problem ?? "";
     if (now.base === null) {
       this.drags = "shown";
       return;
@@ -242,10 +294,23 @@ export class Controls {
       const when = $(`${side}-range`);
       when.hidden = !this.live;
       when.textContent = range(found.from, found.until);
-      when.title = `${span(found.until - found.from)}; pressed: a drag on the time line sets it`;
+      when.title = `${span(found.until - found.from)}, ${zone(found.until)}; pressed: a drag on the time line sets it`;
       when.setAttribute("aria-pressed", String(this.drags === side));
     }
   }
+}
+
+const isTyping = ({ target }) => target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
+
+/** What is wrong with a comparison of two selections; null where nothing is. */
+function overlap(first, second) {
+  const names = ["service", "pid", "comm", "thread", "window"];
+  if (names.some((name) => first[name] !== undefined && second[name] !== undefined && first[name] !== second[name])) return null;
+  const length = Math.min(first.until, second.until) - Math.max(first.from, second.from);
+  if (length <= 0) return null;
+  const same = first.from === second.from && first.until === second.until && JSON.stringify(first.label) === JSON.stringify(second.label) && names.every((name) => first[name] === second[name]);
+  if (same) return "Both sides are the same: choose another range or service for one of them.";
+  return `The ranges overlap by ${span(length)}: samples of that time count on both sides, and differences look smaller than they are.`;
 }
 
 function options(select, wanted, chosen) {

@@ -10,9 +10,10 @@ const NAMED_FROM = 26;
 const ZOOM_MS = 170;
 
 export class FlameGraph {
-  /** `zoomed(node)` is called when a person wants to see a node. */
-  constructor({ scroll, height, canvas, tip, spoken, zoomed }) {
-    Object.assign(this, { scroll, height, canvas, tip, spoken, zoomed });
+  /** `zoomed(node)` is called when a person wants to see a node, `menu(node, x, y)` when they want its menu there, `entered()`
+   *  when they come to look; `lineOf(frame)` knows the file and line of some functions. */
+  constructor({ scroll, height, canvas, tip, spoken, zoomed, menu, entered = () => {}, lineOf = () => undefined }) {
+    Object.assign(this, { scroll, height, canvas, tip, spoken, zoomed, menu, lineOf });
     this.context = canvas.getContext("2d", { alpha: false });
     this.graph = null;
     this.root = 0;
@@ -27,6 +28,8 @@ export class FlameGraph {
     new ResizeObserver(() => this.#resize()).observe(scroll);
     onSchemeChange(() => this.draw());
     scroll.addEventListener("scroll", () => this.draw(), { passive: true });
+    canvas.addEventListener("pointerenter", entered);
+    canvas.addEventListener("focus", entered);
     canvas.addEventListener("pointermove", (event) => this.#point(event));
     canvas.addEventListener("pointerleave", () => this.#leave());
     // A click is meant for the graph that was there when the button went down.
@@ -36,6 +39,13 @@ export class FlameGraph {
     canvas.addEventListener("click", (event) => {
       const node = this.pressed === this.graph ? this.#at(event) : -1;
       if (node >= 0) this.zoomed(node);
+    });
+    canvas.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+      const node = this.#at(event);
+      if (node < 0 || this.graph.of(node).kind === "group") return;
+      this.#leave();
+      this.menu(node, event.clientX, event.clientY);
     });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("blur", () => {
@@ -245,7 +255,7 @@ export class FlameGraph {
       this.draw();
     }
     if (node < 0) this.tip.hidden = true;
-    else tooltip(this.tip, this.graph, node, event.clientX, event.clientY);
+    else tooltip(this.tip, this.graph, node, event.clientX, event.clientY, this.lineOf);
   }
 
   #leave() {
@@ -289,6 +299,11 @@ export class FlameGraph {
       case "Escape":
         this.zoomed(0);
         return;
+      case "m":
+      case "ContextMenu":
+        event.preventDefault();
+        if (graph.of(now).kind !== "group") this.menu(now, ...this.#corner(now));
+        return;
       default:
         return;
     }
@@ -302,10 +317,14 @@ export class FlameGraph {
     const top = this.#top(graph.depth[node]);
     if (top < 0) this.scroll.scrollTop += top;
     if (top + ROW > this.size.height) this.scroll.scrollTop += top + ROW - this.size.height;
+    this.draw();
+    this.spoken.textContent = tooltip(this.tip, graph, node, ...this.#corner(node), this.lineOf);
+  }
+
+  // Where something about a node is put: at its lower left corner.
+  #corner(node) {
     const box = this.canvas.getBoundingClientRect();
     const [left] = this.#place(node);
-    this.draw();
-    const said = tooltip(this.tip, graph, node, box.left + Math.max(left, 0) + 12, box.top + this.#top(graph.depth[node]) + ROW - 6);
-    this.spoken.textContent = said;
+    return [box.left + Math.max(left, 0) + 12, box.top + this.#top(this.graph.depth[node]) + ROW - 6];
   }
 }

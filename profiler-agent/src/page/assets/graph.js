@@ -103,11 +103,10 @@ export class Graph {
     return node;
   }
 
-  /** Which frames a search finds, and the part of the samples that have one of them. */
-  search(text) {
-    if (!text) return null;
-    const wanted = matcher(text);
-    const frames = Uint8Array.from(this.frames, (frame) => Number(frame.kind !== "group" && (wanted(frame.name) || wanted(frame.module))));
+  /** Which frames a search finds, and the part of the samples that have one of them; `finds` tells of a frame. */
+  search(finds) {
+    if (finds === null) return null;
+    const frames = Uint8Array.from(this.frames, (frame) => Number(frame.kind !== "group" && finds(frame)));
     let shown = 0;
     let base = 0;
     for (let node = 0; node < this.length; ) {
@@ -121,19 +120,4 @@ export class Graph {
     }
     return { frames, share: shown / (this.samples || 1), baseShare: base / (this.baseSamples || 1) };
   }
-}
-
-/** Tells which texts a search means: a part without regard to case, or /a regular expression/. */
-export function matcher(text) {
-  const expression = /^\/(.+)\/$/.exec(text);
-  if (expression) {
-    try {
-      const pattern = new RegExp(expression[1], "i");
-      return (name) => pattern.test(name);
-    } catch {
-      // Not finished yet: taken as it is.
-    }
-  }
-  const part = text.toLowerCase();
-  return (name) => name.toLowerCase().includes(part);
 }

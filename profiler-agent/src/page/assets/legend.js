@@ -5,7 +5,10 @@ import { element } from "./tip.js";
 
 let last = null;
 
-onSchemeChange(() => last && showLegend(...last));
+/** Shows it again, in the colours that hold now. */
+export const redrawLegend = () => last && showLegend(...last);
+
+onSchemeChange(redrawLegend);
 
 /** Shows the kinds that occur in the graph, or the scale of change. */
 export function showLegend(box, graph) {
@@ -13,14 +16,14 @@ export function showLegend(box, graph) {
   box.replaceChildren();
   if (graph.compared) {
     const part = element("span", { parent: box });
-    part.append("gone from the base");
+    part.append("less (gone)");
     const scale = element("canvas", { width: 150, height: 11, parent: part });
     const context = scale.getContext("2d");
     for (let x = 0; x < 150; x += 1) {
       context.fillStyle = changeColour((x / 149) * 2 - 1);
       context.fillRect(x, 0, 1, 11);
     }
-    part.append("new");
+    part.append("more (new)");
     element("span", { text: "Width: the mean of both shares", parent: box });
     return;
   }

@@ -1,18 +1,24 @@
 // The page: its state, what is asked for it, what is shown of it.
 
+import { actions, showSandwich } from "./actions.js";
 import { read, write } from "./address.js";
 import { Asker, selection } from "./api.js";
 import { Controls } from "./controls.js";
 import { FlameGraph } from "./flame.js";
 import { FunctionTable } from "./functions.js";
 import { Graph } from "./graph.js";
-import { LIMIT, showChosen, showLabels } from "./labels.js";
-import { showLegend } from "./legend.js";
+import { LIMIT, showAttributes, showChosen, showLabels } from "./labels.js";
+import { redrawLegend, showLegend } from "./legend.js";
+import { Lines } from "./lines.js";
+import { Menu } from "./menu.js";
+import { Sandwich } from "./sandwich.js";
+import { isExpression, Search } from "./search.js";
 import { showFiles, showServices } from "./services.js";
 import { showStatus } from "./status.js";
 import { Timeline } from "./timeline.js";
 import { short, traceAddress, TraceView } from "./trace.js";
-import { clock, count, exactly, lapse, range, rate, seconds, share, words } from "./units.js";
+import { clock, count, exactly, lapse, range, rate, seconds, share, words, zone } from "./units.js";
+import { showVerdict } from "./verdict.js";
 
 const $ = (id) => document.getElementById(id);
 const POINTS = 240;
@@ -29,7 +35,7 @@ let services = null;
 // The trace or span that is looked at, as it was answered.
 let trace = null;
 
-const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions", "labels", "trace"].map((name) => [name, new Asker()]));
+const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions", "sandwich", "search", "lines", "functionLines", "labels", "verdict", "trace"].map((name) => [name, new Asker()]));
 
 /** The span of the time line as [from, until] in ms. */
 function spanOf() {
@@ -54,9 +60,13 @@ function rangeOf(id) {
 }
 
 /** What the graph of a state answers: two states with the same text have the same graph. */
-const asked = () => JSON.stringify([state.span, pick(state), state.base]);
+const asked = () => JSON.stringify([state.span, pick(state), state.base, state.group, state.view]);
 
-const pick = ({ type, from, until, service, pid, window, label, trace_id, span_id }) => Object.fromEntries(Object.entries({ type, from, until, service, pid, window, label, trace_id, span_id }).filter(([, value]) => value !== undefined));
+const SELECTED = ["type", "from", "until", "service", "pid", "comm", "thread", "window", "label", "trace_id", "span_id"];
+const pick = (from) => Object.fromEntries(SELECTED.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));
+const NOTHING = Object.fromEntries(SELECTED.filter((name) => name !== "type").map((name) => [name, undefined]));
+// What is shown of a selection belongs to it: another one starts at the first page.
+const KEEPS_PAGE = ["offset", "tab", "function", "module", "up", "palette", "filter"];
 
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
@@ -71,6 +81,7 @@ function change(changes, { keepZoom = false, replace = false, only = "all" } = {
     else state[name] = value;
   }
   if (!keepZoom) state.focus = [];
+  if (Object.keys(changes).some((name) => !KEEPS_PAGE.includes(name))) delete state.offset;
   remember(replace);
   outdated();
   load({ only });
@@ -80,6 +91,7 @@ function change(changes, { keepZoom = false, replace = false, only = "all" } = {
 function outdated() {
   flame.outdated(whole !== null && whole.asked !== asked());
   table.outdated(table.asked !== undefined && table.asked !== asked());
+  sandwich.outdated(sandwich.asked !== undefined && sandwich.asked !== ofFunction());
 }
 
 function remember(replace = false) {
@@ -88,17 +100,24 @@ function remember(replace = false) {
   history[replace ? "replaceState" : "pushState"](null, "", hash);
 }
 
-const flame = new FlameGraph({ scroll: $("flame-scroll"), height: $("flame-height"), canvas: $("flame-canvas"), tip: $("tip"), spoken: $("spoken"), zoomed: zoomTo });
+const lines = new Lines({ asked, ask: () => askers.lines.ask("lines", selection(shown())), known: () => table.lines(lineOf) });
+const lineOf = (row) => lines.of(row);
+const search = new Search({ ask: (text) => askers.search.ask("search", parameters({ search: text })), found: () => searched() });
+const flame = new FlameGraph({ scroll: $("flame-scroll"), height: $("flame-height"), canvas: $("flame-canvas"), tip: $("tip"), spoken: $("spoken"), zoomed: zoomTo, lineOf, entered: () => lines.load(), menu: (node, x, y) => openMenuOf(flame.graph, node, x, y) });
 const table = new FunctionTable({
   panel: $("functions-panel"),
-  sorted: () => loadFunctions(),
-  picked: (name) => {
+  changed: (changes) => change(changes, { keepZoom: true, only: "tab" }),
+  picked: ({ name }) => {
     $("search").value = name;
     change({ tab: "flame", search: name }, { keepZoom: true, only: "tab" });
   },
+  sandwiched: (row) => showSandwich(row, change),
+  menu: (row, x, y) => openMenu(row, {}, x, y),
 });
+const menu = new Menu($("menu"));
+const sandwich = new Sandwich({ panel: $("sandwich-panel"), tip: $("tip"), spoken: $("spoken"), lineOf, menu: (graph, node, x, y) => openMenuOf(graph, node, x, y) });
 const timeline = new Timeline({
-  section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"),
+  section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"), said: $("timeline-said"),
   picked: (side, picked) => {
     // A range of times is no longer a file.
     const times = { from: picked?.[0], until: picked?.[1], window: undefined };
@@ -111,12 +130,28 @@ const timeline = new Timeline({
   },
 });
 const traceView = new TraceView({ box: $("trace"), tip: $("tip"), picked: (picked) => change({ pid: undefined, ...picked }) });
-const controls = new Controls({ find, change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, written: () => write(state), zoomOut: () => zoomTo(0) });
+const controls = new Controls({ find, change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, recoloured, listServices: () => services && listServices(), written: () => write(state), zoomOut: () => zoomTo(0) });
 
 /** Looks at a trace or span, or at none. */
 function find(ids) {
   trace = null;
-  change({ ...ids, from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, base: null });
+  change({ ...NOTHING, ...ids, base: null });
+}
+
+/** Opens the menu of a function. */
+function openMenu(row, more, x, y) {
+  const say = (text) => {
+    $("spoken").textContent = text;
+  };
+  menu.open(row.name, actions(row, { ...more, view: state.view, between: state.tab === "sandwich" ? state.function : undefined, change, say }), x, y);
+}
+
+/** Opens the menu of a node: that of its function, and what there is of its stack. */
+function openMenuOf(graph, node, x, y) {
+  const path = graph.path(node);
+  // Another graph may have come before an item is chosen: what was meant is the path.
+  const focus = graph === current() ? () => focusOn(path) : undefined;
+  openMenu(graph.of(node), { path, focus }, x, y);
 }
 
 // The graph that is on the screen.
@@ -125,8 +160,13 @@ const current = () => part ?? whole;
 /** Zooms to a node of the graph that is on the screen. */
 function zoomTo(node) {
   const graph = current();
-  if (!graph || flame.busy) return;
-  state.focus = graph.path(node);
+  if (graph) focusOn(graph.path(node));
+}
+
+/** Zooms to a path, unless another graph is about to come. */
+function focusOn(path) {
+  if (flame.busy) return;
+  state.focus = path;
   remember();
   showFocus(true);
 }
@@ -141,10 +181,10 @@ function showFocus(moving) {
     const same = flame.graph === whole;
     part = null;
     if (same && moving) flame.zoom(inWhole);
-    else flame.show(whole, inWhole, whole.search(state.search));
+    else flame.show(whole, inWhole, whole.search(search.finder(state.search)));
   } else if (inPart >= 0) {
     if (flame.graph === part && moving) flame.zoom(inPart);
-    else flame.show(part, inPart, part.search(state.search));
+    else flame.show(part, inPart, part.search(search.finder(state.search)));
   } else if (path.length > 0 && !whole) {
     return;
   }
@@ -157,7 +197,7 @@ async function loadFocus(path) {
     const answer = await askers.focus.ask(...question({ focus: JSON.stringify(path) }));
     if (!answer || path !== state.focus) return;
     part = new Graph(answer);
-    flame.show(part, Math.max(part.find(path), 0), part.search(state.search));
+    flame.show(part, Math.max(part.find(path), 0), part.search(search.finder(state.search)));
     searched();
   } catch (error) {
     // The focus is gone from a range that moved on: all of it is shown.
@@ -171,19 +211,37 @@ async function loadFocus(path) {
   }
 }
 
-/** The query and parameters of what is shown. */
-function question(more = {}) {
-  const parameters = { ...selection(shown()), ...more };
-  if (!state.base) return ["flamegraph", parameters];
-  return ["diff", { ...parameters, ...selection(base(), "base_") }];
+/** The parameters of what is shown, and of its base where there is one. */
+function parameters(more = {}) {
+  const { group, view } = state;
+  return { ...selection(shown()), ...(state.base ? selection(base(), "base_") : {}), group, view, ...more };
+}
+
+/** The query and parameters of the graph. */
+const question = (more = {}) => [state.base ? "diff" : "flamegraph", parameters(more)];
+
+/** Draws what is drawn by kind again, in the colours that hold now. */
+function recoloured() {
+  if (recoloured.palette === state.palette) return;
+  recoloured.palette = state.palette;
+  flame.draw();
+  sandwich.draw();
+  redrawLegend();
 }
 
 function searched() {
   const graph = current();
-  const found = graph?.search(state.search) ?? null;
+  const found = graph?.search(search.finder(state.search)) ?? null;
+  const problem = search.problem(state.search);
   flame.highlight(found);
-  const text = found === null ? "" : `${share(found.share)} matched`;
-  $("match").textContent = found !== null && graph.compared ? `${text}, base ${share(found.baseShare)}` : text;
+  if (problem) said(problem, true);
+  else said(found === null ? "" : `${share(found.share)} matched${graph.compared ? `, base ${share(found.baseShare)}` : ""}`);
+}
+
+/** Says what the search found, or what is wrong with it. */
+function said(text, wrong = false) {
+  $("match").textContent = text;
+  $("match").classList.toggle("wrong", wrong);
 }
 
 function fail(error) {
@@ -194,12 +252,12 @@ function message(title, text, action) {
   const box = $("message");
   box.replaceChildren();
   box.hidden = title === null;
-  for (const panel of ["flame-panel", "functions-panel"]) $(panel).style.visibility = title === null ? "" : "hidden";
+  for (const panel of ["flame-panel", "functions-panel", "sandwich-panel"]) $(panel).style.visibility = title === null ? "" : "hidden";
   if (title === null) return;
   const add = (name, content) => Object.assign(box.appendChild(document.createElement(name)), { textContent: content });
   add("h3", title);
   add("p", text);
-  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ from: undefined, until: undefined, service: undefined, pid: undefined, window: undefined, label: undefined, trace_id: undefined, span_id: undefined })));
+  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ ...NOTHING, view: [] })));
 }
 
 function waiting() {
@@ -232,7 +290,7 @@ async function load({ quiet = false, only = "all" } = {}) {
     const { from, until } = shown();
     timeline.select(state.from === undefined && state.window === undefined && !ofTrace() ? null : [from, until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
     if (only === "nothing") return;
-    const tab = state.tab === "flame" ? loadFlame() : loadFunctions();
+    const tab = { flame: loadFlame, functions: loadFunctions, sandwich: loadSandwich }[state.tab]();
     // The labels come with the stacks: asked for afterwards, nothing is read twice.
     await (only === "tab" ? tab : Promise.all([loadTimeline(), loadServices(), tab.then(loadLabels)]));
   } catch (error) {
@@ -246,8 +304,8 @@ async function load({ quiet = false, only = "all" } = {}) {
 async function loadTimeline() {
   const [from, until] = spanOf();
   const times = { from: Math.round(from), until: Math.round(until) };
-  const { type, service, pid, label, trace_id, span_id } = state;
-  const parts = { service, pid, label, trace_id, span_id };
+  const { type, service, pid, comm, thread, label, trace_id, span_id } = state;
+  const parts = { service, pid, comm, thread, label, trace_id, span_id };
   const narrowed = Object.values(parts).some((part) => part !== undefined);
   const [all, chosen] = await Promise.all([
     askers.timeline.ask("services", { type, ...times, points: POINTS }),
@@ -258,25 +316,32 @@ async function loadTimeline() {
 }
 
 async function loadServices() {
-  const { service, pid, ...others } = shown();
+  const { service, pid, comm, thread, ...others } = shown();
   const answer = await askers.services.ask("services", selection(others));
   if (!answer) return;
   services = answer;
-  showServices($("service-list"), answer, state, (picked) => change({ service: undefined, pid: undefined, ...picked }));
+  listServices();
   $("services-total").textContent = answer.samples > 0 ? rate(answer.type, (answer.samples * answer.period_ns) / 1e9 / (answer.window_seconds || 1)) : "";
   if (status && !status.live) showFiles($("file-list"), windows, state.window, (id) => change({ window: id, from: undefined, until: undefined }));
   controls.show();
   heading();
 }
 
+/** Lists the services whose names have what the filter box says. */
+function listServices() {
+  showServices($("service-list"), services, state, (picked) => change({ service: undefined, pid: undefined, comm: undefined, thread: undefined, ...picked }));
+}
+
 async function loadLabels() {
-  const { label, ...others } = shown();
-  const answer = await askers.labels.ask("labels", { ...selection({ ...others, label }), limit: LIMIT });
+  const answer = await askers.labels.ask("labels", { ...selection(shown()), group: state.group, limit: LIMIT });
   if (!answer) return;
-  const picked = (labels) => change({ label: labels.length > 0 ? labels : undefined });
-  const chosen = label ?? [];
   $("labels").hidden = answer.keys.length === 0;
-  showLabels($("label-list"), answer, chosen, picked);
+  showLabels($("label-list"), answer, state.label ?? [], (labels) => change({ label: labels.length > 0 ? labels : undefined }));
+  $("attributes").hidden = answer.samples === 0;
+  showAttributes($("attribute-list"), answer, state, change);
+  controls.groups(answer.keys.map((key) => key.key));
+  const found = await askers.verdict.ask("verdict", { ...selection(shown()), group: state.group });
+  if (found) showVerdict($("verdict"), found);
 }
 
 /** Asks for the trace; false where there is nothing more to show. */
@@ -328,7 +393,7 @@ function traceHeading() {
 }
 
 function heading() {
-  showChosen($("chosen"), state.label ?? [], (labels) => change({ label: labels.length > 0 ? labels : undefined }));
+  showChosen($("chosen"), state, change);
   if (ofTrace() && trace) {
     traceHeading();
     return;
@@ -341,7 +406,7 @@ function heading() {
   const samples = process?.samples ?? found?.samples ?? (state.service === undefined && state.pid === undefined ? services?.samples : 0) ?? 0;
   const { from, until } = shown();
   const time = (samples * (services?.period_ns ?? 0)) / 1e9;
-  const parts = [range(from, until), `${seconds(time)} of ${words(services?.type).time}`];
+  const parts = [`${range(from, until)} ${zone(until)}`, `${seconds(time)} of ${words(services?.type).time}`];
   if (status?.live) parts.push(rate(services?.type, time / (services?.window_seconds || 1)));
   if (found) parts.push(`${share(samples / (services.samples || 1))} of ${state.label ? "all that has these labels" : "everything"}`);
   if (found && !process && found.process_count > 1) parts.push(`${count(found.process_count)} processes`);
@@ -356,6 +421,7 @@ async function loadFlame() {
   whole = new Graph(answer);
   whole.asked = now;
   part = null;
+  search.renew();
   outdated();
   if (whole.samples === 0 && whole.baseSamples === 0) {
     empty();
@@ -367,20 +433,49 @@ async function loadFlame() {
 }
 
 async function loadFunctions() {
-  const compared = state.base !== null;
   const now = asked();
-  const parameters = { ...selection(shown()), ...(compared ? selection(base(), "base_") : {}), ...table.parameters(compared), search: state.search };
-  const answer = await askers.functions.ask("functions", parameters);
+  let answer;
+  try {
+    answer = await askers.functions.ask("functions", parameters({ ...table.parameters(state, state.base !== null), search: state.search }));
+  } catch (error) {
+    if (error.status !== 400 || !isExpression(state.search)) throw error;
+    said(error.message, true);
+    return;
+  }
   if (!answer) return;
+  said("");
   missing(answer);
   if (answer.samples === 0 && !answer.base_samples) {
     empty();
     return;
   }
   message(null);
-  table.show(answer);
+  table.show(answer, state);
+  table.lines(lineOf);
+  lines.load();
   table.asked = now;
   outdated();
+}
+
+/** What the sandwich view of a state answers. */
+const ofFunction = () => JSON.stringify([asked(), state.function, state.module]);
+
+async function loadSandwich() {
+  const now = ofFunction();
+  try {
+    const answer = await askers.sandwich.ask("sandwich", parameters({ function: state.function, module: state.module }));
+    if (!answer) return;
+    missing(answer);
+    message(null);
+    sandwich.show(answer);
+    const found = await askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, limit: 20 });
+    if (found && ofFunction() === now) sandwich.lines(found);
+    sandwich.asked = now;
+    outdated();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    message("No samples of this function", error.message, "Show everything");
+  }
 }
 
 /** Says how many windows are not in an answer. */

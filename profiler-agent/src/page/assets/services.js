@@ -63,7 +63,9 @@ export function showServices(list, answer, chosen, picked) {
       current: chosen.service === undefined && chosen.pid === undefined,
       picked: () => picked({}),
     });
-    for (const service of answer.services) {
+    const part = (chosen.filter ?? "").toLowerCase();
+    const has = (service) => service.name.toLowerCase().includes(part) || service.processes.some(({ pid, comm }) => String(pid) === part || comm.toLowerCase().includes(part));
+    for (const service of answer.services.filter(has)) {
       entry(list, {
         name: service.name,
         amount: amount(service.samples),

@@ -2,18 +2,20 @@
 
 import { inks, onSchemeChange } from "./colour.js";
 import { element } from "./tip.js";
-import { clock, cores, rate } from "./units.js";
+import { clock, cores, count, range, rate, words, zone } from "./units.js";
 
 const AXIS = 20;
 const HEAD = 18;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+// Least distance in pixels between two lines of the y axis.
+const RULE = 22;
 // Shorter drags are clicks.
 const LEAST_PIXELS = 4;
 
 export class Timeline {
   /** `picked(side, range)` is called with "shown" or "base" and [from, until], or null for everything. */
-  constructor({ section, canvas, cursor, shown, base, tip, picked }) {
-    Object.assign(this, { section, canvas, cursor, tip, picked });
+  constructor({ section, canvas, cursor, shown, base, tip, said, picked }) {
+    Object.assign(this, { section, canvas, cursor, tip, said, picked });
     this.context = canvas.getContext("2d");
     this.ranges = { shown: this.#range(shown, "shown"), base: this.#range(base, "base") };
     this.drags = "shown";
@@ -53,7 +55,26 @@ export class Timeline {
   /** `data`: type, from, until (ms), period in seconds, all and chosen: samples per point, null for none. */
   show(data) {
     this.data = data;
+    this.said.textContent = this.#words();
     this.draw();
+  }
+
+  // What the picture shows, for who does not see it.
+  #words() {
+    const { type, from, until, all } = this.data;
+    const parts = [`${words(type).unit} from ${range(from, until)} ${zone(until)}`, `peak ${rate(type, this.#highest())}`];
+    // What lies before the first profile and behind the last is no gap between profiles.
+    const inner = all.slice(all.findIndex((samples) => samples !== null), all.findLastIndex((samples) => samples !== null));
+    const gaps = inner.filter((samples, point) => samples === null && inner[point - 1] !== null).length;
+    if (gaps > 0) parts.push(`${count(gaps)} gap${gaps === 1 ? "" : "s"} without profiles`);
+    return parts.join(", ");
+  }
+
+  // The most per second of any point: CPUs, or threads.
+  #highest() {
+    const { from, until, all, period } = this.data;
+    const seconds = (until - from) / 1000 / all.length;
+    return (Math.max(...all.map((samples) => samples ?? 0)) * period) / seconds;
   }
 
   /** The ranges as [from, until] or null for all of the span; `drags` says which one a drag sets. */
@@ -168,9 +189,10 @@ export class Timeline {
     context.clearRect(0, 0, width, height);
     const ink = inks();
     const floor = height - AXIS;
-    const seconds = (data.until - data.from) / 1000 / data.all.length;
     const highest = Math.max(...data.all.map((samples) => samples ?? 0), 1e-9);
     const scale = (floor - HEAD) / highest;
+    this.#gaps(width, floor, ink);
+    this.#rules(width, floor, ink);
     this.#ticks(width, floor, ink);
     this.#area(data.all, width, floor, scale, data.chosen ? ink.rest : ink.accent, data.chosen ? 0.45 : 0.22);
     if (data.chosen) this.#area(data.chosen, width, floor, scale, ink.accent, 0.35);
@@ -178,8 +200,55 @@ export class Timeline {
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "middle";
-    context.fillText(`peak ${rate(data.type, (highest * data.period) / seconds)}`, width - 8, floor + 11);
+    const peak = `peak ${rate(data.type, this.#highest())}`;
+    context.fillText(width > 480 ? `${peak}  ·  ${zone(data.until)}` : peak, width - 8, floor + 11);
     this.#place();
+  }
+
+  // Where no profile is: hatched, so that it is not taken for idleness.
+  #gaps(width, floor, ink) {
+    const { context, data } = this;
+    const step = width / data.all.length;
+    context.save();
+    context.beginPath();
+    data.all.forEach((samples, point) => {
+      if (samples === null) context.rect(point * step, 0, step + 0.3, floor);
+    });
+    context.clip();
+    context.strokeStyle = ink.line;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let x = -floor; x < width; x += 7) {
+      context.moveTo(x, floor);
+      context.lineTo(x + floor, 0);
+    }
+    context.stroke();
+    context.restore();
+  }
+
+  // The y axis: at most so many round values that their lines keep a distance.
+  #rules(width, floor, ink) {
+    const { context, data } = this;
+    const highest = this.#highest();
+    if (highest <= 0) return;
+    const most = Math.max(1, Math.floor((floor - HEAD) / RULE));
+    const power = 10 ** Math.floor(Math.log10(highest / most));
+    const step = [1, 2, 5, 10].map((digit) => digit * power).find((candidate) => highest / candidate <= most) ?? highest;
+    context.font = "10px system-ui, sans-serif";
+    context.textAlign = "left";
+    context.textBaseline = "bottom";
+    context.fillStyle = ink.soft;
+    context.strokeStyle = ink.line;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let number = 1; number * step <= highest * 1.0001; number += 1) {
+      const y = Math.round(floor - (number * step * (floor - HEAD)) / highest) + 0.5;
+      context.moveTo(0, y);
+      context.lineTo(width, y);
+      const value = String(Number((number * step).toPrecision(3)));
+      context.fillText((number + 1) * step > highest * 1.0001 ? `${value} ${words(data.type).unit}` : value, 6, y - 1);
+    }
+    context.stroke();
   }
 
   #area(points, width, floor, scale, colour, opacity) {
@@ -231,7 +300,7 @@ export class Timeline {
       const x = Math.round(this.#x(time * 1000)) + 0.5;
       context.moveTo(x, floor);
       context.lineTo(x, floor + 4);
-      if (x > 34 && x < width - 140) context.fillText(step >= 86400 ? clock(time * 1000, false).slice(0, 10) : clock(time * 1000, step < 60).slice(-(step < 60 ? 8 : 5)), x, floor + 11);
+      if (x > 34 && x < width - (width > 480 ? 200 : 140)) context.fillText(step >= 86400 ? clock(time * 1000, false).slice(0, 10) : clock(time * 1000, step < 60).slice(-(step < 60 ? 8 : 5)), x, floor + 11);
     }
     context.stroke();
   }

@@ -24,19 +24,21 @@ export function change(shown, base) {
   if (shown === 0) return "gone: only in the base";
   const part = shown / base - 1;
   const points = (shown - base) * 100;
-  const sign = part < 0 ? "−" : "+";
   if (Math.abs(part) < 0.0005) return "no change";
-  const times = part >= 1 ? `${(shown / base).toFixed(1)} times the share` : `${sign}${Math.abs(part * 100).toFixed(1)} % of its share`;
-  return `${times} (${sign}${Math.abs(points).toFixed(2)} points)`;
+  const times = part >= 1 ? `more: ${(shown / base).toFixed(1)} times the share` : `${part < 0 ? "less" : "more"}: ${Math.abs(part * 100).toFixed(1)} % of its share`;
+  return `${times} (${part < 0 ? "−" : "+"}${Math.abs(points).toFixed(2)} points)`;
 }
 
 /** Fills and places the tooltip; what it says as one text. */
-export function tooltip(tip, graph, node, x, y) {
+export function tooltip(tip, graph, node, x, y, lineOf) {
   const frame = graph.of(node);
+  const known = lineOf(frame);
+  const source = known?.file ? known : undefined;
   tip.replaceChildren();
   element("div", { text: frame.name, kind: "name", parent: tip });
-  const where = [frame.module, kindLabel(frame.kind), graph.inlined[node] ? "inlined" : "", frame.file].filter((text) => text !== "");
+  const where = [frame.module, kindLabel(frame.kind), graph.inlined[node] ? "inlined" : "", source ? "" : frame.file].filter((text) => text !== "");
   element("div", { text: where.join(" · "), kind: "where", parent: tip });
+  if (source) element("div", { text: `${source.file}:${source.line}`, kind: "where", parent: tip });
   const table = element("table", { parent: tip });
   const line = (label, samples, whole) => {
     const cells = [label, seconds(samples * graph.period), share(samples / (whole || 1))];
@@ -47,6 +49,8 @@ export function tooltip(tip, graph, node, x, y) {
     line("Self", graph.self[node], graph.samples),
     line("Total", graph.total[node], graph.samples),
   ];
+  const parent = graph.parent[node];
+  if (parent >= 0) lines.push(["Of parent", seconds(graph.total[parent] * graph.period), share(graph.total[node] / (graph.total[parent] || 1))]);
   if (graph.compared) {
     lines.push(line("Base self", graph.baseSelf[node], graph.baseSamples), line("Base total", graph.baseTotal[node], graph.baseSamples));
   }

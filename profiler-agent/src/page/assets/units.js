@@ -68,6 +68,7 @@ export function span(milliseconds) {
 }
 
 const two = (number) => String(number).padStart(2, "0");
+const day = (time) => `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
 
 /** A time in ms since 1970 as a clock shows it here; with its day where that is not today. */
 export function clock(milliseconds, withSeconds = true) {
@@ -75,14 +76,23 @@ export function clock(milliseconds, withSeconds = true) {
   const text = `${two(time.getHours())}:${two(time.getMinutes())}${withSeconds ? `:${two(time.getSeconds())}` : ""}`;
   const today = new Date();
   if (time.toDateString() === today.toDateString()) return text;
-  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${text}`;
+  return `${day(time)} ${text}`;
 }
 
-/** A range of times. */
+/** A range of times: with the day of both where they lie on different days. */
 export function range(from, until) {
-  const end = clock(until);
-  const sameDay = new Date(from).toDateString() === new Date(until).toDateString();
-  return `${clock(from)} – ${sameDay ? end.slice(-8) : end}`;
+  const [first, last] = [new Date(from), new Date(until)];
+  const [start, end] = [clock(from), clock(until)];
+  if (first.toDateString() === last.toDateString()) return `${start} – ${end.slice(-8)}`;
+  return `${day(first)} ${start.slice(-8)} – ${day(last)} ${end.slice(-8)}`;
+}
+
+/** The time zone that times are told in, as it is at a time in ms since 1970: UTC+02:00. */
+export function zone(milliseconds) {
+  const minutes = -new Date(milliseconds).getTimezoneOffset();
+  if (minutes === 0) return "UTC";
+  const size = Math.abs(minutes);
+  return `UTC${minutes < 0 ? "−" : "+"}${two(Math.floor(size / 60))}:${two(size % 60)}`;
 }
 
 /** A time in ms since 1970 to the millisecond. */

@@ -1,4 +1,4 @@
-//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, README's table of
+//! `cargo xtask generate`: Rust types from `proto/`, committed so that a build needs no generator, the tables of
 //! kernels, and `docs/glossary.md`.
 //!
 //! What reads `proto/` takes as long to build as all the rest of this program: it is there with the feature `generate`, with which

@@ -6,10 +6,12 @@
 //! - Nothing is left undone, silenced or waited for.
 //! - The agent neither reads nor names a version of the kernel.
 //! - Every dependency has its reason in ARCHITECTURE.md.
-//! - README's table of kernels is that of the committed results.
+//! - The tables of kernels in README and docs/kernels.md are those of the committed results.
+//! - Links between documents lead somewhere.
 
 mod dependency;
 mod direction;
+mod links;
 mod source;
 mod version;
 
@@ -66,6 +68,7 @@ pub(crate) fn run() -> Result<()> {
     let architecture =
         fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     dependency::check(&manifest, &architecture, &mut findings)?;
+    links::check(&root, &mut findings)?;
     if let Err(error) = table::check(&root) {
         findings.push(format!("{error:#}"));
     }

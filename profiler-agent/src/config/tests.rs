@@ -81,23 +81,23 @@ fn every_key_is_read() {
     assert!(matches!(config.spool.sync, Sync::Every(span) if span.0 == Duration::from_secs(30)));
 }
 
-/// All YAML of the README.
-fn readme() -> Vec<&'static str> {
-    let readme = include_str!("../../../README.md");
-    let blocks = readme.split("```yaml\n").skip(1);
+/// All YAML of the documentation.
+fn documented() -> Vec<&'static str> {
+    let document = include_str!("../../../docs/configuration.md");
+    let blocks = document.split("```yaml\n").skip(1);
     blocks
         .map(|rest| rest.split_once("```").unwrap().0)
         .collect()
 }
 
 #[test]
-fn the_readme_shows_the_defaults() {
-    assert_eq!(parse(readme()[0]).unwrap(), AgentConfig::default());
+fn the_documentation_shows_the_defaults() {
+    assert_eq!(parse(documented()[0]).unwrap(), AgentConfig::default());
 }
 
 #[test]
-fn the_readme_shows_exporters() {
-    let config = parse(readme()[1]).unwrap();
+fn the_documentation_shows_exporters() {
+    let config = parse(documented()[1]).unwrap();
     let kinds: Vec<_> = config
         .destinations()
         .into_iter()

@@ -1,7 +1,8 @@
-//! README's table of kernels and CPUs, from what came of the last `cargo xtask test --kernels`.
+//! Tables of kernels and CPUs, from the results of the last `cargo xtask test --kernels`: a short one in the README, a row
+//! for each guest in `docs/kernels.md`.
 //!
-//! That run leaves `target/kernels/results.json`; `cargo xtask generate` commits it to `docs/kernels.json` and writes the
-//! table between two markers. A fresh clone has the one and the other, and `cargo xtask tidy` holds them together.
+//! That run leaves `target/kernels/results.json`; `cargo xtask generate` copies it to `docs/kernels.json` and writes each
+//! table between two markers. Results and tables are committed, and `cargo xtask tidy` compares them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,6 +40,11 @@ const BEGIN: &str =
     "<!-- Written by `cargo xtask generate` from docs/kernels.json: do not edit. -->\n";
 const END: &str = "<!-- End of what is generated. -->\n";
 const RESULTS: &str = "docs/kernels.json";
+
+/// Makes a table of the results.
+type Render = fn(&[Checked]) -> String;
+/// The documents with a table.
+const DOCUMENTS: [(&str, Render); 2] = [("README.md", render_short), ("docs/kernels.md", render)];
 /// The check that is no profile.
 const LOAD: &str = "load";
 
@@ -51,24 +57,33 @@ pub(crate) fn generate(root: &Path) -> Result<()> {
             Some(missing) => println!("{RESULTS} stays: the last run has no results of {missing}"),
         }
     }
-    let readme = root.join("README.md");
-    let text = fs::read_to_string(&readme).context("README.md")?;
-    fs::write(&readme, replaced(&text, &table(root)?)?).context("README.md")
-}
-
-/// Is README's table the one that the committed results make?
-pub(crate) fn check(root: &Path) -> Result<()> {
-    let text = fs::read_to_string(root.join("README.md")).context("README.md")?;
-    ensure!(
-        replaced(&text, &table(root)?)? == text,
-        "README.md: its table of kernels is not that of {RESULTS} (cargo xtask generate)"
-    );
+    for (document, text) in written(root)? {
+        fs::write(root.join(document), text).context(document)?;
+    }
     Ok(())
 }
 
-fn table(root: &Path) -> Result<String> {
-    let text = fs::read_to_string(root.join(RESULTS)).context(RESULTS)?;
-    Ok(render(&parse(&text)?))
+/// Are the tables those that the committed results make?
+pub(crate) fn check(root: &Path) -> Result<()> {
+    for (document, text) in written(root)? {
+        ensure!(
+            fs::read_to_string(root.join(document)).context(document)? == text,
+            "{document}: its table of kernels is not that of {RESULTS} (cargo xtask generate)"
+        );
+    }
+    Ok(())
+}
+
+/// Each document with the table of the committed results.
+fn written(root: &Path) -> Result<Vec<(&'static str, String)>> {
+    let results = fs::read_to_string(root.join(RESULTS)).context(RESULTS)?;
+    let results = parse(&results)?;
+    let documents = DOCUMENTS.into_iter().map(|(document, render)| {
+        let text = fs::read_to_string(root.join(document)).context(document)?;
+        let text = replaced(&text, &render(&results)).context(document)?;
+        Ok((document, text))
+    });
+    documents.collect()
 }
 
 fn parse(text: &str) -> Result<Vec<Checked>> {
@@ -96,11 +111,27 @@ fn missing(results: &[Checked]) -> Option<String> {
 fn replaced(text: &str, table: &str) -> Result<String> {
     let (before, rest) = text
         .split_once(BEGIN)
-        .context("README.md: no place for the table of kernels")?;
+        .context("no place for the table of kernels")?;
     let (_, after) = rest
         .split_once(END)
-        .context("README.md: the table of kernels does not end")?;
+        .context("the table of kernels does not end")?;
     Ok(format!("{before}{BEGIN}{table}{END}{after}"))
+}
+
+/// One row for each kernel, in the order of the results: how many of its checks passed on each CPU.
+fn render_short(results: &[Checked]) -> String {
+    let mut series: Vec<&str> = results.iter().map(|result| &*result.kernel).collect();
+    series.dedup();
+    let mut text = "| Linux | x86_64 | arm64 |\n|---|---|---|\n".to_owned();
+    for series in series {
+        let cell = |cpu: Cpu| {
+            let of_cpu = |result: &&Checked| result.kernel == series && result.cpu == cpu.name();
+            summary(results.iter().filter(of_cpu))
+        };
+        let [x86_64, arm64] = Cpu::ALL.map(cell);
+        let _infallible = writeln!(text, "| {series} | {x86_64} | {arm64} |");
+    }
+    text
 }
 
 /// One row for each kernel, CPU and kind of hardware, in the order of the results.
@@ -198,6 +229,19 @@ mod tests {
             [
                 "| 6.1.0-57 | x86_64 | verified, 20 instructions at most | 1 of 2; not Rust | nosmp |",
                 "| 7.3.4 | arm64, 16 KiB pages | **refused** |  |  |",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_short_table_counts_the_checks_of_a_kernel() {
+        let table = render_short(&parse(TEXT).unwrap());
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| 6.1 | 3 of 4; not Rust |  |",
+                "| 7.3 |  | 0 of 1; not load |"
             ]
         );
     }

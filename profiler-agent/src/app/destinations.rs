@@ -1,4 +1,4 @@
-//! The destinations that run: an encoder and a queue each.
+//! The destinations that run: a target, a client and a queue each.
 //!
 //! A change of them holds whole or is rolled back whole: everything that can be made is made before anything that runs
 //! is ended, and what was ended is started again when what is to follow it does not start. What is closed meanwhile is
@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -208,7 +209,7 @@ impl Destinations {
     }
 
     async fn run(&mut self, prepared: Prepared) -> Result<(), DestinationError> {
-        let (destination, encoder, client) = prepared.client().await?;
+        let (destination, client) = prepared.client().await?;
         let name = destination.name.clone();
         let (handle, driver) = spool::start(
             &name,
@@ -230,7 +231,8 @@ impl Destinations {
         // A sender that is gone means the same.
         let stopped = async move { drop(stopped.await) };
         let ended = tokio::spawn(driver.run(stopped, FLUSH));
-        self.outlets.run(&name, encoder, handle);
+        self.outlets
+            .run(&name, Arc::clone(&destination.target), handle);
         tracing::info!(exporter = name, "exporting profiles");
         let task = Task {
             destination,

@@ -7,7 +7,7 @@
 //! | `telemetry.logs`, `telemetry.otlp` | only when the process is started again |
 //! | anything else | everything but the process is started again: sampling pauses |
 
-use crate::config::{AgentConfig, Destination, Kind};
+use crate::config::{AgentConfig, Destination};
 
 /// See the module.
 #[derive(Debug)]
@@ -110,10 +110,7 @@ fn exporters(
             !stays(name) || !wanted.iter().any(|wanted| wanted.name == *name)
         })
         .collect();
-    // Directories are one writer's at a time, under whatever path each names them.
-    let directory_ends = ends
-        .iter()
-        .any(|ends| matches!(ends.kind, Kind::Directory(_)));
+    let exclusive_ends = ends.iter().any(|ends| ends.target.is_exclusive());
     let ended: Vec<String> = ends.iter().map(|ends| ends.name.clone()).collect();
     let is_kept = |name: &str| {
         running.iter().any(|running| running.name == name) && !ended.iter().any(|e| e == name)
@@ -122,7 +119,7 @@ fn exporters(
         .into_iter()
         .filter(|wanted| !is_kept(&wanted.name))
         .map(|destination| Start {
-            waits: directory_ends && matches!(destination.kind, Kind::Directory(_)),
+            waits: exclusive_ends && destination.target.is_exclusive(),
             destination,
         })
         .collect();

@@ -5,14 +5,12 @@
 //! says. A file is validated as a whole: every section and exporter says what is wrong with it.
 
 mod destination;
-pub mod exporter;
 mod labels;
+mod part;
 mod problem;
-mod quantity;
 mod sections;
 mod show;
 mod telemetry;
-mod text;
 mod trace_url;
 mod validate;
 mod yaml;
@@ -26,8 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use destination::{Destination, Kind};
-pub use exporter::Exporter;
+pub use destination::Destination;
 pub use labels::Labels;
 pub use problem::{Place, Problem};
 pub use sections::{OffCpu, Page, Sampling, Spool, Store, Sync, Tables};
@@ -36,6 +33,7 @@ pub use trace_url::TraceUrl;
 use yaml::{Node, Value};
 
 use crate::confine;
+use crate::export::Exporter;
 
 /// Bytes of a configuration file.
 const MAX_LENGTH: u64 = 1 << 20;
@@ -72,9 +70,6 @@ const KEYS: [&str; 8] = [
     "spool",
     "exporters",
 ];
-
-/// The kinds of exporters.
-const KINDS: [&str; 4] = ["otlp_grpc", "otlp_http", "pyroscope", "file"];
 
 /// A configuration that cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -249,13 +244,10 @@ fn exporter(name: &str, written: &Node) -> Result<Exporter, Problem> {
         ));
     }
     match kind {
-        "otlp_grpc" => yaml::read(written).map(Exporter::OtlpGrpc),
-        "otlp_http" => yaml::read(written).map(Exporter::OtlpHttp),
-        "pyroscope" => yaml::read(written).map(Exporter::Pyroscope),
-        "file" => yaml::read(written).map(Exporter::File),
         "otlp" => Err(Problem::new("write `otlp_grpc` or `otlp_http`")),
         "otlphttp" => Err(Problem::new("write `otlp_http`")),
-        _ => Err(unknown("there is no exporter", kind, &KINDS)),
+        _ => yaml::read_with(written, |node| Exporter::read(kind, node))
+            .unwrap_or_else(|| Err(unknown("there is no exporter", kind, Exporter::KINDS))),
     }
 }
 

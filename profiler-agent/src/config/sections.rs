@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::de::{self, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::quantity::{Bytes, Part, Span};
+use super::part::Part;
 use super::trace_url::TraceUrl;
 use crate::collect;
+use crate::profile::quantity::{Bytes, Span};
 
 /// How samples are taken.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

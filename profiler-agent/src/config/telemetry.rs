@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::quantity::Span;
+use crate::profile::quantity::Span;
 use crate::telemetry::log::{LogConfig, LogFormat, LogLevel};
 use crate::telemetry::otlp::{OtlpConfig, Receiver, ReceiverError};
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::correlate::{self, KeyPattern};
+use crate::export::{directory, otlp, pyroscope};
 use crate::telemetry::log::{LogFormat, LogLevel};
 use crate::telemetry::otlp::Receiver;
 
@@ -98,14 +99,18 @@ fn the_documentation_shows_the_defaults() {
 #[test]
 fn the_documentation_shows_exporters() {
     let config = parse(documented()[1]).unwrap();
-    let kinds: Vec<_> = config
-        .destinations()
-        .into_iter()
-        .map(|destination| destination.kind)
-        .collect();
-    assert_eq!(kinds.len(), config.exporters.len());
-    assert!(kinds.iter().any(|kind| matches!(kind, Kind::Pyroscope(_))));
-    assert!(kinds.iter().any(|kind| matches!(kind, Kind::Directory(_))));
+    let destinations = config.destinations();
+    assert_eq!(destinations.len(), config.exporters.len());
+    let mut all = destinations.iter();
+    assert!(all.any(|one| target::<pyroscope::Config>(one).is_some()));
+    let mut all = destinations.iter();
+    assert!(all.any(|one| target::<directory::Config>(one).is_some()));
+}
+
+/// The target, where it is of this kind.
+fn target<T: 'static>(destination: &Destination) -> Option<&T> {
+    let target: &dyn std::any::Any = &*destination.target;
+    target.downcast_ref()
 }
 
 const FULL: &str = "exporters:
@@ -147,14 +152,14 @@ fn exporters_are_destinations() {
         .map(|destination| destination.name.as_str())
         .collect();
     assert_eq!(names, ["file", "otlp_grpc/collector", "pyroscope"]);
-    let Kind::Directory(files) = &destinations[0].kind else {
+    let Some(files) = target::<directory::Config>(&destinations[0]) else {
         panic!("{destinations:?}")
     };
     assert_eq!(
         (files.max_bytes, files.max_age),
         (1 << 20, Duration::from_secs(3600))
     );
-    let Kind::Otlp(otlp) = &destinations[1].kind else {
+    let Some(otlp) = target::<otlp::Config>(&destinations[1]) else {
         panic!("{destinations:?}")
     };
     assert_eq!(
@@ -180,7 +185,7 @@ fn exporters_are_destinations() {
     let queue = &destinations[1].queue;
     assert_eq!((queue.concurrency, queue.memory), (4, 2 << 20));
     assert_eq!(queue.backoff.initial, Duration::from_secs(1));
-    let Kind::Pyroscope(pyroscope) = &destinations[2].kind else {
+    let Some(pyroscope) = target::<pyroscope::Config>(&destinations[2]) else {
         panic!("{destinations:?}")
     };
     assert_eq!(pyroscope.tenant.as_deref(), Some("team"));

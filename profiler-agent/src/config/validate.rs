@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::exporter::{File, Otlp, Pyroscope, Retry, SendingQueue, Tls};
+use super::AgentConfig;
 use super::labels::Labels;
 use super::problem::Problem;
 use super::sections::{Page, Sync};
-use super::{AgentConfig, Exporter};
 use crate::collect;
+use crate::export::settings::Checks;
 
 /// What is wrong below a path.
 pub(super) struct Found {
@@ -127,11 +127,10 @@ impl AgentConfig {
         let mut problems = found.problems;
         for (name, exporter) in &self.exporters {
             let mut found = Found::new(&["exporters", name]);
-            match exporter {
-                Exporter::OtlpGrpc(otlp) => otlp.check(true, &mut found),
-                Exporter::OtlpHttp(otlp) => otlp.check(false, &mut found),
-                Exporter::Pyroscope(pyroscope) => pyroscope.check(&mut found),
-                Exporter::File(file) => file.check(window, &mut found),
+            let mut checks = Checks::new(window);
+            exporter.settings().check(&mut checks);
+            for wrong in checks.wrong() {
+                found.unless(false, &wrong.key, wrong.fix);
             }
             problems.extend(found.problems);
         }
@@ -164,177 +163,5 @@ impl Page {
             "page.allow_unauthenticated",
             "`page.token_file` asks for a token: write one of the two",
         );
-    }
-}
-
-impl Otlp {
-    fn check(&self, grpc: bool, found: &mut Found) {
-        let endpoint = if grpc {
-            found.unless(
-                self.profiles_endpoint.is_empty(),
-                "profiles_endpoint",
-                "gRPC has no paths: write `endpoint`",
-            );
-            self.grpc_endpoint()
-        } else {
-            found.unless(
-                self.endpoint.is_empty() != self.profiles_endpoint.is_empty(),
-                "endpoint",
-                "either `endpoint` (https://HOST:4318) or `profiles_endpoint` is needed",
-            );
-            self.http_endpoint().map(|(endpoint, _)| endpoint)
-        };
-        if let Err((key, fix)) = &endpoint {
-            found.unless(
-                found
-                    .problems
-                    .iter()
-                    .any(|problem| problem.path.last().is_some_and(|last| last == key)),
-                key,
-                fix,
-            );
-        }
-        let encrypted = endpoint.is_ok_and(|uri| uri.scheme_str() == Some("https"));
-        self.tls.check(encrypted, found);
-        check_headers(&self.headers, found);
-        found.unless(
-            (Duration::from_millis(100)..=seconds(600)).contains(&self.timeout.0),
-            "timeout",
-            "100ms to 10m",
-        );
-        found.unless(
-            (64 << 10..=256 << 20).contains(&self.max_request_size.0),
-            "max_request_size",
-            "64KiB to 256MiB",
-        );
-        self.retry_on_failure.check(found);
-        self.sending_queue.check(found);
-    }
-}
-
-impl Pyroscope {
-    fn check(&self, found: &mut Found) {
-        let endpoint = self.uri();
-        if let Err(fix) = &endpoint {
-            found.unless(false, "endpoint", fix);
-        }
-        let encrypted = endpoint.is_ok_and(|uri| uri.scheme_str() == Some("https"));
-        self.tls.check(encrypted, found);
-        check_headers(&self.headers, found);
-        let auth = &self.basic_auth;
-        found.unless(
-            !auth.username.contains(':') && (auth.username.is_empty() == auth.password.is_none()),
-            "basic_auth",
-            "both `username`, without `:`, and `password` are needed",
-        );
-        found.unless(
-            auth.username.is_empty()
-                || !self
-                    .headers
-                    .keys()
-                    .any(|name| name.eq_ignore_ascii_case("authorization")),
-            "headers.authorization",
-            "`basic_auth` says it already: write one of the two",
-        );
-        found.unless(
-            (Duration::from_millis(100)..=seconds(600)).contains(&self.timeout.0),
-            "timeout",
-            "100ms to 10m",
-        );
-        found.unless(
-            (64 << 10..=256 << 20).contains(&self.max_profile_size.0),
-            "max_profile_size",
-            "64KiB to 256MiB",
-        );
-        found.unless(
-            (100..=1_000_000).contains(&self.max_samples),
-            "max_samples",
-            "100 to 1000000",
-        );
-        for name in self.external_labels.keys() {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            found.unless(
-                name.chars().all(is_name)
-                    && !name.starts_with(|c: char| c.is_ascii_digit())
-                    && !name.is_empty(),
-                &format!("external_labels.{name}"),
-                "names of labels are letters, digits and `_`",
-            );
-        }
-        self.retry_on_failure.check(found);
-        self.sending_queue.check(found);
-    }
-}
-
-impl File {
-    fn check(&self, window: Duration, found: &mut Found) {
-        found.unless(
-            self.directory.is_absolute(),
-            "directory",
-            "an absolute path is needed",
-        );
-        found.unless(self.max_size.0 >= 1 << 20, "max_size", "at least 1MiB");
-        found.unless(self.max_age.0 >= window, "max_age", "at least one window");
-    }
-}
-
-impl Tls {
-    fn check(&self, encrypted: bool, found: &mut Found) {
-        found.unless(
-            self.cert_file.as_os_str().is_empty() == self.key_file.as_os_str().is_empty(),
-            "tls",
-            "`cert_file` and `key_file` belong together",
-        );
-        let names_something = *self
-            != Self {
-                insecure: self.insecure,
-                ..Self::default()
-            };
-        found.unless(
-            encrypted || !names_something,
-            "tls",
-            "the endpoint is not encrypted: write https://, or take the certificates out",
-        );
-    }
-}
-
-impl Retry {
-    fn check(self, found: &mut Found) {
-        found.unless(
-            (Duration::from_millis(10)..=seconds(600)).contains(&self.initial_interval.0),
-            "retry_on_failure.initial_interval",
-            "10ms to 10m",
-        );
-        found.unless(
-            self.max_interval >= self.initial_interval && self.max_interval.0 <= seconds(3600),
-            "retry_on_failure.max_interval",
-            "at least `initial_interval`, at most 1h",
-        );
-    }
-}
-
-impl SendingQueue {
-    fn check(self, found: &mut Found) {
-        found.unless(
-            (1..=16).contains(&self.num_consumers),
-            "sending_queue.num_consumers",
-            "1 to 16",
-        );
-        found.unless(
-            (1 << 20..=1 << 30).contains(&self.queue_size.0),
-            "sending_queue.queue_size",
-            "1MiB to 1GiB",
-        );
-    }
-}
-
-fn check_headers(
-    headers: &std::collections::BTreeMap<String, super::text::Header>,
-    found: &mut Found,
-) {
-    for (name, header) in headers {
-        if let Err(fix) = super::destination::header(name, header) {
-            found.unless(false, &format!("headers.{name}"), fix);
-        }
     }
 }

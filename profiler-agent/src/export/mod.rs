@@ -8,14 +8,17 @@ pub mod collapsed;
 mod compress;
 pub mod connection;
 pub mod directory;
+mod exporter;
 pub mod file;
 mod format;
 pub mod otlp;
 pub mod pprof;
 pub mod pyroscope;
 mod read;
+pub mod settings;
 pub mod svg;
 mod text;
 
+pub use exporter::{Client, Exporter, Settings, Target, TargetError};
 pub use format::{EncodeError, Format, UnknownFormat};
 pub use read::{ReadError, ReadLimits};

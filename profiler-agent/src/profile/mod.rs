@@ -30,6 +30,7 @@ pub mod named;
 pub mod occurrences;
 pub mod payload;
 pub mod process;
+pub mod quantity;
 pub mod sample;
 pub mod summary;
 pub mod symbol;

@@ -72,7 +72,7 @@ impl AgentError {
     pub(in crate::app) fn failure(&self) -> Failure {
         let errno = match self {
             Self::Store(StoreError::InUse { .. }) => return Failure::Held,
-            Self::Destination(DestinationError::Directory { source, .. }) if source.is_held() => {
+            Self::Destination(DestinationError::Target { source, .. }) if source.is_held => {
                 return Failure::Held;
             }
             Self::Listen { source, .. } | Self::ListenTelemetry { source, .. }

@@ -1,4 +1,4 @@
-//! Where the pipeline puts profiles: each destination's encoder and queue, as they are now.
+//! Where the pipeline puts profiles: each destination's target and queue, as they are now.
 //!
 //! A destination keeps its numbers while its queue is exchanged for another one: what was handed over is delivered,
 //! lost with a cause, waiting, or left on disk, in samples, at any moment.
@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::prepare::Encoder;
+use crate::export::Target;
 use crate::profile::delivery::{DeliveryCounts, Waiting};
 use crate::profile::{DeliveryCause, Payload, Profile, WindowUuid};
 use crate::spool;
@@ -19,7 +19,7 @@ pub(in crate::app) struct Outlets {
 
 #[derive(Debug)]
 struct Outlet {
-    encoder: Encoder,
+    target: Arc<dyn Target>,
     queue: Queue,
     past: Past,
 }
@@ -58,14 +58,14 @@ impl Outlets {
 
     /// Encodes a profile for every destination and pushes it there; never waits for one.
     pub(in crate::app) fn deliver(&self, profile: &Profile, window: WindowUuid) {
-        let encoders: Vec<_> = self
+        let targets: Vec<_> = self
             .lock()
             .iter()
-            .map(|(name, outlet)| (name.clone(), outlet.encoder.clone()))
+            .map(|(name, outlet)| (name.clone(), Arc::clone(&outlet.target)))
             .collect();
-        for (name, encoder) in encoders {
+        for (name, target) in targets {
             let encode = tracing::trace_span!("encode", destination = name);
-            let payloads = encode.in_scope(|| encoder.encode(profile, window));
+            let payloads = encode.in_scope(|| target.encode(profile, window));
             // One that is not there was taken out of the configuration just now.
             if let Some(outlet) = self.lock().get_mut(&name) {
                 outlet.push(payloads);
@@ -94,7 +94,7 @@ impl Outlets {
     }
 
     /// Gives a destination this queue, and it what was held for it.
-    pub(super) fn run(&self, name: &str, encoder: Encoder, handle: spool::Handle) {
+    pub(super) fn run(&self, name: &str, target: Arc<dyn Target>, handle: spool::Handle) {
         let mut outlets = self.lock();
         let mut past = Past::default();
         if let Some(before) = outlets.remove(name) {
@@ -107,7 +107,7 @@ impl Outlets {
         past.fold();
         let queue = Queue::Running(handle);
         let outlet = Outlet {
-            encoder,
+            target,
             queue,
             past,
         };

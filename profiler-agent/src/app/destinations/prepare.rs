@@ -1,13 +1,10 @@
-//! A destination of the configuration, made: its encoder and its client.
+//! A destination of the configuration, made.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Kind};
-use crate::export::connection::ClientError;
-use crate::export::{directory, otlp, pyroscope};
-use crate::profile::{Delivery, Destination, Payload, Profile, WindowUuid};
+use crate::config;
+use crate::export::{Client, TargetError};
 use crate::spool;
 
 /// How long one that ended may go on holding what its successor needs.
@@ -18,21 +15,13 @@ const RELEASE_INTERVAL: Duration = Duration::from_millis(20);
 /// A destination that cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
-    /// Its directory.
+    /// Its certificates, its headers or its directory.
     #[error("exporter {name}: {source}")]
-    Directory {
+    Target {
         /// The exporter.
         name: String,
         /// What is wrong.
-        source: directory::DirectoryError,
-    },
-    /// Its certificates or headers.
-    #[error("exporter {name}: {source}")]
-    Client {
-        /// The exporter.
-        name: String,
-        /// What is wrong.
-        source: ClientError,
+        source: TargetError,
     },
     /// Its spool.
     #[error(
@@ -48,52 +37,11 @@ pub enum DestinationError {
     },
 }
 
-/// A profile to payloads.
-#[derive(Clone, Debug)]
-pub(super) enum Encoder {
-    Otlp(Arc<otlp::Options>),
-    Pyroscope(Arc<pyroscope::Options>),
-    Directory(directory::FileFormat),
-}
-
-impl Encoder {
-    pub(super) fn encode(&self, profile: &Profile, window: WindowUuid) -> Vec<Payload> {
-        match self {
-            Self::Otlp(options) => otlp::encode(profile, window, options),
-            Self::Pyroscope(options) => pyroscope::encode(profile, window, options),
-            Self::Directory(format) => directory::encode(profile, window, *format),
-        }
-    }
-}
-
-/// Any destination.
-pub(super) enum Client {
-    Otlp(Box<otlp::Client>),
-    Pyroscope(Box<pyroscope::Client>),
-    Directory(Box<directory::Client>),
-}
-
-impl Destination for Client {
-    async fn send(&self, payload: Arc<Payload>) -> Delivery {
-        match self {
-            Self::Otlp(client) => client.send(payload).await,
-            Self::Pyroscope(client) => client.send(payload).await,
-            Self::Directory(client) => client.send(payload).await,
-        }
-    }
-}
-
 /// A destination that is made but does not run yet.
 pub(super) struct Prepared {
     pub(super) destination: config::Destination,
-    pub(super) encoder: Encoder,
-    client: Making,
-}
-
-enum Making {
-    Made(Client),
-    /// It needs what another destination holds until it has ended.
-    Later(directory::Config),
+    /// None where it needs what another destination holds until it has ended.
+    client: Option<Client>,
 }
 
 impl Prepared {
@@ -106,45 +54,22 @@ impl Prepared {
         destination: config::Destination,
         waits: bool,
     ) -> Result<Self, DestinationError> {
-        let name = &destination.name;
-        let wrong = |source| DestinationError::Client {
-            name: name.clone(),
-            source,
-        };
         if let Some(directory) = &destination.directory {
             spool::make_directory(directory).map_err(|source| DestinationError::Spool {
-                name: name.clone(),
+                name: destination.name.clone(),
                 directory: directory.display().to_string(),
                 source,
             })?;
         }
-        let (encoder, client) = match destination.kind.clone() {
-            Kind::Otlp(config) => (
-                Encoder::Otlp(Arc::new(config.options.clone())),
-                Making::Made(Client::Otlp(Box::new(
-                    otlp::Client::new(config).map_err(wrong)?,
-                ))),
-            ),
-            Kind::Pyroscope(config) => (
-                Encoder::Pyroscope(Arc::new(config.options.clone())),
-                Making::Made(Client::Pyroscope(Box::new(
-                    pyroscope::Client::new(config).map_err(wrong)?,
-                ))),
-            ),
-            Kind::Directory(config) => (
-                Encoder::Directory(config.format),
-                if waits {
-                    directory::check(&config)
-                        .map_err(|source| of_directory(&destination, source))?;
-                    Making::Later(config)
-                } else {
-                    Making::Made(open(&destination, config)?)
-                },
-            ),
+        let target = &destination.target;
+        let client = if waits && target.is_exclusive() {
+            target.check().map(|()| None)
+        } else {
+            target.client().map(Some)
         };
+        let client = client.map_err(|source| of_target(&destination, source))?;
         Ok(Self {
             destination,
-            encoder,
             client,
         })
     }
@@ -153,44 +78,30 @@ impl Prepared {
     ///
     /// # Errors
     /// The client cannot be made.
-    pub(super) async fn client(
-        self,
-    ) -> Result<(config::Destination, Encoder, Client), DestinationError> {
-        let client = match self.client {
-            Making::Made(client) => client,
-            Making::Later(config) => {
-                let mut waited = Duration::ZERO;
-                loop {
-                    match open(&self.destination, config.clone()) {
-                        Err(DestinationError::Directory { source, .. })
-                            if source.is_held() && waited < RELEASE =>
-                        {
-                            tokio::time::sleep(RELEASE_INTERVAL).await;
-                            waited += RELEASE_INTERVAL;
-                        }
-                        result => break result?,
-                    }
+    pub(super) async fn client(self) -> Result<(config::Destination, Client), DestinationError> {
+        let Self {
+            destination,
+            client,
+        } = self;
+        if let Some(client) = client {
+            return Ok((destination, client));
+        }
+        let mut waited = Duration::ZERO;
+        loop {
+            match destination.target.client() {
+                Ok(client) => return Ok((destination, client)),
+                Err(error) if error.is_held && waited < RELEASE => {
+                    tokio::time::sleep(RELEASE_INTERVAL).await;
+                    waited += RELEASE_INTERVAL;
                 }
+                Err(error) => return Err(of_target(&destination, error)),
             }
-        };
-        Ok((self.destination, self.encoder, client))
+        }
     }
 }
 
-fn open(
-    destination: &config::Destination,
-    config: directory::Config,
-) -> Result<Client, DestinationError> {
-    directory::Client::new(config)
-        .map(|client| Client::Directory(Box::new(client)))
-        .map_err(|source| of_directory(destination, source))
-}
-
-fn of_directory(
-    destination: &config::Destination,
-    source: directory::DirectoryError,
-) -> DestinationError {
-    DestinationError::Directory {
+fn of_target(destination: &config::Destination, source: TargetError) -> DestinationError {
+    DestinationError::Target {
         name: destination.name.clone(),
         source,
     }

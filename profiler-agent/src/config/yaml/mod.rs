@@ -12,4 +12,4 @@ mod read;
 mod tests;
 
 pub(super) use node::{Node, Value};
-pub(super) use read::read;
+pub(super) use read::{read, read_with};

@@ -18,6 +18,15 @@ pub(in crate::config) fn read<'a, T: Deserialize<'a>>(node: &'a Node) -> Result<
     T::deserialize(node).map_err(|problem| hide(node, problem))
 }
 
+/// The same of what `deserialize` knows to read; none where it knows nothing.
+pub(in crate::config) fn read_with<'a, T>(
+    node: &'a Node,
+    deserialize: impl FnOnce(&'a Node) -> Option<Result<T, Problem>>,
+) -> Option<Result<T, Problem>> {
+    let read = deserialize(node)?;
+    Some(read.map_err(|problem| hide(node, problem)))
+}
+
 /// A message does not show what the environment said.
 fn hide(node: &Node, mut problem: Problem) -> Problem {
     if let Value::Scalar {

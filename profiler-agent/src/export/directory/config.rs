@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A directory of profiles, bounded: the oldest files are removed first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -30,7 +32,8 @@ impl Config {
 }
 
 /// A format that files of windows are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileFormat {
     /// pprof, compressed: `.pb.gz`.
     #[default]

@@ -14,10 +14,12 @@ mod bounds;
 mod config;
 mod name;
 mod send;
+mod settings;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, FileFormat};
-pub use send::{Client, DirectoryError, check, encode};
+pub use send::{Client, DirectoryError, encode};
+pub use settings::Settings;

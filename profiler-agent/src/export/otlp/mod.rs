@@ -25,6 +25,7 @@ mod outcome;
 mod pairs;
 mod resource;
 mod send;
+mod settings;
 mod status;
 mod tables;
 
@@ -37,6 +38,7 @@ pub use encode::{encode, encode_one};
 pub use environment::{ConfigError, FromEnvironment};
 pub use options::{Grouping, Host, Options, Shape};
 pub use send::Client;
+pub use settings::{Compression, Grpc, Http, Settings};
 
 const SERVICE_NAME: &str = "service.name";
 const CONTAINER_ID: &str = "container.id";

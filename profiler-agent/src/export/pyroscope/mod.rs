@@ -23,6 +23,7 @@ mod generated;
 mod outcome;
 mod send;
 mod series;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -30,3 +31,4 @@ mod tests;
 pub use config::{Config, Limits, Options};
 pub use encode::encode;
 pub use send::Client;
+pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! Texts that are more than texts.
+//! Texts of settings that are more than texts: headers and passwords, which are never shown.
 
 use std::fmt::{self, Debug, Formatter};
 

@@ -1,10 +1,8 @@
-//! Quantities with their unit.
+//! Quantities as people write them, with their unit: `10s`, `512MiB`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use crate::collect::OffCpu;
 
 /// A duration: `100us`, `500ms`, `10s`, `5m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,41 +11,6 @@ pub struct Span(pub Duration);
 /// A number of bytes: `64KiB`, `512MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
-
-/// A part of the whole, from 0.0001 to 1: in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Part(u32);
-
-impl Part {
-    /// All of it.
-    pub const WHOLE: Self = Self(1_000_000);
-
-    /// The part as a number.
-    #[must_use]
-    pub fn get(self) -> f64 {
-        f64::from(self.0) / 1e6
-    }
-}
-
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.parse::<f64>() {
-            Ok(part) if OffCpu::PROBABILITIES.contains(&part) => {
-                Ok(Self((part * 1e6).round() as u32))
-            }
-            _ => Err(de::Error::custom(format!(
-                "`{text}` is no part of a whole: write a number from 0.0001 to 1"
-            ))),
-        }
-    }
-}
-
-impl Serialize for Part {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.get())
-    }
-}
 
 const MICROSECONDS: [(&str, u64); 6] = [
     ("us", 1),

@@ -19,19 +19,18 @@ use super::destinations::{Destinations, log_end};
 use super::economy::{Economy, Shortage};
 use super::memory_limit::MemoryLimit;
 use super::merging::Merging;
+use super::observations::{Observations, Sources};
 use super::own_signals;
 use super::pipeline::{self, Outputs, Totals, give_memory_back};
-use super::reading::{Reader, Sources};
 use super::reload::{InEffect, Outcome, destinations, limits, reload};
 use super::restart::{Next, Starts};
 use super::serving::Serving;
 use super::signals::Signals;
-use super::status::Status;
 use super::tables::CachePlace;
 use super::{page_token, page_users};
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
-use crate::config::{AgentConfig, ConfigError};
+use crate::config::AgentConfig;
 use crate::page::{IsShort, LiveSource, Page};
 use crate::profile::{Losses, SampleLoss, SamplePeriod};
 use crate::store::Store;
@@ -39,6 +38,7 @@ use crate::symbolize::SymbolizerThread;
 use crate::telemetry::endpoints;
 use crate::telemetry::otlp::OwnSignals;
 
+pub use super::settings::Settings;
 pub use error::AgentError;
 
 /// Windows that may wait for the pipeline.
@@ -58,16 +58,6 @@ const STOP: Duration = Duration::from_millis(4200);
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> AgentError {
     move |source| AgentError::System { what, source }
-}
-
-/// A configuration and where it comes from.
-pub struct Settings<'a> {
-    /// The configuration.
-    pub config: AgentConfig,
-    /// Reads it again, for SIGHUP; nothing where it is the embedded default.
-    pub reread: &'a dyn Fn() -> Option<Result<AgentConfig, ConfigError>>,
-    /// The environment's variables.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Runs until SIGTERM or SIGINT. `ready` is told the page's address.
@@ -269,7 +259,7 @@ async fn serve(
     // What an earlier start lost is this one's to tell.
     let late = carried.take();
     lock(&totals).losses.merge(&late);
-    let reader = Arc::new(Reader::new(Sources {
+    let observations = Arc::new(Observations::new(Sources {
         gauges: Arc::clone(&collector.gauges),
         totals: Arc::clone(&totals),
         symbols,
@@ -278,24 +268,18 @@ async fn serve(
         window: config.sampling.window.0,
         in_effect: Arc::clone(with.in_effect),
     }));
-    own.observe(Arc::clone(&reader) as _);
-    let status = Status::new(
-        config.sampling.window.0,
-        Arc::clone(&collector.gauges),
-        Arc::clone(&totals),
-        (Arc::clone(&store), limits.max_bytes),
-        destinations.outlets(),
-    );
-    let probes = endpoints::probes(Arc::clone(&reader) as _);
-    let metrics = endpoints::metrics(Arc::clone(&reader) as _);
+    own.observe(Arc::clone(&observations) as _);
+    let probes = endpoints::probes(Arc::clone(&observations) as _);
+    let metrics = endpoints::metrics(Arc::clone(&observations) as _);
     let metrics = metrics.map_err(system("starting a thread"))?;
+    let of_page = Arc::clone(&observations);
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
         encode,
         limits: queries,
         is_short,
         rest: give_memory_back,
-        status: Box::new(move || Some(status.now())),
+        status: Box::new(move || Some(of_page.status())),
         host_names: config.page.host_names.clone(),
         trace_url: config.page.trace_url.0.clone(),
         token,
@@ -341,7 +325,7 @@ async fn serve(
         }
     };
     let stop_started = Instant::now();
-    reader.stop();
+    observations.stop();
     let sampled = Arc::clone(&collector.gauges);
     tracing::info!("stopping");
     let collected = aside("stop", move || {

@@ -13,7 +13,7 @@
 //! - `serving`: the page and the endpoints while they are served; `aside` has work done that may hang.
 //! - `page_token`: reads the token that the page asks for.
 //! - `page_users`: knows the users that may see the page without one.
-//! - `reading`: gathers the agent's own numbers for `telemetry`; `status` those for the page.
+//! - `observations`: what the agent knows of itself, for `telemetry` and for the page.
 //! - [`troubles`]: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
 
@@ -31,13 +31,13 @@ pub mod incomplete;
 mod launch;
 mod memory_limit;
 mod merging;
+mod observations;
 mod own_signals;
 mod page_token;
 mod page_users;
 pub mod pipeline;
 mod plan;
 mod queue;
-mod reading;
 pub mod record;
 mod reload;
 pub mod report;
@@ -45,8 +45,8 @@ mod resources;
 mod restart;
 mod runtimes;
 mod serving;
+pub mod settings;
 mod signals;
-mod status;
 pub mod tables;
 pub mod troubles;
 mod turns;

@@ -6,17 +6,29 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
-use super::agent::{AgentError, Settings};
 use super::clock;
+use super::settings::Settings;
+use crate::config::VariableError;
 use crate::export::connection::{self, Connection, TlsFiles};
 use crate::export::otlp;
-use crate::telemetry::otlp::{OwnSignals, Receiver};
+use crate::telemetry::otlp::{OwnSignals, Receiver, SignalError};
 
 /// Longest time for a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why the agent's own signals cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnSignalsError {
+    /// The environment's settings for them.
+    #[error(transparent)]
+    Variable(#[from] VariableError),
+    /// Their exporters.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+}
+
 /// Logs and exports from now on. Within the runtime that connections are to be made in.
-pub(super) fn start(settings: &Settings<'_>) -> Result<OwnSignals, AgentError> {
+pub(super) fn start(settings: &Settings<'_>) -> Result<OwnSignals, OwnSignalsError> {
     let telemetry = &settings.config.telemetry;
     let config = telemetry.otlp.config(settings.environment, resource())?;
     let connect = |receiver: &Receiver| channel(receiver, settings.environment);

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 
-use super::agent::Settings;
 use super::destinations::{ChangeError, Destinations};
 use super::plan::{Change, Exporters, Plan};
+use super::settings::Settings;
 use super::troubles::Troubles;
 use crate::config::{self, AgentConfig};
 use crate::export::otlp;

@@ -56,9 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn code_of(error: &AgentError) -> u8 {
     match error {
         AgentError::Collector(error) if error.is_privilege() => exit::PRIVILEGE,
-        AgentError::Export(_) | AgentError::OwnVariable(_) | AgentError::OwnSignal(_) => {
-            exit::USAGE
-        }
+        AgentError::Export(_) | AgentError::OwnSignals(_) => exit::USAGE,
         _ => exit::FAILED,
     }
 }

@@ -76,12 +76,6 @@ impl Sampler {
         })
     }
 
-    /// What makes most CPUs take samples.
-    #[must_use]
-    pub const fn clock(&self) -> Clock {
-        self.opener.clock
-    }
-
     /// Samples the CPUs that are `online`, and lets go of the others. Each CPU is `prepare`d before it is sampled; when
     /// that fails, it is not sampled, and tried again later. `stood_still`: the agent did not run for a while.
     pub fn follow(

@@ -72,12 +72,6 @@ impl<R: Reader> ProcessTable<R> {
         }
     }
 
-    /// What the table asks.
-    #[must_use]
-    pub const fn reader(&self) -> &R {
-        &self.reader
-    }
-
     /// Number of processes that are known, those that ended a moment ago included.
     #[must_use]
     pub fn len(&self) -> usize {

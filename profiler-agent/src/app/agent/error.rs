@@ -4,13 +4,12 @@ use std::io;
 
 use crate::app::collector::CollectorError;
 use crate::app::destinations::DestinationError;
+use crate::app::own_signals::OwnSignalsError;
 use crate::app::page_token::TokenError;
 use crate::app::page_users::UserError;
 use crate::app::restart::Failure;
-use crate::config::VariableError;
 use crate::export::otlp;
 use crate::store::StoreError;
-use crate::telemetry::otlp::SignalError;
 
 /// Why the agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,12 +50,9 @@ pub enum AgentError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The environment's settings for the agent's own signals.
-    #[error(transparent)]
-    OwnVariable(#[from] VariableError),
     /// The agent's own signals.
     #[error(transparent)]
-    OwnSignal(#[from] SignalError),
+    OwnSignals(#[from] OwnSignalsError),
     /// A thread, a signal handler or the runtime.
     #[error("{what}: {source}")]
     System {

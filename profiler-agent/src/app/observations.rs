@@ -1,4 +1,5 @@
-//! Gathers the agent's own numbers when somebody asks for them.
+//! What the agent knows of itself, gathered when somebody asks: `/metrics`, `/healthz`, its own metrics over OTLP and the page's
+//! status have all of their numbers from here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +11,9 @@ use super::collector::CollectorGauges;
 use super::destinations::Outlets;
 use super::pipeline::Totals;
 use super::reload::InEffect;
-use super::status::resident_bytes;
+use crate::page::{AgentStatus, StoreStatus};
 use crate::profile::delivery::DeliveryCounts;
-use crate::profile::{BootTime, Degradation};
+use crate::profile::{BootTime, Degradation, DeliveryLosses};
 use crate::store::{MergeOutcome, Store};
 use crate::symbolize::SharedUsage;
 use crate::telemetry::health::{self, Ages, Unhealthy};
@@ -35,16 +36,21 @@ pub(super) struct Sources {
 }
 
 /// See the module.
-pub(super) struct Reader {
+pub(super) struct Observations {
     sources: Sources,
     bpf: BpfMemory,
     stopping: AtomicBool,
     /// Since 1970.
     started: Duration,
     started_boot: BootTime,
+    /// When the share of CPU time was looked at last, the CPU time then, and the share.
+    looked: Mutex<(BootTime, Duration, Option<f64>)>,
 }
 
-impl Reader {
+/// Time over which the share of CPU time is taken.
+const SHARE_OVER: Duration = Duration::from_secs(20);
+
+impl Observations {
     /// For an agent that samples from now on.
     pub(super) fn new(sources: Sources) -> Self {
         let clocks = clock::pair();
@@ -54,12 +60,46 @@ impl Reader {
             stopping: AtomicBool::new(false),
             started: Duration::from_nanos(clocks.unix.0),
             started_boot: clocks.boot,
+            looked: Mutex::new((clocks.boot, clock::own_cpu(), None)),
         }
     }
 
     /// From now on it is not ready.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The same for the page.
+    pub(super) fn status(&self) -> AgentStatus {
+        let now = clock::boot_now();
+        let reading = self.reading();
+        let window = self.sources.window.as_secs_f64();
+        let into_window = now.since(self.started_boot).as_secs_f64() % window;
+        let set_aside = self.sources.store.0.set_aside().into_iter();
+        AgentStatus {
+            cpu_share: self.share(now, reading.cpu),
+            window_seconds: window,
+            next_window_seconds: Some(window - into_window),
+            store: Some(StoreStatus {
+                windows: reading.store.windows,
+                used_bytes: reading.store.used_bytes,
+                merged_bytes: reading.store.merged_bytes,
+                file_bytes: reading.store.file_bytes,
+                max_bytes: reading.store.limit_bytes,
+                set_aside: set_aside.map(|aside| aside.reason).collect(),
+            }),
+            ..status_of(&reading)
+        }
+    }
+
+    fn share(&self, now: BootTime, cpu: Duration) -> Option<f64> {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.since(looked.0);
+        if passed >= SHARE_OVER {
+            let used = cpu.saturating_sub(looked.1);
+            *looked = (now, cpu, Some(used.as_secs_f64() / passed.as_secs_f64()));
+        }
+        looked.2
     }
 
     fn totals(&self) -> Totals {
@@ -82,7 +122,7 @@ impl Reader {
     }
 }
 
-impl Subject for Reader {
+impl Subject for Observations {
     fn reading(&self) -> Reading {
         let sources = &self.sources;
         // What came for them was counted before in the totals: those are read after them.
@@ -191,4 +231,39 @@ fn destinations(outlets: &Outlets) -> Vec<DestinationReading> {
         counts,
     };
     outlets.counts().into_iter().map(read).collect()
+}
+
+/// What the page says of these numbers.
+fn status_of(reading: &Reading) -> AgentStatus {
+    let mut deliveries = DeliveryLosses::default();
+    for destination in &reading.destinations {
+        deliveries.merge(&destination.counts.losses);
+    }
+    let deliveries = deliveries.iter();
+    let deliveries = deliveries.map(|(cause, loss)| (cause.name(), loss.payloads));
+    AgentStatus {
+        version: reading.version.clone(),
+        started_ms: u64::try_from(reading.started.as_millis()).unwrap_or(u64::MAX),
+        cpus: u32::try_from(reading.cpus).unwrap_or(u32::MAX),
+        cpu_seconds: reading.cpu.as_secs_f64(),
+        resident_bytes: reading.resident_bytes,
+        samples: reading.samples,
+        stacks: reading.outcomes.total(),
+        complete_stacks: reading.outcomes.complete(),
+        lost_samples: reading.losses.samples().total(),
+        losses: reading
+            .losses
+            .named()
+            .chain(deliveries)
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        ..AgentStatus::default()
+    }
+}
+
+/// Resident memory of this process, from `/proc/self/statm`.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }

@@ -134,6 +134,18 @@ pub fn memory_of(pid: u32) -> io::Result<File> {
     Ok(openat(CWD, format!("/proc/{pid}/mem"), flags, Mode::empty())?.into())
 }
 
+/// The environment that process `pid` was started with, as the process has it now: `NAME=VALUE`, each with a zero byte behind it; at
+/// most `max_bytes` of it. It is memory of the process, which may let its reader hang: to be read in [`Attempts`].
+///
+/// # Errors
+/// `ENOENT`/`ESRCH` when it is gone, `EACCES` without `CAP_SYS_PTRACE`.
+pub fn environment_of(pid: u32, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ"))?;
+    file.take(max_bytes as u64).read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// A handle on the agent's own root directory.
 ///
 /// # Errors

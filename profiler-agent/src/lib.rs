@@ -1,7 +1,7 @@
 //! The profiler's agent. One sample's way, kernel to backend:
 //!
 //! ring record -> [`collect`] `RawSample` -> [`process`] `LocatedSample`, with labels and links by
-//! [`correlate`] -> [`aggregate`] `Window` -> [`symbolize`] `Profile` -> [`export`] payload -> file,
+//! [`correlate`] and attributes by [`enrich`] -> [`aggregate`] `Window` -> [`symbolize`] `Profile` -> [`export`] payload -> file,
 //! [`store`], or by [`spool`] to a receiver; [`page`] shows what the store holds. [`unwind`] turns call frame information
 //! into the tables that the kernel side walks stacks by.
 //!
@@ -18,6 +18,7 @@ pub mod collect;
 pub mod config;
 pub mod confine;
 pub mod correlate;
+pub mod enrich;
 pub mod export;
 pub mod go;
 pub mod listen;

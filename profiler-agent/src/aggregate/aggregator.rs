@@ -131,6 +131,14 @@ impl Aggregator {
         );
     }
 
+    /// Takes the facts of a process that are known now in the place of those that its samples came with, where the open window
+    /// has any.
+    pub fn amend(&mut self, process: &Arc<Process>) {
+        if let Some(index) = self.process_indices.get(&process.key) {
+            self.processes[*index as usize] = Arc::clone(process);
+        }
+    }
+
     /// Number of samples in the open window.
     #[must_use]
     pub fn sample_count(&self) -> usize {

@@ -171,6 +171,24 @@ fn contexts_are_part_of_a_sample_and_bounded() {
     assert_eq!(window.losses.of(Degradation::LabelCut), 1);
 }
 
+#[test]
+fn a_window_has_what_was_known_of_a_process_last() {
+    let mut aggregator = aggregator(Limits::default(), 0);
+    aggregator.add(&sample(1, 1, 1, &[1]));
+    aggregator.add(&sample(2, 2, 2, &[1]));
+    let named = |pid| {
+        let mut process = Process::clone(&process(pid));
+        process.comm = "known".into();
+        Arc::new(process)
+    };
+    aggregator.amend(&named(1));
+    // It has no samples here.
+    aggregator.amend(&named(3));
+    let window = aggregator.close(BootTime(100), Losses::default());
+    let names: Vec<&str> = window.processes.iter().map(|p| &*p.comm).collect();
+    assert_eq!(names, ["known", "comm2"]);
+}
+
 proptest! {
     #[test]
     fn windows_hold_what_was_added(

@@ -41,7 +41,6 @@ mod queue;
 pub mod record;
 mod reload;
 pub mod report;
-mod resources;
 mod restart;
 mod runtimes;
 mod serving;

@@ -30,13 +30,13 @@ use super::constants::Constants;
 use super::demand::Demand;
 use super::economy::Shortage;
 use super::memory_limit::MemoryLimit;
-use super::resources::Resources;
 use super::runtimes::{Mapped, Runtimes};
 use super::wake::{Waiter, Wake};
 use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
+use crate::enrich::{Amended, Enricher};
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
@@ -73,7 +73,7 @@ pub(super) struct Running {
     kernel_code: KernelCodeTable,
     demand: Demand,
     runtimes: Runtimes,
-    resources: Resources,
+    enricher: Enricher,
     constants: Constants,
     correlator: Correlator,
     windows: Windows,
@@ -254,9 +254,15 @@ impl Running {
         self.read_rings();
         self.read_sideband();
         let processes = &self.processes;
-        for new in self.resources.look(|pid| processes.image(pid), now) {
-            self.processes
-                .set_resource(new.pid, new.image, new.attributes);
+        for amended in self.enricher.look(|pid| processes.image(pid), now) {
+            let Amended {
+                pid,
+                image,
+                attributes,
+            } = amended;
+            if let Some(process) = self.processes.set_resource(pid, image, attributes) {
+                self.windows.amend(process);
+            }
         }
         self.locate(self.known_until.min(self.window_end));
         for pid in self.runtimes.due(now) {
@@ -275,7 +281,7 @@ impl Running {
 
     fn read_rings(&mut self) {
         let held = &mut self.held;
-        let resources = &mut self.resources;
+        let enricher = &mut self.enricher;
         let windows = &self.windows;
         let (mut read, mut overflow) = (0, 0);
         let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
@@ -283,7 +289,7 @@ impl Running {
                 return;
             }
             let count = count_of(&sample);
-            resources.sampled(sample.pid);
+            enricher.sampled(sample.pid);
             read += count;
             if held.len() < MAX_HELD {
                 held.push(sample);
@@ -426,7 +432,7 @@ impl Running {
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
         losses.merge(&self.runtimes.take_losses());
-        losses.merge(&self.resources.take_losses());
+        losses.merge(&self.enricher.take_losses());
         losses.merge(&self.correlator.take_losses());
         self.windows.close(end, losses)
     }

@@ -151,6 +151,11 @@ impl History {
         })
     }
 
+    /// The image that began then, ended or not.
+    pub(super) fn of_image(&mut self, began: BootTime) -> Option<&mut Image> {
+        self.images.iter_mut().rfind(|image| image.image == began)
+    }
+
     /// Starts a new image at `time`.
     pub(super) fn push(&mut self, time: BootTime, image: Image, threads: u32) {
         let last = self.last_mut();

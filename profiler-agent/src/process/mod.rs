@@ -5,7 +5,7 @@
 //! it must ask of the machine it asks a [`Reader`], which [`scan::ProcFs`] answers from /proc with
 //! the cache of opened files, [`executables::Executables`]. Beside it, [`KernelCodeTable`] follows what code the kernel makes.
 //!
-//! Pure: `cgroup`, `elf`, `kernel_code` but for its list, `maps`, `mappings`, `published`, `stat`, and the table over its reader.
+//! Pure: `cgroup`, `elf`, `kernel_code` but for its list, `maps`, `mappings`, `stat`, and the table over its reader.
 
 pub mod cgroup;
 pub mod elf;
@@ -15,7 +15,6 @@ pub mod kernel_code;
 mod locate;
 pub mod mappings;
 pub mod maps;
-pub mod published;
 pub mod reader;
 pub mod scan;
 pub mod stat;

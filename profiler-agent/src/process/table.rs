@@ -151,17 +151,16 @@ impl<R: Reader> ProcessTable<R> {
             .map(|(pid, _)| *pid)
     }
 
-    /// Notes what the image of a live process publishes of itself.
-    pub fn set_resource(&mut self, pid: u32, image: BootTime, resource: Arc<[ResourceAttribute]>) {
-        if let Some(history) = self.processes.get_mut(&pid)
-            && history
-                .current()
-                .is_some_and(|current| current.image == image)
-        {
-            history
-                .last_mut()
-                .amend(|process| process.resource = resource);
-        }
+    /// Notes the attributes of an image, which may have ended; what is known of it then, where it is still known.
+    pub fn set_resource(
+        &mut self,
+        pid: u32,
+        image: BootTime,
+        resource: Arc<[ResourceAttribute]>,
+    ) -> Option<&Arc<Process>> {
+        let image = self.processes.get_mut(&pid)?.of_image(image)?;
+        image.amend(|process| process.resource = resource);
+        Some(&image.process)
     }
 
     /// Is the process unknown, or did it end?

@@ -28,6 +28,7 @@ pub mod mark;
 pub mod merge;
 pub mod named;
 pub mod occurrences;
+pub mod pairs;
 pub mod payload;
 pub mod process;
 pub mod quantity;

@@ -17,7 +17,7 @@ pub struct ProcessKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(pub Box<str>);
 
-/// The value of an attribute that a process publishes of itself.
+/// The value of an attribute of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttributeValue {
     /// Text.
@@ -28,7 +28,7 @@ pub enum AttributeValue {
     Truth(bool),
 }
 
-/// An attribute that a process publishes of itself (OTEP 4719). Comes from a stranger.
+/// An attribute of a process (stage `enrich`). Untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceAttribute {
     /// Key.
@@ -54,7 +54,7 @@ pub struct Process {
     pub container: Option<ContainerId>,
     /// Is it a kernel thread?
     pub kernel: bool,
-    /// What it publishes of itself, sorted by key, each key once.
+    /// Its attributes, of whatever source, sorted by key, each key once.
     pub resource: Arc<[ResourceAttribute]>,
 }
 

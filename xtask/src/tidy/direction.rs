@@ -19,6 +19,7 @@ const STAGES: &[&str] = &[
     "collect",
     "control",
     "correlate",
+    "enrich",
     "export",
     "page",
     "process",

@@ -63,7 +63,7 @@ impl Running {
         let processes = &self.processes;
         self.runtimes
             .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
-        self.resources.prune(|pid| processes.image(pid));
+        self.enricher.prune(|pid| processes.image(pid));
         self.breaths = 0;
         self.watch_memory();
         self.say_troubles();

@@ -15,7 +15,6 @@ use crate::app::clock::boot_now;
 use crate::app::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
 use crate::app::constants::Constants;
 use crate::app::demand::Demand;
-use crate::app::resources::Resources;
 use crate::app::runtimes::Runtimes;
 use crate::app::tables::TableBuilder;
 use crate::app::wake::{Waiter, Wake};
@@ -24,6 +23,7 @@ use crate::collect::error::{Attempt, Host};
 use crate::collect::sideband::Sideband;
 use crate::collect::{CollectError, Kernel, LoadOptions, Selection, limits, traces};
 use crate::correlate::Correlator;
+use crate::enrich::Enricher;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{Degradation, Losses, MappingKind};
 
@@ -103,7 +103,7 @@ impl Running {
             kernel_code: KernelCodeTable::default(),
             demand,
             runtimes: Runtimes::default(),
-            resources: Resources::default(),
+            enricher: Enricher::default(),
             constants,
             correlator: Correlator::new(config.correlation),
             windows: Windows::new(&config.kinds, now),

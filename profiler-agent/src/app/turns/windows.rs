@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::aggregate::{Aggregator, Config, Limits};
 use crate::app::collector::Kinds;
 use crate::profile::{
-    BootTime, Label, LabelSet, LocatedFrame, LocatedSample, Losses, ProfileKind, RawSample,
-    STATE_BLOCKED, STATE_RUNNABLE, SampleContext, SampleKind, THREAD_STATE, Window,
+    BootTime, Label, LabelSet, LocatedFrame, LocatedSample, Losses, Process, ProfileKind,
+    RawSample, STATE_BLOCKED, STATE_RUNNABLE, SampleContext, SampleKind, THREAD_STATE, Window,
 };
 
 /// See the module.
@@ -57,6 +57,13 @@ impl Windows {
                 context: Some(in_state(sample.context.as_deref(), state)),
                 ..sample.clone()
             });
+        }
+    }
+
+    /// See [`Aggregator::amend`].
+    pub(super) fn amend(&mut self, process: &Arc<Process>) {
+        for (_, aggregator) in &mut self.open {
+            aggregator.amend(process);
         }
     }
 

@@ -20,10 +20,10 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::config::{Config, Protocol};
 use super::options::Options;
-use super::pairs::pairs;
 use crate::export::connection::{Connection, HeaderSource, Secret, TlsFiles};
 use crate::profile::Coding;
 use crate::profile::endpoint::{has_usable_port, without_credentials};
+use crate::profile::pairs::pairs;
 
 const GRPC_PORT: u16 = 4317;
 const HTTP_PORT: u16 = 4318;

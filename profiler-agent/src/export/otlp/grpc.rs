@@ -12,11 +12,11 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfil
 use prost::Message;
 
 use super::outcome::{Code, answered, failed};
-use super::pairs::percent_decoded;
 use super::status::RpcStatus;
 use crate::export::compress::decompressed;
 use crate::export::connection::{Answer, Body};
 use crate::export::text::shortened;
+use crate::profile::pairs::percent_decoded;
 use crate::profile::{Coding, Delivery, Payload};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";

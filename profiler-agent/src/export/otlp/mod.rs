@@ -22,7 +22,6 @@ mod grpc;
 mod http;
 mod options;
 mod outcome;
-mod pairs;
 mod resource;
 mod send;
 mod settings;

@@ -1,5 +1,7 @@
 //! The table over a reader that answers from values.
 
+mod attributes;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 

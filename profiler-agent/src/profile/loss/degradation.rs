@@ -146,6 +146,11 @@ explained! {
             what "publish a process context that could not be read, and lack the service name and attributes in it"
             cause "The published mapping is not as OpenTelemetry's process context specifies, or longer than is read."
             fix "update the SDK that publishes it; the log has the reason at level debug"
+        EnvironmentMalformed "environment_malformed" counts "processes"
+            what "have a malformed OTEL_RESOURCE_ATTRIBUTES or OTEL_SERVICE_NAME, and lack what it says"
+            cause "A pair has no `=` or no key, a `%` has no two hexadecimal digits behind it, or the text is not UTF-8. OpenTelemetry has \
+                   the whole variable discarded then, and the process's own SDK does the same."
+            fix "write `key=value,key=value`, with `,` and `%` in values as %2C and %25; the log has the reason at level debug"
         LabelCut "label_cut" counts "labels"
             what "were cut or left out because a sample or a window had more than are kept"
             cause "The program sets very long labels, or very many."

@@ -1,7 +1,10 @@
-//! Lists of pairs in environment variables.
+//! Lists of pairs in environment variables, of the agent and of the processes that it samples.
 
-/// `key=value,key=value` with percent-encoded values, as in W3C Baggage without properties.
-pub(super) fn pairs(list: &str) -> Result<Vec<(String, String)>, String> {
+/// `key=value,key=value` with percent-encoded keys and values, as in W3C Baggage without properties.
+///
+/// # Errors
+/// What is wrong with the first malformed entry.
+pub fn pairs(list: &str) -> Result<Vec<(String, String)>, String> {
     let pair = |pair: &str| {
         let (key, value) = pair
             .split_once('=')
@@ -20,7 +23,11 @@ pub(super) fn pairs(list: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-pub(super) fn percent_decoded(text: &str) -> Result<String, String> {
+/// The text that a percent-encoded one stands for.
+///
+/// # Errors
+/// What is malformed.
+pub fn percent_decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

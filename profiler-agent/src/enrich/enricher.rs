@@ -1,7 +1,7 @@
-//! When to look for what processes publish of themselves. A process is looked at once it is sampled.
+//! When to look at processes. A process is looked at once it is sampled.
 //!
-//! Looking for the mapping reads all of /proc/PID/maps: done less and less often while there is none, and for so many
-//! processes at a time. Once it is found, a look is one short read of memory.
+//! Its environment is read once. Looking for the mapping that it publishes reads all of /proc/PID/maps: done less and less often
+//! while there is none, and for so many processes at a time. Once it is found, a look is one short read of memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::confine;
-use crate::process::published::{self, Published, Unpublished};
+use super::environment::{self, Environment};
+use super::layers::{Layers, Source};
+use super::published::{self, Published, Unpublished};
+use crate::confine::{self, Attempts};
 use crate::profile::{BootTime, Degradation, Losses, ResourceAttribute, VirtualAddress};
 
 /// Time to the second search of a process without a mapping; each further one doubles it.
@@ -28,9 +30,18 @@ const MAX_MAPS_BYTES: u64 = 16 << 20;
 /// The longest line of it.
 const MAX_LINE: usize = 8192;
 
+/// How long a process's environment is waited for: it is the process's memory, and who owns that may let a reader hang.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Environments that may hang at a time; while they do, none is read.
+const MAX_HANGING: usize = 2;
+
 /// What is known of one process image.
+#[derive(Debug)]
 struct Known {
     image: BootTime,
+    layers: Layers,
+    /// Is its environment still to be read?
+    unread: bool,
     /// Where its context is.
     address: Option<VirtualAddress>,
     /// Which one was read.
@@ -39,33 +50,45 @@ struct Known {
     wait: Duration,
 }
 
-/// Attributes that are new.
-pub(super) struct NewResource {
-    pub(super) pid: u32,
-    pub(super) image: BootTime,
-    pub(super) attributes: Arc<[ResourceAttribute]>,
+/// A process whose attributes are others than before.
+#[derive(Debug)]
+pub struct Amended {
+    /// Its pid.
+    pub pid: u32,
+    /// When its image began.
+    pub image: BootTime,
+    /// All of them, sorted by key, each key once.
+    pub attributes: Arc<[ResourceAttribute]>,
 }
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Resources {
+#[derive(Debug)]
+pub struct Enricher {
     known: HashMap<u32, Known>,
     sampled: HashSet<u32>,
+    readers: Attempts,
     losses: Losses,
 }
 
-impl Resources {
+impl Default for Enricher {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            sampled: HashSet::new(),
+            readers: Attempts::new("environment", MAX_HANGING),
+            losses: Losses::default(),
+        }
+    }
+}
+
+impl Enricher {
     /// Notes that a process was sampled.
-    pub(super) fn sampled(&mut self, pid: u32) {
+    pub fn sampled(&mut self, pid: u32) {
         self.sampled.insert(pid);
     }
 
     /// Looks at the sampled processes whose time has come.
-    pub(super) fn look(
-        &mut self,
-        image: impl Fn(u32) -> Option<BootTime>,
-        now: BootTime,
-    ) -> Vec<NewResource> {
+    pub fn look(&mut self, image: impl Fn(u32) -> Option<BootTime>, now: BootTime) -> Vec<Amended> {
         let mut found = Vec::new();
         let mut looks = 0;
         let sampled = std::mem::take(&mut self.sampled);
@@ -85,43 +108,84 @@ impl Resources {
                 self.sampled.insert(pid);
                 continue;
             }
+            let mut changed = known.read_environment(pid, &self.readers, &mut self.losses);
             match known.look(pid, now) {
-                Ok(Some(attributes)) => found.push(NewResource {
-                    pid,
-                    image,
-                    attributes,
-                }),
+                Ok(Some(attributes)) => {
+                    changed |= known.layers.put(Source::ProcessContext, attributes);
+                }
                 Ok(None) | Err(Unpublished::Absent | Unpublished::Updating) => {}
                 Err(reason) => {
                     tracing::debug!(pid, %reason, "no resource");
                     self.losses.add(Degradation::ProcessContextMalformed, 1);
                 }
             }
+            if changed {
+                found.push(Amended {
+                    pid,
+                    image,
+                    attributes: known.layers.attributes(),
+                });
+            }
         }
         found
     }
 
     /// Forgets the processes that are gone.
-    pub(super) fn prune(&mut self, image: impl Fn(u32) -> Option<BootTime>) {
+    pub fn prune(&mut self, image: impl Fn(u32) -> Option<BootTime>) {
         self.known
             .retain(|pid, known| image(*pid) == Some(known.image));
     }
 
     /// What could not be read since the last call.
-    pub(super) fn take_losses(&mut self) -> Losses {
+    pub fn take_losses(&mut self) -> Losses {
         self.losses.take()
     }
 }
 
 impl Known {
-    const fn new(image: BootTime) -> Self {
+    fn new(image: BootTime) -> Self {
         Self {
             image,
+            layers: Layers::default(),
+            unread: true,
             address: None,
             read: None,
             next: BootTime(0),
             wait: FIRST_SEARCH,
         }
+    }
+
+    /// Reads the environment if it was not; true where it says something.
+    fn read_environment(&mut self, pid: u32, readers: &Attempts, losses: &mut Losses) -> bool {
+        if !self.unread || readers.is_full() {
+            return false;
+        }
+        let read = readers.run(PATIENCE, move || {
+            confine::environment_of(pid, environment::MAX_BYTES)
+        });
+        let content = match read {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => {
+                tracing::debug!(pid, %error, "no environment");
+                Vec::new()
+            }
+            Err(unfinished) => {
+                self.unread = false;
+                unfinished.count(losses);
+                return false;
+            }
+        };
+        // It is empty for a moment in an exec; the next look is later each time.
+        self.unread = content.is_empty();
+        let Environment {
+            attributes,
+            malformed,
+        } = environment::parse(&content);
+        if let Some(reason) = malformed {
+            tracing::debug!(pid, reason, "an environment is malformed");
+            losses.add(Degradation::EnvironmentMalformed, 1);
+        }
+        self.layers.put(Source::Environment, attributes)
     }
 
     /// Searches the mapping if it is not known, reads it if it changed.

@@ -1,8 +1,10 @@
 //! Builds, checks and runs the profiler: `cargo xtask help`.
 
+mod agent_build;
 mod bench;
 mod build_ebpf;
 mod generate;
+mod install;
 mod kernels;
 mod prerequisite;
 mod run;
@@ -26,6 +28,8 @@ enum Command {
     Tidy,
     /// Builds what is missing and starts the agent with its page on 127.0.0.1:4099.
     Run(run::Options),
+    /// Builds the release and installs it: /usr/local/bin/profiler-agent, or below another prefix.
+    Install(install::Options),
     /// Measures the stages and the whole agent under the standard mix.
     Bench(bench::Options),
     /// Has a machine that never rests go on for minutes, and the agent on it stay as it was.
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(),
         Command::Run(options) => run::run(&options),
+        Command::Install(options) => install::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::BuildEbpf { check } => build_ebpf::run(check),

@@ -1,16 +1,21 @@
 //! Builds what is missing and becomes the agent.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{prerequisite, step, workspace};
+use crate::agent_build::{self, Profile};
+use crate::prerequisite;
 
-/// What to hand on.
+/// Which agent to start, and what to hand on to it.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Runs the release, which takes minutes longer to build.
+    #[arg(long)]
+    release: bool,
     /// Arguments for `profiler-agent agent`.
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
@@ -19,14 +24,14 @@ pub(crate) struct Options {
 /// Where the agent's embedded default has its page.
 const ADDRESS: &str = "http://127.0.0.1:4099/";
 
-/// Builds the agent in release and replaces this process by it, as root.
+/// Builds the agent and replaces this process by it, as root.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--release", "--package", "profiler-agent"])
-        .current_dir(workspace());
-    step::run(&mut build)?;
-    let agent = workspace().join("target/release/profiler-agent");
+    let profile = match options.release {
+        true => Profile::Release,
+        false => Profile::Source,
+    };
+    let agent = agent_build::build(profile)?;
+    println!("{}", built(&agent, !options.arguments.is_empty()));
     let mut command = if prerequisite::is_root()? {
         Command::new(&agent)
     } else {
@@ -36,9 +41,39 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         command
     };
     command.arg("agent").args(&options.arguments);
-    if options.arguments.is_empty() {
-        println!("The page will be on {ADDRESS} (Ctrl-C stops the agent).");
-    }
     // The agent takes this process's place, so that signals reach it and nothing in between.
     Err(command.exec()).with_context(|| format!("cannot start {}", agent.display()))
+}
+
+/// Where the binary is, how it is installed, and where its page will be unless the agent has `own_arguments`.
+fn built(agent: &Path, own_arguments: bool) -> String {
+    let mut text = format!(
+        "The binary is {}; `cargo xtask install` builds the release and installs it.",
+        agent.display()
+    );
+    if !own_arguments {
+        text.push_str(&format!(
+            "\nThe page will be on {ADDRESS} (Ctrl-C stops the agent)."
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_and_the_page_are_named() {
+        let text = built(Path::new("/src/target/source/profiler-agent"), false);
+        for part in [
+            "/src/target/source/profiler-agent",
+            "cargo xtask install",
+            ADDRESS,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // What configuration the arguments name decides where the page is.
+        assert!(!built(Path::new("/a"), true).contains(ADDRESS));
+    }
 }

@@ -255,6 +255,7 @@ mod tests {
         "cp",
         "date",
         "false",
+        "git",
         "gzip",
         "ldd",
         "mkfifo",

@@ -6,6 +6,7 @@ mod doctor;
 mod duration;
 mod exit;
 mod record;
+mod version;
 mod view;
 
 use std::process::ExitCode;
@@ -63,6 +64,10 @@ fn hint(error: &clap::Error) -> Option<String> {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            println!("{}", version::text());
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             // Nothing can be done about a closed terminal.
             let _ = error.print();

@@ -33,6 +33,12 @@ static OBJECT: &[u8] =
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!("../../../profiler-ebpf/object/profiler-aarch64.bpf.o");
 
+/// The eBPF object that the agent holds, as it is committed.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// Which processes are sampled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {

@@ -67,6 +67,53 @@ fn a_commands_exit_status_is_passed_on() {
 }
 
 #[test]
+fn scripts_get_one_json_object() {
+    let directory = directory();
+    let file = directory.path().join("a.pb.gz");
+    let output = run(&[
+        "record",
+        "--json",
+        "-F",
+        "499",
+        "-o",
+        text(&file),
+        "--",
+        "sh",
+        "-c",
+        "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done",
+    ]);
+    assert!(output.status.success(), "{}", log(&output));
+    let printed = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
+    let summary: serde_json::Value = serde_json::from_str(&printed).expect("one JSON document");
+    // What the file itself holds.
+    let profile = Profile::read(&file);
+    let samples: i64 = profile.samples.iter().map(|sample| sample.values[0]).sum();
+    assert_eq!(summary["samples"].as_i64(), Some(samples), "{printed}");
+    assert!(
+        samples > 0 && summary["processes"].as_u64() > Some(0),
+        "{printed}"
+    );
+    assert_eq!(summary["file"].as_str(), Some(text(&file)), "{printed}");
+    for share in ["complete_share", "named_share"] {
+        let share = summary[share]
+            .as_f64()
+            .expect("there are stacks and frames");
+        assert!((0.0..=1.0).contains(&share), "{printed}");
+    }
+    assert!(
+        summary["losses"].is_object() && summary["incomplete"].is_array(),
+        "{printed}"
+    );
+    assert!(summary["own_cpu_seconds"].as_f64() > Some(0.0), "{printed}");
+    assert!(!log(&output).contains("samples of"), "{}", log(&output));
+    ends_with(
+        &["record", "--json", "-o", "-"],
+        2,
+        &["--json writes to standard output too"],
+    );
+}
+
+#[test]
 fn a_command_that_does_not_exist_is_named() {
     let directory = directory();
     let file = directory.path().join("a.pb.gz");

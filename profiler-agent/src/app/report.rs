@@ -1,43 +1,76 @@
-//! A profile in one line that a person can check.
+//! What a recording is worth: numbers, and one line that a person can check.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::profile::Profile;
 use crate::profile::window::OutcomeCounts;
 
-/// Samples, processes, share unwound to the root, share of named frames, losses by cause, the
-/// agent's own CPU time.
-#[must_use]
-pub fn line(profile: &Profile, own_cpu: Duration) -> String {
-    let processes: BTreeSet<u32> = profile
-        .samples
-        .iter()
-        .filter_map(|sample| profile.threads.get(sample.thread.0 as usize))
-        .map(|thread| thread.process)
-        .collect();
-    let mut text = format!(
-        "{} samples of {} processes in {:.1} s",
-        grouped(profile.sample_count()),
-        grouped(processes.len() as u64),
-        profile.end.since(profile.start).as_secs_f64()
-    );
-    let mut outcomes = OutcomeCounts::default();
-    for counts in &profile.outcomes {
-        outcomes.merge(counts);
+/// What a recording is worth, in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Samples.
+    pub samples: u64,
+    /// Processes that they were taken of.
+    pub processes: usize,
+    /// From the profile's start to its end.
+    pub duration: Duration,
+    /// Stacks that were walked to their root, and all stacks.
+    pub complete: (u64, u64),
+    /// Frames with a real name, and all frames, each as often as it was sampled.
+    pub named: (u64, u64),
+    /// What was lost or is less than it could be, by name.
+    pub losses: Vec<(&'static str, u64)>,
+    /// CPU time that the agent itself used.
+    pub own_cpu: Duration,
+}
+
+impl Report {
+    /// Of the profile that the agent recorded with `own_cpu`.
+    #[must_use]
+    pub fn new(profile: &Profile, own_cpu: Duration) -> Self {
+        let processes: BTreeSet<u32> = profile
+            .samples
+            .iter()
+            .filter_map(|sample| profile.threads.get(sample.thread.0 as usize))
+            .map(|thread| thread.process)
+            .collect();
+        let mut outcomes = OutcomeCounts::default();
+        for counts in &profile.outcomes {
+            outcomes.merge(counts);
+        }
+        Self {
+            samples: profile.sample_count(),
+            processes: processes.len(),
+            duration: Duration::from_nanos(profile.end.0.saturating_sub(profile.start.0)),
+            complete: (outcomes.complete(), outcomes.total()),
+            named: named_frames(profile),
+            losses: profile.losses.named().collect(),
+            own_cpu,
+        }
     }
-    let (named, frames) = named_frames(profile);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "; {} unwound to the root; {} of frames named; lost: {}; own CPU time {:.2} s",
-        share(outcomes.complete(), outcomes.total()),
-        share(named, frames),
-        losses(profile),
-        own_cpu.as_secs_f64()
-    );
-    text
+}
+
+impl Display for Report {
+    /// One line for a person.
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} samples of {} processes in {:.1} s",
+            grouped(self.samples),
+            grouped(self.processes as u64),
+            self.duration.as_secs_f64()
+        )?;
+        write!(
+            formatter,
+            "; {} unwound to the root; {} of frames named; lost: {}; own CPU time {:.2} s",
+            percentage(self.complete),
+            percentage(self.named),
+            losses(&self.losses),
+            self.own_cpu.as_secs_f64()
+        )
+    }
 }
 
 /// Frames with a real name, and all frames, each as often as it was sampled. The mark of a broken
@@ -57,14 +90,13 @@ fn named_frames(profile: &Profile) -> (u64, u64) {
     (named, all)
 }
 
-fn losses(profile: &Profile) -> String {
-    if profile.losses.is_empty() {
+fn losses(losses: &[(&'static str, u64)]) -> String {
+    if losses.is_empty() {
         return "nothing".to_owned();
     }
-    let parts: Vec<String> = profile
-        .losses
-        .named()
-        .map(|(name, count)| format!("{name} {}", grouped(count)))
+    let parts: Vec<String> = losses
+        .iter()
+        .map(|(name, count)| format!("{name} {}", grouped(*count)))
         .collect();
     parts.join(", ")
 }
@@ -82,11 +114,14 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-fn share(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return "-".to_owned();
-    }
-    format!("{:.1} %", 100.0 * part as f64 / whole as f64)
+/// The part of the whole, from 0 to 1; none of nothing.
+#[must_use]
+pub fn share((part, whole): (u64, u64)) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn percentage(parts: (u64, u64)) -> String {
+    share(parts).map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share))
 }
 
 #[cfg(test)]

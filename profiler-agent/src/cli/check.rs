@@ -17,11 +17,20 @@ pub(super) struct Arguments {
     /// Prints the configuration that is in effect, with all defaults and without secrets.
     #[arg(long)]
     print: bool,
+    /// Does not read the files that the configuration names (tokens, headers, certificates), for a machine without them.
+    #[arg(long)]
+    without_files: bool,
 }
 
 /// Runs the command: everything that is wrong, or where profiles would go.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match AgentConfig::read(&arguments.config, &|name| std::env::var(name).ok()) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let path = &arguments.config;
+    let config = match arguments.without_files {
+        true => AgentConfig::read(path, &environment),
+        false => AgentConfig::read_with_files(path, &environment),
+    };
+    let config = match config {
         Ok(config) => config,
         Err(error) => return fail(exit::USAGE, &error),
     };

@@ -5,7 +5,9 @@ mod check;
 mod doctor;
 mod duration;
 mod exit;
+mod progress;
 mod record;
+mod summary;
 mod version;
 mod view;
 

@@ -10,9 +10,11 @@ use clap::Args;
 
 use super::duration;
 use super::exit::{self, fail};
+use super::{progress, summary};
 use crate::app::collector::Kinds;
+use crate::app::incomplete;
 use crate::app::record::{CommandEnd, RecordError, Recorded, Recording, record};
-use crate::app::{incomplete, report};
+use crate::app::report::Report;
 use crate::collect::{OffCpu, Way};
 use crate::export::{Format, file};
 use crate::profile::SamplePeriod;
@@ -49,6 +51,9 @@ pub(super) struct Arguments {
     /// pprof, otlp, collapsed or svg [default: by the file's ending].
     #[arg(long)]
     format: Option<String>,
+    /// Print one JSON object on standard output at the end, in place of the lines on standard error.
+    #[arg(long)]
+    json: bool,
     /// Leave out the children of the processes.
     #[arg(long)]
     no_children: bool,
@@ -76,6 +81,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(format) => format,
         Err(error) => return fail(exit::USAGE, &error),
     };
+    if arguments.json && is_standard_output(&arguments.output) {
+        return fail(
+            exit::USAGE,
+            &"--json writes to standard output too: give -o a file",
+        );
+    }
     if !arguments.pid.is_empty() && !arguments.command.is_empty() {
         return fail(exit::USAGE, &"give either processes or a command, not both");
     }
@@ -101,8 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |passed: Duration, samples: u64| {
         if terminal {
-            let seconds = passed.as_secs();
-            eprint!("\r{seconds} s, {samples} samples, Ctrl-C ends ");
+            eprint!("\r\x1b[K{}", progress::line(passed, samples));
             // A terminal that is gone does not matter.
             let _ = std::io::stderr().flush();
         }
@@ -112,7 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         eprint!("\r\x1b[K");
     }
     match recorded {
-        Ok(recorded) => write(&recorded, format, &arguments.output),
+        Ok(recorded) => write(&recorded, format, arguments),
         Err(error) => fail(code_of(&error), &error),
     }
 }
@@ -182,7 +192,8 @@ fn check(arguments: &Arguments) -> Result<(), String> {
     .map_err(|error| format!("cannot write {}: {error}", output.display()))
 }
 
-fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
+fn write(recorded: &Recorded, format: Format, arguments: &Arguments) -> ExitCode {
+    let output = &arguments.output;
     let encoded = match format.encode(&recorded.profile) {
         Ok(encoded) => encoded,
         Err(error) => return fail(exit::FAILED, &error),
@@ -199,13 +210,17 @@ fn write(recorded: &Recorded, format: Format, output: &Path) -> ExitCode {
             &format!("cannot write {}: {error}", output.display()),
         );
     }
-    let line = report::line(&recorded.profile, recorded.own_cpu);
-    match keeps {
-        true => eprintln!("{line}; {} stays as it was", output.display()),
-        false => eprintln!("{line}; {}", output.display()),
-    }
-    for sentence in incomplete::sentences(&recorded.profile) {
-        eprintln!("{sentence}");
+    let report = Report::new(&recorded.profile, recorded.own_cpu);
+    let sentences = incomplete::sentences(&recorded.profile);
+    if arguments.json {
+        let file = (!keeps).then_some(output.as_path());
+        println!("{}", summary::json(&report, file, &sentences));
+    } else {
+        let stays = if keeps { " stays as it was" } else { "" };
+        eprintln!("{report}; {}{stays}", output.display());
+        for sentence in sentences {
+            eprintln!("{sentence}");
+        }
     }
     match recorded.command {
         Some(CommandEnd::Ended(status)) => exit::of_status(status).into(),

@@ -5,6 +5,7 @@
 //! says. A file is validated as a whole: every section and exporter says what is wrong with it.
 
 mod destination;
+mod files;
 mod labels;
 mod part;
 mod problem;
@@ -22,7 +23,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use destination::Destination;
 pub use labels::Labels;
@@ -30,7 +32,7 @@ pub use problem::{Place, Problem};
 pub use sections::{OffCpu, Page, Sampling, Spool, Store, Sync, Tables};
 pub use telemetry::{Telemetry, VariableError};
 pub use trace_url::TraceUrl;
-use yaml::{Node, Value};
+use yaml::{Key, MAX_PROBLEMS, NOT_A_MAP, Node, Value, read_each, read_each_with};
 
 use crate::confine;
 use crate::export::Exporter;
@@ -110,6 +112,26 @@ impl AgentConfig {
         path: &Path,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
+        Self::read_with(path, environment, &|_| Vec::new())
+    }
+
+    /// Reads and validates a file, and the files that it names: tokens, headers, certificates.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read_with_files(
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        Self::read_with(path, environment, &files::problems)
+    }
+
+    /// `further` says what else is wrong with the values; their places are found here.
+    fn read_with(
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+        further: &dyn Fn(&Self) -> Vec<Problem>,
+    ) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable {
             path: path.to_owned(),
             source,
@@ -122,7 +144,7 @@ impl AgentConfig {
         })?;
         let text = String::from_utf8(content)
             .map_err(|_| unreadable(io::Error::other("it is no text (UTF-8)")))?;
-        Self::parse(&text, environment).map_err(|problems| ConfigError::Wrong {
+        Self::parse_with(&text, environment, further).map_err(|problems| ConfigError::Wrong {
             path: path.to_owned(),
             problems,
         })
@@ -136,119 +158,131 @@ impl AgentConfig {
         text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
-        let root = Node::parse(text, environment).map_err(|problem| vec![problem])?;
+        Self::parse_with(text, environment, &|_| Vec::new())
+    }
+
+    fn parse_with(
+        text: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+        further: &dyn Fn(&Self) -> Vec<Problem>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (mut root, mut problems) = Node::parse(text, environment);
         let mut config = Self::default();
-        let mut problems = Vec::new();
-        match &root.value {
+        let is_empty = root.is_null();
+        match &mut root.value {
             Value::Map(entries) => {
                 for (key, value) in entries {
-                    if let Err(problem) = config.section(&key.text, value, &mut problems) {
-                        problems.push(problem.within(&key.text, key.place));
-                    }
+                    config.section(key, value, &mut problems);
                 }
             }
-            _ if root.is_null() => {}
-            _ => problems.push(Problem::at(
-                root.place,
-                "keys with values are expected: write `key: value`, one a line",
-            )),
+            _ if is_empty => {}
+            _ => problems.push(Problem::at(root.place, NOT_A_MAP)),
         }
-        // Of a section that was not read there is nothing to say but that.
-        let read = |path: &[String]| {
-            !problems
-                .iter()
-                .any(|problem| path.starts_with(&problem.path))
+        let values = config.problems().into_iter().chain(further(&config));
+        let values = values.filter(|problem| root.is_read(&problem.path));
+        let with_place = |mut problem: Problem| {
+            problem.place = Some(root.place_of(&problem.path));
+            problem
         };
-        let values: Vec<Problem> = config
-            .problems()
-            .into_iter()
-            .filter(|problem| read(&problem.path))
-            .map(|mut problem| {
-                problem.place = Some(root.place_of(&problem.path));
-                problem
-            })
-            .collect();
-        problems.extend(values);
+        problems.extend(values.map(with_place));
         if problems.is_empty() {
             return Ok(config);
         }
         problems.sort_by_key(|problem| problem.place);
+        if problems.len() > MAX_PROBLEMS {
+            problems.truncate(MAX_PROBLEMS);
+            problems.push(Problem::new("there is more: correct these first"));
+        }
         Err(problems)
     }
 
-    fn section(
-        &mut self,
-        key: &str,
-        value: &Node,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), Problem> {
-        fn fill<'a, T: Deserialize<'a>>(place: &mut T, value: &'a Node) -> Result<(), Problem> {
-            *place = yaml::read(value).map_err(|mut problem| {
-                problem.place.get_or_insert(value.place);
-                problem
-            })?;
-            Ok(())
+    fn section(&mut self, key: &Key, value: &mut Node, problems: &mut Vec<Problem>) {
+        fn fill<T: DeserializeOwned>(
+            place: &mut T,
+            key: &Key,
+            value: &mut Node,
+            problems: &mut Vec<Problem>,
+        ) {
+            let mut found = Vec::new();
+            if let Some(read) = read_each(value, &mut found) {
+                *place = read;
+            }
+            let within = |problem: Problem| problem.within(&key.text, key.place);
+            problems.extend(found.into_iter().map(within));
         }
-        match key {
-            "sampling" => fill(&mut self.sampling, value),
-            "tables" => fill(&mut self.tables, value),
-            "labels" => fill(&mut self.labels, value),
-            "store" => fill(&mut self.store, value),
-            "page" => fill(&mut self.page, value),
-            "telemetry" => fill(&mut self.telemetry, value),
-            "spool" => fill(&mut self.spool, value),
-            "exporters" => self.exporters(value, problems),
-            _ => Err(unknown("there is no key", key, &KEYS)),
+        match key.text.as_str() {
+            "sampling" => fill(&mut self.sampling, key, value, problems),
+            "tables" => fill(&mut self.tables, key, value, problems),
+            "labels" => fill(&mut self.labels, key, value, problems),
+            "store" => fill(&mut self.store, key, value, problems),
+            "page" => fill(&mut self.page, key, value, problems),
+            "telemetry" => fill(&mut self.telemetry, key, value, problems),
+            "spool" => fill(&mut self.spool, key, value, problems),
+            "exporters" => self.exporters(key, value, problems),
+            _ => {
+                let problem = unknown("there is no key", &key.text, &KEYS);
+                problems.push(problem.within(&key.text, key.place));
+            }
         }
     }
 
-    fn exporters(&mut self, value: &Node, problems: &mut Vec<Problem>) -> Result<(), Problem> {
-        let entries = match &value.value {
-            Value::Map(entries) => entries.as_slice(),
-            _ if value.is_null() => &[],
+    fn exporters(&mut self, key: &Key, value: &mut Node, problems: &mut Vec<Problem>) {
+        let is_null = value.is_null();
+        let entries = match &mut value.value {
+            Value::Map(entries) => entries.as_mut_slice(),
+            Value::Unread => &mut [],
+            _ if is_null => &mut [],
             _ => {
-                return Err(Problem::at(
+                let problem = Problem::at(
                     value.place,
                     "exporters have names: write `otlp_grpc:` with its keys below it",
-                ));
+                );
+                problems.push(problem.within(&key.text, key.place));
+                value.value = Value::Unread;
+                return;
             }
         };
         for (name, written) in entries {
-            match exporter(&name.text, written) {
-                Ok(exporter) => {
+            let mut found = Vec::new();
+            match exporter(&name.text, written, &mut found) {
+                Some(exporter) => {
                     self.exporters.insert(name.text.clone(), exporter);
                 }
-                Err(problem) => {
-                    problems.push(
-                        problem
-                            .within(&name.text, name.place)
-                            .within("exporters", name.place),
-                    );
-                }
+                None => written.value = Value::Unread,
             }
+            let within = |problem: Problem| {
+                let problem = problem.within(&name.text, name.place);
+                problem.within(&key.text, name.place)
+            };
+            problems.extend(found.into_iter().map(within));
         }
-        Ok(())
     }
 }
 
 /// `KIND` or `KIND/NAME`, as the collector names components.
-fn exporter(name: &str, written: &Node) -> Result<Exporter, Problem> {
+fn exporter(name: &str, written: &mut Node, problems: &mut Vec<Problem>) -> Option<Exporter> {
     let (kind, own) = match name.split_once('/') {
         Some((kind, own)) => (kind, Some(own)),
         None => (name, None),
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if own.is_some_and(|own| own.is_empty() || own.len() > 64 || !own.chars().all(is_plain)) {
-        return Err(Problem::new(
+        problems.push(Problem::new(
             "what follows the `/` is letters, digits, `_`, `-` and `.`",
         ));
     }
     match kind {
-        "otlp" => Err(Problem::new("write `otlp_grpc` or `otlp_http`")),
-        "otlphttp" => Err(Problem::new("write `otlp_http`")),
-        _ => yaml::read_with(written, |node| Exporter::read(kind, node))
-            .unwrap_or_else(|| Err(unknown("there is no exporter", kind, Exporter::KINDS))),
+        "otlp" => problems.push(Problem::new("write `otlp_grpc` or `otlp_http`")),
+        "otlphttp" => problems.push(Problem::new("write `otlp_http`")),
+        _ if Exporter::KINDS.contains(&kind) => {
+            return read_each_with(written, problems, |node| {
+                yaml::read_with(node, |node| Exporter::read(kind, node))
+                    .unwrap_or_else(|| Err(unknown("there is no exporter", kind, Exporter::KINDS)))
+            });
+        }
+        _ => problems.push(unknown("there is no exporter", kind, Exporter::KINDS)),
     }
+    None
 }
 
 fn unknown(what: &str, written: &str, known: &[&str]) -> Problem {

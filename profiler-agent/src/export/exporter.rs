@@ -17,6 +17,8 @@ use crate::profile::{Delivery, Destination, Payload, Profile, WindowUuid};
 pub trait Settings {
     /// Notes the values that are not within their range.
     fn check(&self, checks: &mut Checks);
+    /// Notes the files that the settings name and that cannot be used: headers, certificates.
+    fn check_files(&self, _checks: &mut Checks) {}
     /// How payloads wait for it.
     fn queue(&self) -> (Retry, SendingQueue);
     /// Where it is; none where the settings are not valid.

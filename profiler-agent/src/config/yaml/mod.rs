@@ -4,6 +4,7 @@
 //! column of every value also after it was read, and texts of the environment that never show in a message.
 //! Anchors, aliases, tags and several documents have no use in a configuration and are refused.
 
+mod each;
 mod environment;
 mod node;
 mod read;
@@ -11,5 +12,6 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(super) use node::{Node, Value};
-pub(super) use read::{read, read_with};
+pub(super) use each::{MAX_PROBLEMS, read_each, read_each_with};
+pub(super) use node::{Key, NOT_A_MAP, Node, Value};
+pub(super) use read::read_with;

@@ -35,6 +35,8 @@ pub(in crate::config) enum Value {
     List(Vec<Node>),
     /// `key: value`, in the order in which they are written.
     Map(Vec<(Key, Node)>),
+    /// What could not be read: that was said, and readers leave it out.
+    Unread,
 }
 
 /// A key and where it is written.
@@ -47,38 +49,74 @@ pub(in crate::config) struct Key {
 }
 
 impl Node {
-    /// The document; an empty map where there is none.
-    ///
-    /// # Errors
-    /// What is no YAML, what is not used here, and variables that are not set.
+    /// The document, an empty map where there is none, and all that is wrong with it: what is no YAML, what is not used
+    /// here, and variables that are not set. Where the syntax is broken, each top-level key is read by itself, so that a
+    /// mistake in one hides none in the others.
     pub(in crate::config) fn parse(
         text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Problem> {
-        let mut builder = Builder {
-            environment,
-            open: Vec::new(),
-            root: None,
-            nodes: 0,
+    ) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let broken = match Builder::new(environment, 0, &mut problems).document(text) {
+            Ok(root) => return (root, problems),
+            Err(broken) => broken,
         };
-        for next in Parser::new_from_str(text) {
-            let (event, span) = next.map_err(|error| {
-                Problem::at(
-                    place(error.marker().line(), error.marker().col()),
-                    error.info(),
-                )
-            })?;
-            builder.add(event, span)?;
+        problems.clear();
+        let mut is_found = false;
+        let mut entries: Vec<(Key, Self)> = Vec::new();
+        for (first_line, part) in parts(text) {
+            match Builder::new(environment, first_line, &mut problems).document(part) {
+                Ok(Self {
+                    value: Value::Map(part),
+                    ..
+                }) => {
+                    for (key, value) in part {
+                        match entries.iter().find(|(first, _)| first.text == key.text) {
+                            Some((first, _)) => problems.push(repeated(&key, first)),
+                            None => entries.push((key, value)),
+                        }
+                    }
+                }
+                Ok(root) if root.is_null() => {}
+                Ok(root) => problems.push(Problem::at(root.place, NOT_A_MAP)),
+                Err(problem) => {
+                    is_found = true;
+                    problems.push(problem);
+                }
+            }
         }
-        Ok(builder.root.unwrap_or(Self {
-            place: place(1, 0),
-            value: Value::Map(Vec::new()),
-        }))
+        if !is_found {
+            problems.push(broken);
+        }
+        let root = Self {
+            place: Place { line: 1, column: 1 },
+            value: Value::Map(entries),
+        };
+        (root, problems)
     }
 
     /// Is nothing written here?
     pub(in crate::config) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
+    }
+
+    /// Was the value of this path read? Neither is one that stands in what was not read, nor one that is not written
+    /// where another value beside it was not read and may be it.
+    pub(in crate::config) fn is_read(&self, path: &[String]) -> bool {
+        let mut node = self;
+        for step in path {
+            let Value::Map(entries) = &node.value else {
+                break;
+            };
+            let written = entries.iter().find(|(key, _)| key.text == *step);
+            let Some((_, inner)) = written else {
+                return entries
+                    .iter()
+                    .all(|(_, beside)| beside.value != Value::Unread);
+            };
+            node = inner;
+        }
+        node.value != Value::Unread
     }
 
     /// Where the value of this path is written, or what of the path there is.
@@ -97,15 +135,41 @@ impl Node {
     }
 }
 
-fn place(line: usize, column_from_zero: usize) -> Place {
-    Place {
-        line,
-        column: column_from_zero + 1,
+/// What is wrong with a value, or a whole file, that should be a map.
+pub(in crate::config) const NOT_A_MAP: &str =
+    "keys with values are expected: write `key: value`, one a line";
+
+fn repeated(key: &Key, first: &Key) -> Problem {
+    let (text, line) = (&key.text, first.place.line);
+    Problem::at(
+        key.place,
+        format!("`{text}` is there already, in line {line}: write it once"),
+    )
+}
+
+/// The parts of a text that begin with a key in the first column, each with the number of lines before it.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut starts = vec![(0, 0)];
+    let mut at = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let begins = |c: char| !c.is_whitespace() && !"#-]}.".contains(c);
+        if at > 0 && line.starts_with(begins) {
+            starts.push((number, at));
+        }
+        at += line.len();
     }
+    let ends = starts.iter().skip(1).map(|(_, start)| *start);
+    let ends: Vec<usize> = ends.chain([text.len()]).collect();
+    let part = |((line, start), end): ((usize, usize), usize)| (line, &text[start..end]);
+    starts.into_iter().zip(ends).map(part).collect()
 }
 
 struct Builder<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Lines of the file before the text.
+    first_line: usize,
+    /// What is wrong and does not keep the rest from being read.
+    problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
     root: Option<Node>,
     nodes: usize,
@@ -116,30 +180,78 @@ struct Open {
     node: Node,
     /// The key whose value comes next.
     key: Option<Key>,
+    /// Does the value belong to a key that is there already?
+    is_repeated: bool,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(
+        environment: &'a dyn Fn(&str) -> Option<String>,
+        first_line: usize,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
+        Self {
+            environment,
+            first_line,
+            problems,
+            open: Vec::new(),
+            root: None,
+            nodes: 0,
+        }
+    }
+
+    fn document(mut self, text: &str) -> Result<Node, Problem> {
+        for next in Parser::new_from_str(text) {
+            let (event, span) = next.map_err(|error| {
+                let marker = error.marker();
+                Problem::at(self.place(marker.line(), marker.col()), error.info())
+            })?;
+            self.add(event, span)?;
+        }
+        Ok(self.root.unwrap_or(Node {
+            place: Place { line: 1, column: 1 },
+            value: Value::Map(Vec::new()),
+        }))
+    }
+
+    fn place(&self, line: usize, column_from_zero: usize) -> Place {
+        Place {
+            line: line + self.first_line,
+            column: column_from_zero + 1,
+        }
+    }
+
+    /// An error where the rest cannot be read.
     fn add(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
-        let at = place(span.start.line(), span.start.col());
-        let refuse = |what: &str| {
-            Err(Problem::at(
+        let at = self.place(span.start.line(), span.start.col());
+        let unused = |what: &str| {
+            Problem::at(
                 at,
                 format!("{what} are not used in a configuration: write the value itself"),
-            ))
+            )
         };
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => refuse("several documents"),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => refuse("aliases (`*name`)"),
             Event::Scalar(_, _, anchor, _)
             | Event::SequenceStart(_, anchor, _)
             | Event::MappingStart(_, anchor, _)
                 if anchor != 0 =>
             {
-                refuse("anchors (`&name`)")
+                self.problems.push(unused("anchors (`&name`)"));
             }
             Event::Scalar(.., Some(_))
             | Event::SequenceStart(.., Some(_))
-            | Event::MappingStart(.., Some(_)) => refuse("tags (`!name`)"),
+            | Event::MappingStart(.., Some(_)) => self.problems.push(unused("tags (`!name`)")),
+            _ => {}
+        }
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => Err(unused("several documents")),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                self.problems.push(unused("aliases (`*name`)"));
+                self.finished(Node {
+                    place: at,
+                    value: Value::Unread,
+                })
+            }
             Event::Scalar(text, style, ..) => self.scalar(at, &text, style == ScalarStyle::Plain),
             Event::SequenceStart(..) => self.start(at, Value::List(Vec::new())),
             Event::MappingStart(..) => self.start(at, Value::Map(Vec::new())),
@@ -155,32 +267,33 @@ impl Builder<'_> {
         if let Some(Open {
             node,
             key: key @ None,
+            is_repeated,
         }) = self.open.last_mut()
             && let Value::Map(entries) = &node.value
         {
-            if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
-                let line = first.place.line;
-                return Err(Problem::at(
-                    at,
-                    format!("`{text}` is there already, in line {line}: write it once"),
-                ));
-            }
-            *key = Some(Key {
+            let new = Key {
                 place: at,
                 text: text.to_owned(),
-            });
+            };
+            if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
+                self.problems.push(repeated(&new, first));
+                *is_repeated = true;
+            }
+            *key = Some(new);
             return Ok(());
         }
-        let substituted = substitute(text, self.environment).map_err(|fix| Problem::at(at, fix))?;
-        let hidden = substituted.is_some();
-        self.finished(Node {
-            place: at,
-            value: Value::Scalar {
+        let value = match substitute(text, self.environment) {
+            Ok(substituted) => Value::Scalar {
+                hidden: substituted.is_some(),
                 text: substituted.unwrap_or_else(|| text.to_owned()),
                 plain,
-                hidden,
             },
-        })
+            Err(fix) => {
+                self.problems.push(Problem::at(at, fix));
+                Value::Unread
+            }
+        };
+        self.finished(Node { place: at, value })
     }
 
     fn start(&mut self, at: Place, value: Value) -> Result<(), Problem> {
@@ -190,7 +303,9 @@ impl Builder<'_> {
                 "lists and maps lie too deep within each other",
             ));
         }
-        if let Some(Open { node, key: None }) = self.open.last()
+        if let Some(Open {
+            node, key: None, ..
+        }) = self.open.last()
             && matches!(node.value, Value::Map(_))
         {
             return Err(Problem::at(at, "a key is a text, not a list or a map"));
@@ -198,6 +313,7 @@ impl Builder<'_> {
         self.open.push(Open {
             node: Node { place: at, value },
             key: None,
+            is_repeated: false,
         });
         Ok(())
     }
@@ -212,6 +328,7 @@ impl Builder<'_> {
             return Ok(());
         };
         match (&mut open.node.value, open.key.take()) {
+            (Value::Map(_), Some(_)) if std::mem::take(&mut open.is_repeated) => {}
             (Value::Map(entries), Some(key)) => entries.push((key, node)),
             (Value::List(items), _) => items.push(node),
             // A key that is no scalar was refused at its start.

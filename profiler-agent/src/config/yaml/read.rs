@@ -7,7 +7,7 @@ use serde::de::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::node::{Key, Node, Value};
+use super::node::{Key, NOT_A_MAP, Node, Value};
 use crate::config::problem::{Problem, meant};
 
 /// The value that `node` says.
@@ -40,6 +40,11 @@ fn hide(node: &Node, mut problem: Problem) -> Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// Readers leave out what was not read before they come here.
+fn unread() -> Problem {
+    Problem::new("it could not be read")
+}
 
 fn choice(what: &str, written: &str, known: &[&str]) -> Problem {
     Problem::new(match meant(written, known) {
@@ -82,6 +87,7 @@ impl Node {
             Value::Map(_) => Err(Problem::new(format!(
                 "a map is written here: write {expected}"
             ))),
+            Value::Unread => Err(unread()),
         }
     }
 
@@ -109,6 +115,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Scalar { text, .. } => visitor.visit_borrowed_str(text),
             Value::List(_) => self.deserialize_seq(visitor),
             Value::Map(_) => self.deserialize_map(visitor),
+            Value::Unread => Err(unread()),
         }
     }
 
@@ -183,9 +190,7 @@ impl<'de> Deserializer<'de> for &'de Node {
                 entries: &[],
                 value: None,
             }),
-            _ => Err(Problem::new(
-                "keys with values are expected: write `key: value`, one a line",
-            )),
+            _ => Err(Problem::new(NOT_A_MAP)),
         }
     }
 
@@ -227,11 +232,16 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Problem> {
-        let Some((first, rest)) = self.items.split_first() else {
-            return Ok(None);
+        let first = loop {
+            let Some((first, rest)) = self.items.split_first() else {
+                return Ok(None);
+            };
+            self.items = rest;
+            self.number += 1;
+            if first.value != Value::Unread {
+                break first;
+            }
         };
-        self.items = rest;
-        self.number += 1;
         seed.deserialize(first)
             .map(Some)
             .map_err(|problem| hide(first, problem).within(&self.number.to_string(), first.place))
@@ -250,10 +260,15 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Problem> {
-        let Some(((key, value), rest)) = self.entries.split_first() else {
-            return Ok(None);
+        let (key, value) = loop {
+            let Some(((key, value), rest)) = self.entries.split_first() else {
+                return Ok(None);
+            };
+            self.entries = rest;
+            if value.value != Value::Unread {
+                break (key, value);
+            }
         };
-        self.entries = rest;
         self.value = Some((key, value));
         let text = de::value::BorrowedStrDeserializer::new(&key.text);
         seed.deserialize(text)

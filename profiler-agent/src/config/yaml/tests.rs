@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Node, read};
+use super::Node;
+use super::each::read_each;
+use super::read::read;
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,8 +49,11 @@ impl Default for Outer {
 
 fn outer(text: &str) -> Result<Outer, String> {
     let environment = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
-    let node = Node::parse(text, &environment).map_err(|problem| problem.to_string())?;
-    read(&node).map_err(|problem| problem.to_string())
+    let (node, problems) = Node::parse(text, &environment);
+    match problems.first() {
+        Some(problem) => Err(problem.to_string()),
+        None => read(&node).map_err(|problem| problem.to_string()),
+    }
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn what_is_empty_is_the_default() {
 #[test]
 fn what_the_environment_says_is_read_as_if_it_stood_there() {
     let environment = |name: &str| (name == "N").then(|| "12".to_owned());
-    let node = Node::parse("number: ${env:N}\ntext: 'a: ${env:N}'\n", &environment).unwrap();
+    let node = Node::parse("number: ${env:N}\ntext: 'a: ${env:N}'\n", &environment).0;
     let outer: Outer = read(&node).unwrap();
     assert_eq!((outer.number, outer.text.as_str()), (12, "a: 12"));
 }
@@ -162,6 +167,60 @@ fn what_the_environment_says_is_never_shown() {
     }
 }
 
+/// All that is said of a text, and what was read without it.
+fn each(text: &str) -> (Vec<String>, Option<Outer>) {
+    let (mut node, mut problems) = Node::parse(text, &|_| None);
+    let value = read_each(&mut node, &mut problems);
+    (problems.iter().map(ToString::to_string).collect(), value)
+}
+
+#[test]
+fn everything_that_is_wrong_is_found_in_one_pass() {
+    let text = "number: x\nratio: ${env:NONE}\non: true\nlist: [[1], b, {c: d}, e]\ninner:\n  depht: 1\n  depth: 2\n\
+                on: false\ncolour: red\nkind: &a other\ntext: fine\n";
+    let (problems, value) = each(text);
+    let expected = [
+        "line 2, column 8: the environment variable NONE",
+        "line 8, column 1: `on` is there already, in line 3",
+        "line 10, column 10: anchors",
+        "line 1, column 9: number: `x`",
+        "line 4, column 8: list.1: a list",
+        "line 4, column 16: list.3: a map",
+        "line 6, column 3: inner: there is no key `depht`",
+        "line 9, column 1: there is no key `colour`",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+    // What is right was read.
+    let read = value.unwrap();
+    assert_eq!((read.number, read.ratio, read.on), (1, 0.5, true));
+    assert_eq!(read.list, ["b", "e"]);
+    assert_eq!((read.inner.depth, read.text.as_str()), (2, "fine"));
+}
+
+#[test]
+fn a_broken_section_hides_no_mistake_in_the_others() {
+    for broken in [
+        "list: [a",
+        "text: \"open",
+        "inner:\n\tdepth: 1",
+        "inner:\n  depth: 1\n on: true",
+        "text: *a b: c",
+    ] {
+        let text = format!("number: x\n{broken}\non: maybe\nratio: 2.5\n");
+        let (problems, value) = each(&text);
+        let lines = 1 + broken.lines().count();
+        let of = |start: &str| problems.iter().any(|problem| problem.starts_with(start));
+        assert!(of("line 1, column 9: number"), "{broken}: {problems:#?}");
+        let on = format!("line {}, column 5: on: `maybe`", lines + 1);
+        assert!(of(&on), "{broken}: {problems:#?}");
+        assert_eq!(problems.len(), 3, "{broken}: {problems:#?}");
+        assert_eq!(value.unwrap().ratio, 2.5);
+    }
+}
+
 #[test]
 fn depth_and_number_are_bounded() {
     let deep = format!("list: {}{}", "[".repeat(40), "]".repeat(40));
@@ -174,5 +233,6 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "[-a-z0-9:{}\\[\\]#&*!|>'\"%@`$ \n\t,?~]{0,120}") {
         let _ = outer(&text);
+        let _ = each(&text);
     }
 }

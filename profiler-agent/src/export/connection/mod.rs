@@ -9,6 +9,7 @@
 //! is not offered.
 
 mod body;
+pub mod check;
 mod connector;
 mod error;
 mod files;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::{ClientError, TlsFiles, files};
 
@@ -32,30 +33,43 @@ pub(super) fn client_config(
         Some(path) => roots_in(path)?,
         None => native_roots()?,
     };
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider has suites of TLS 1.3")
-        .with_root_certificates(roots);
     let mut config = match &tls.identity {
-        None => builder.with_no_client_auth(),
+        None => builder(roots).with_no_client_auth(),
         Some((certificate, key)) => {
-            let wrong = |message: String| ClientError::Content {
-                path: key.clone(),
-                message,
-            };
-            let private = PrivateKeyDer::from_pem_slice(&files::read(key)?)
-                .map_err(|error| wrong(format!("no private key in PEM: {error}")))?;
-            builder
-                .with_client_auth_cert(certificates(certificate)?, private)
-                .map_err(|error| wrong(format!("with {}: {error}", certificate.display())))?
+            with_identity(roots, certificates(certificate)?, certificate, key)?
         }
     };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }
 
+fn builder(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has suites of TLS 1.3")
+        .with_root_certificates(roots)
+}
+
+/// Shows the `chain`, which was read from `certificate`; fails where `key` holds no key or that of another certificate.
+pub(super) fn with_identity(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<ClientConfig, ClientError> {
+    let wrong = |message: String| ClientError::Content {
+        path: key.to_owned(),
+        message,
+    };
+    let private = PrivateKeyDer::from_pem_slice(&files::read(key)?)
+        .map_err(|error| wrong(format!("no private key in PEM: {error}")))?;
+    builder(roots)
+        .with_client_auth_cert(chain, private)
+        .map_err(|error| wrong(format!("with {}: {error}", certificate.display())))
+}
+
 /// The certificates in a file; at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let wrong = |message: String| ClientError::Content {
         path: path.to_owned(),
         message,
@@ -70,7 +84,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError
     Ok(certificates)
 }
 
-fn roots_in(path: &Path) -> Result<RootCertStore, ClientError> {
+pub(super) fn roots_in(path: &Path) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots

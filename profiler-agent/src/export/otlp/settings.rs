@@ -104,6 +104,10 @@ impl exporter::Settings for Grpc {
         self.0.check(self.0.grpc_endpoint(), checks);
     }
 
+    fn check_files(&self, checks: &mut Checks) {
+        checks.files(&self.0.tls, &self.0.headers);
+    }
+
     fn queue(&self) -> (Retry, SendingQueue) {
         (self.0.retry_on_failure, self.0.sending_queue)
     }
@@ -123,6 +127,10 @@ impl exporter::Settings for Http {
         );
         let endpoint = self.0.http_endpoint().map(|(endpoint, _)| endpoint);
         self.0.check(endpoint, checks);
+    }
+
+    fn check_files(&self, checks: &mut Checks) {
+        checks.files(&self.0.tls, &self.0.headers);
     }
 
     fn queue(&self) -> (Retry, SendingQueue) {

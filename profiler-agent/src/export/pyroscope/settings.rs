@@ -108,6 +108,10 @@ impl exporter::Settings for Settings {
         checks.queue(self.retry_on_failure, self.sending_queue);
     }
 
+    fn check_files(&self, checks: &mut Checks) {
+        checks.files(&self.tls, &self.headers);
+    }
+
     fn queue(&self) -> (Retry, SendingQueue) {
         (self.retry_on_failure, self.sending_queue)
     }

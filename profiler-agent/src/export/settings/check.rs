@@ -1,11 +1,13 @@
 //! Settings that are what they should be, but not within what they may be.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Uri;
 
 use super::{Header, Retry, SendingQueue, Tls, header};
+use crate::export::connection::{HeaderSource, check};
 use crate::profile::quantity::{Bytes, Span};
 
 /// A value that is not within its range.
@@ -63,7 +65,11 @@ impl Checks {
         endpoint: Option<&Uri>,
         (tls, headers, timeout): (&Tls, &BTreeMap<String, Header>, Span),
     ) {
-        self.tls(tls, endpoint.and_then(Uri::scheme_str) == Some("https"));
+        // Of an endpoint that is wrong it is not known whether it is encrypted.
+        self.tls(
+            tls,
+            endpoint.is_none_or(|uri| uri.scheme_str() == Some("https")),
+        );
         for (name, value) in headers {
             if let Err(fix) = header(name, value) {
                 self.unless(false, &format!("headers.{name}"), fix);
@@ -74,6 +80,34 @@ impl Checks {
             "timeout",
             "100ms to 10m",
         );
+    }
+
+    /// Files that destinations over a network read.
+    pub(in crate::export) fn files(&mut self, tls: &Tls, headers: &BTreeMap<String, Header>) {
+        for (name, Header(source)) in headers {
+            if let HeaderSource::File(path) = source
+                && let Err(error) = check::header(path)
+            {
+                self.unless(false, &format!("headers.{name}"), error.to_string());
+            }
+        }
+        let is_named = |path: &Path| !path.as_os_str().is_empty();
+        if is_named(&tls.ca_file)
+            && let Err(error) = check::authorities(&tls.ca_file)
+        {
+            self.unless(false, "tls.ca_file", error.to_string());
+        }
+        if is_named(&tls.cert_file)
+            && is_named(&tls.key_file)
+            && let Err((is_key, error)) = check::identity(&tls.cert_file, &tls.key_file)
+        {
+            let key = if is_key {
+                "tls.key_file"
+            } else {
+                "tls.cert_file"
+            };
+            self.unless(false, key, error.to_string());
+        }
     }
 
     fn tls(&mut self, tls: &Tls, encrypted: bool) {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::codec::encode;
 use super::page_token::{self, TokenError};
 use super::page_users::{self, UserError};
-use crate::export::{Format, ReadLimits, otlp, pprof};
+use crate::export::{ReadLimits, read_saved};
 use crate::page::{Page, SavedSource};
 use crate::profile::Profile;
 
@@ -56,11 +56,12 @@ pub enum Access<'a> {
     Everybody,
 }
 
-/// Shows the files until SIGTERM or SIGINT. `ready` is told the page's address.
+/// Shows the files until SIGTERM or SIGINT. `note` is told what a person should know of a file, `ready` the page's address.
 pub fn run(
     files: &[PathBuf],
     address: SocketAddr,
     access: Access<'_>,
+    note: impl Fn(&Path, &str),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ViewError> {
     let (token, users) = match access {
@@ -73,7 +74,7 @@ pub fn run(
         let label = path
             .file_name()
             .map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-        let (bytes, profile) = read(path).map_err(|problem| ViewError::File {
+        let (bytes, profile) = read(path, &note).map_err(|problem| ViewError::File {
             path: path.clone(),
             problem,
         })?;
@@ -122,7 +123,7 @@ pub fn run(
     })
 }
 
-fn read(path: &Path) -> Result<(u64, Profile), String> {
+fn read(path: &Path, note: &impl Fn(&Path, &str)) -> Result<(u64, Profile), String> {
     let length = std::fs::metadata(path)
         .map_err(|error| error.to_string())?
         .len();
@@ -130,14 +131,7 @@ fn read(path: &Path) -> Result<(u64, Profile), String> {
         return Err("it is longer than 1 GiB".to_owned());
     }
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let limits = ReadLimits::default();
-    let profile = match Format::from_path(path) {
-        Ok(Format::Otlp) => otlp::decode(&bytes, &limits),
-        Ok(Format::Collapsed | Format::Svg) => {
-            return Err("only pprof and OTLP profiles can be shown".to_owned());
-        }
-        Ok(Format::Pprof) | Err(_) => pprof::decode(&bytes, &limits),
-    };
-    let profile = profile.map_err(|error| error.to_string())?;
-    Ok((length, profile))
+    let saved = read_saved(&bytes, &ReadLimits::default()).map_err(|error| error.to_string())?;
+    saved.notes.iter().for_each(|text| note(path, text));
+    Ok((length, saved.profile))
 }

@@ -1,7 +1,7 @@
 //! `profiler-agent view`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,7 +13,7 @@ use crate::telemetry::log;
 /// The command line of `view`.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Profiles: pprof (.pb.gz) or OTLP (.otlp).
+    /// Profiles: pprof, OTLP (protobuf or JSON), collapsed stacks or the output of `perf script`, told by their content.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Address and port of the page; port 0 takes a free one.
@@ -45,7 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         None => Access::Users,
     };
     let ready = |address| eprintln!("the page is on http://{address}/ (Ctrl-C ends it)");
-    match view::run(&arguments.files, arguments.listen, access, ready) {
+    let note = |file: &Path, text: &str| eprintln!("{}: {text}", file.display());
+    match view::run(&arguments.files, arguments.listen, access, note, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::FAILED, &error),
     }

@@ -21,4 +21,4 @@ mod text;
 
 pub use exporter::{Client, Exporter, Settings, Target, TargetError};
 pub use format::{EncodeError, Format, UnknownFormat};
-pub use read::{ReadError, ReadLimits};
+pub use read::{ReadError, ReadLimits, Saved, SavedFormat, read_saved};

@@ -1,11 +1,20 @@
-//! Reading profiles back: what pprof and OTLP have in common. Whatever is read is a stranger's.
+//! Reading profiles back: what pprof and OTLP have in common, texts, and which of them a file is. Whatever is read is
+//! untrusted.
 
+mod collapsed;
 mod infer;
+mod otlp_json;
+mod perf_script;
+mod saved;
+#[cfg(test)]
+mod saved_tests;
 #[cfg(test)]
 mod tests;
+mod text;
 mod wire;
 
 pub(super) use infer::{bytes_of, frame_type_of, is_made_up, made_up_name};
+pub use saved::{Saved, SavedFormat, decode as read_saved};
 pub(super) use wire::{Fields, Value, fixed64s, message, numbers};
 
 /// Most of each thing that a profile that is read back may hold. A reader refuses more with an error
@@ -62,6 +71,23 @@ pub enum ReadError {
         what: &'static str,
         /// The index or id.
         id: i128,
+    },
+    /// A line of a text is not what it should be.
+    #[error("line {line}: not {what}")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+        /// What was expected.
+        what: &'static str,
+    },
+    /// It is no JSON, or not that of OTLP.
+    #[error("malformed JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is of no format that is read.
+    #[error("not a profile that can be read: {hint}")]
+    Unknown {
+        /// What it is, or what to do.
+        hint: &'static str,
     },
     /// It is a profile of something else.
     #[error("not a profile of time: its samples count {types}")]

@@ -186,7 +186,8 @@ async fn check(old: &AgentConfig, new: &AgentConfig, exporters: Exporters) -> Re
     if old.store.directory != new.store.directory {
         match Store::open(&new.store.directory, limits(new)) {
             // Perhaps by this agent itself, under another path.
-            Ok(_) | Err(StoreError::InUse { .. }) => {}
+            Ok(_) => {}
+            Err(StoreError::File(error)) if error.is_held() => {}
             Err(error) => {
                 return Err(format!("{error}. `store.directory` chooses another place."));
             }

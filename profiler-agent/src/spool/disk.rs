@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::config::SyncPolicy;
 use super::machine::{Event, Item, Record};
-use super::store::{Found, Header, SetAside, SpoolError, SpoolFile, cost};
+use super::store::{Found, Header, SpoolFile, cost};
+use crate::bounded_file::{FileError, SetAside};
 use crate::profile::{Payload, UnixTime};
 
 /// Payloads of this run have numbers from here on; what an earlier run left is below.
@@ -193,7 +194,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
         opened.ok()
     }
 
-    fn try_open(&mut self) -> Result<Found, SpoolError> {
+    fn try_open(&mut self) -> Result<Found, FileError> {
         let path = self.place.path.clone();
         if let Some(reason) = self.distrusted.clone() {
             let aside = SpoolFile::set_aside(&path, reason)?;
@@ -231,8 +232,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
 
     /// All that was in the file is lost.
     fn lost(&mut self, aside: &SetAside) {
-        let (destination, path, reason) = (&self.place.name, aside.path.display(), &aside.reason);
-        tracing::warn!(%destination, %path, reason, "a damaged spool was set aside");
+        aside.warn(&format!("the spool of {}", self.place.name));
         self.live.clear();
         if self.base.is_some() {
             self.say(Event::SetAside);
@@ -356,7 +356,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
     }
 
     /// The file is opened anew before the next operation.
-    fn failed(&mut self, error: &SpoolError) {
+    fn failed(&mut self, error: &FileError) {
         if error.says_damaged() {
             self.distrusted = Some(error.to_string());
         }
@@ -366,7 +366,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
     }
 
     /// Says when trouble starts and when it ends.
-    fn note(&mut self, error: Option<&SpoolError>) {
+    fn note(&mut self, error: Option<&FileError>) {
         let destination = &self.place.name;
         match (error, self.trouble) {
             (Some(error), None) => {

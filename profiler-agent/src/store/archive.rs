@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use redb::Database;
 
-use super::{Store, StoreError, links, merging, open, spans, summary, transaction};
+use super::{Store, StoreError, links, merging, spans, summary, transaction};
+use crate::bounded_file::{OpenFile, guarded};
 use crate::profile::{
     ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, ProfileKind, UnixTime,
     WindowArchive, WindowId,
@@ -20,7 +21,7 @@ impl Store {
         let Some(database) = self.open_now() else {
             return Ok(None);
         };
-        match open::guarded(|| read(&database)) {
+        match guarded(|| read(&database)) {
             Ok(read) => Ok(Some(read)),
             Err(source) => {
                 self.distrust(&database, &source);
@@ -30,7 +31,7 @@ impl Store {
     }
 
     /// Closes a database whose tables are damaged, if it is still the one in use.
-    fn distrust(&self, database: &Arc<Database>, failure: &redb::Error) {
+    fn distrust(&self, database: &Arc<OpenFile>, failure: &redb::Error) {
         let is_in_use = self
             .open_now()
             .is_some_and(|open| Arc::ptr_eq(&open, database));
@@ -130,8 +131,7 @@ impl WindowArchive for Store {
             return Ok(None);
         };
         // Whatever is wrong with one window says nothing about the others.
-        open::guarded(|| transaction::read(&database, id.0))
-            .map_err(|source| self.failed(source).into())
+        guarded(|| transaction::read(&database, id.0)).map_err(|source| self.failed(source).into())
     }
 
     fn merged_spans(

@@ -1,9 +1,6 @@
-//! How much the file may hold so that its length stays within the limit.
+//! What a window takes of the file.
 
-use super::CHUNK;
-
-/// Bytes of a page of redb.
-pub(super) const PAGE: u64 = 4096;
+use crate::bounded_file::{CHUNK, PAGE};
 
 /// Pages that a window takes: four a piece, one for the last piece's rounding, and its share of
 /// the tables.
@@ -17,30 +14,9 @@ pub(super) const fn pages_of(
     pieces * 4 + summary.div_ceil(PAGE) + 2
 }
 
-/// Bytes of pages that windows may take: three quarters of the length that the file reaches by doubling
-/// within the limit. The last quarter is for the pages that a transaction writes while those it
-/// frees are not free yet, and for the tables' branches.
-pub(super) fn room(file_bytes: u64, max_bytes: u64) -> u64 {
-    let mut length = file_bytes.max(PAGE);
-    while let Some(doubled) = length
-        .checked_mul(2)
-        .filter(|doubled| *doubled <= max_bytes)
-    {
-        length = doubled;
-    }
-    length / 4 * 3
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PAGE, pages_of, room};
-
-    #[test]
-    fn a_file_that_may_not_double_is_three_quarters_full() {
-        assert_eq!(room(8 << 20, 15 << 20), 6 << 20);
-        assert_eq!(room(1 << 20, 15 << 20), 6 << 20);
-        assert_eq!(room(1 << 20, 16 << 20), 12 << 20);
-    }
+    use super::{PAGE, pages_of};
 
     #[test]
     fn a_window_takes_at_least_its_bytes() {

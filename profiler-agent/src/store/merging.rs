@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::pending::SpanKey;
 use super::spans::{self, SpanEntry};
 use super::writing::{self, Bounds};
-use super::{Store, StoreError, bound, condensed, open};
+use super::{Store, StoreError, bound, condensed};
+use crate::bounded_file::{self, PAGE, guarded};
 use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{
     ArchiveError, MergedSpan, Merger, Profile, UnixTime, WindowArchive, WindowId,
@@ -208,20 +209,22 @@ impl Store {
         let Some(database) = self.open_now() else {
             return Ok(MergeOutcome::Failed);
         };
-        let room = bound::room(open::file_length(&self.path)?, self.limits.max_bytes);
-        if entry.pages.saturating_mul(bound::PAGE) > room / 8 {
+        let room = bounded_file::room(
+            bounded_file::file_length(&self.path)?,
+            self.limits.max_bytes,
+        );
+        if entry.pages.saturating_mul(PAGE) > room / 8 {
             return Ok(MergeOutcome::TooLarge);
         }
         let bounds = Bounds {
-            pages: room / bound::PAGE,
+            pages: room / PAGE,
             oldest_end: 0,
         };
         let totals = self.lock_books().totals;
-        let merged =
-            open::guarded(|| writing::merge(&database, totals, key, &entry, bytes, &bounds));
+        let merged = guarded(|| writing::merge(&database, totals, key, &entry, bytes, &bounds));
         match merged {
             Ok(Some(totals)) => {
-                let file_bytes = open::file_length(&self.path).unwrap_or(0);
+                let file_bytes = bounded_file::file_length(&self.path).unwrap_or(0);
                 let mut books = self.lock_books();
                 (books.totals, books.file_bytes) = (totals, file_bytes);
                 Ok(MergeOutcome::Merged)
@@ -246,7 +249,7 @@ impl Store {
             start: span.start.0,
         };
         let windows: Vec<u64> = span.windows.iter().map(|id| id.0).collect();
-        let read = open::guarded(|| spans::read(&database, key, &windows));
+        let read = guarded(|| spans::read(&database, key, &windows));
         let decoded = match read {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => {

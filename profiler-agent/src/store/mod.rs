@@ -8,7 +8,7 @@
 //! - `kinds`: id -> what the window measures, as a number (`ProfileKind`); not there: CPU time.
 //! - `summaries`: id -> summary as [`summary`] has it.
 //! - `links`: (id, number) -> a piece of what [`links`] has of the window; none where it has no links.
-//! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`] bytes. Pieces of one
+//! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`](bounded_file::CHUNK) bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
 //! - `merged`: (level plus 16 for each kind after the first, start in ns since 1970) -> length of an encoded profile, pages that it
@@ -55,7 +55,6 @@ mod damage;
 mod leb128;
 mod links;
 mod merging;
-mod open;
 mod pending;
 mod seal;
 mod spans;
@@ -67,16 +66,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::Database;
-
 pub use self::merging::{Decode, MergeCounts, MergeOutcome};
+use crate::bounded_file::{self, FileError, OpenFile, PAGE, SetAside, guarded};
 use crate::profile::{ProfileKind, UnixTime, WindowId, WindowLinks, WindowSummary};
 use damage::Damage;
 use pending::Pending;
 use writing::Totals;
-
-/// Bytes of an encoded profile in one value: with redb's own, just under 4 pages.
-const CHUNK: usize = 4 * 4096 - 256;
 
 /// What the store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,24 +107,9 @@ pub enum StoreError {
     /// The limit is less than a store needs.
     #[error("a store of {0} bytes is too small: give it at least {min} bytes", min = Limits::MIN_BYTES)]
     LimitTooSmall(u64),
-    /// Another process has the store open.
-    #[error(
-        "{path} is in use by another process: stop the other agent or give this one another directory"
-    )]
-    InUse {
-        /// The store's file.
-        path: PathBuf,
-    },
-    /// The directory or file cannot be made or opened.
-    #[error("{operation} {path}: {source}")]
-    File {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The window's bytes are more than an eighth of what the store may hold.
     #[error("a window of {bytes} bytes is too large for a store of {max_bytes} bytes")]
     WindowTooLarge {
@@ -141,23 +121,6 @@ pub enum StoreError {
     /// The window ends before it starts.
     #[error("a window ends before it starts")]
     WindowReversed,
-    /// The database failed.
-    #[error("{path}: {source}")]
-    Database {
-        /// The store's file.
-        path: PathBuf,
-        /// What it said.
-        source: Box<redb::Error>,
-    },
-}
-
-/// A file that was found where the store's should be and could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
-    /// Where it is now.
-    pub path: PathBuf,
-    /// What was wrong with it.
-    pub reason: String,
 }
 
 /// How full the store is.
@@ -181,7 +144,7 @@ pub struct Store {
     path: PathBuf,
     limits: Limits,
     /// `None` after a failure that needs the file to be opened anew.
-    database: RwLock<Option<Arc<Database>>>,
+    database: RwLock<Option<Arc<OpenFile>>>,
     /// Held for the whole of an append.
     appending: Mutex<()>,
     /// Held for a moment only.
@@ -214,7 +177,7 @@ impl Store {
         if limits.max_bytes < Limits::MIN_BYTES {
             return Err(StoreError::LimitTooSmall(limits.max_bytes));
         }
-        open::make_directory(directory)?;
+        bounded_file::make_directory(directory)?;
         let store = Self {
             path: directory.join(Self::FILE),
             limits,
@@ -248,8 +211,11 @@ impl Store {
         let summary = summary::encode(summary);
         let links = links::encode(links);
         let pages = bound::pages_of(bytes.len(), summary.len(), links.len());
-        let room = bound::room(open::file_length(&self.path)?, self.limits.max_bytes);
-        if pages.saturating_mul(bound::PAGE) > room / 8 {
+        let room = bounded_file::room(
+            bounded_file::file_length(&self.path)?,
+            self.limits.max_bytes,
+        );
+        if pages.saturating_mul(PAGE) > room / 8 {
             return Err(StoreError::WindowTooLarge {
                 bytes: bytes.len() as u64,
                 max_bytes: self.limits.max_bytes,
@@ -262,7 +228,7 @@ impl Store {
             pages,
         };
         let bounds = writing::Bounds {
-            pages: room / bound::PAGE,
+            pages: room / PAGE,
             oldest_end: end.0.saturating_sub(self.limits.max_age.as_nanos() as u64),
         };
         let totals = self.lock_books().totals;
@@ -272,11 +238,10 @@ impl Store {
             links: &links,
             profile: bytes,
         };
-        let appended =
-            open::guarded(|| writing::append(&database, totals, &entry, content, &bounds));
+        let appended = guarded(|| writing::append(&database, totals, &entry, content, &bounds));
         match appended {
             Ok((id, totals)) => {
-                let file_bytes = open::file_length(&self.path).unwrap_or(0);
+                let file_bytes = bounded_file::file_length(&self.path).unwrap_or(0);
                 let mut books = self.lock_books();
                 (books.totals, books.file_bytes) = (totals, file_bytes);
                 books.pending.add(kind, entry.start, id);
@@ -308,9 +273,9 @@ impl Store {
         let books = self.lock_books();
         StoreSize {
             windows: books.totals.windows,
-            used_bytes: books.totals.pages.saturating_mul(bound::PAGE),
+            used_bytes: books.totals.pages.saturating_mul(PAGE),
             merged_spans: books.totals.spans,
-            merged_bytes: books.totals.span_pages.saturating_mul(bound::PAGE),
+            merged_bytes: books.totals.span_pages.saturating_mul(PAGE),
             file_bytes: books.file_bytes,
         }
     }
@@ -332,24 +297,29 @@ impl Store {
     }
 
     /// The database; opened where it is not. To be called by one at a time.
-    fn opened(&self) -> Result<Arc<Database>, StoreError> {
+    fn opened(&self) -> Result<Arc<OpenFile>, StoreError> {
         if let Some(database) = self.open_now() {
             return Ok(database);
         }
         let distrusted = self.lock_books().distrusted.clone();
         if let Some(reason) = distrusted {
-            let aside = open::set_aside(&self.path, reason)?;
+            let aside = bounded_file::set_aside(&self.path, reason)?;
             self.lock_books().distrusted = None;
             self.note_aside(aside);
         }
         let mut aside = None;
-        let opened = open::open_or_set_aside(&self.path, &mut aside);
+        let opened = bounded_file::open(
+            &self.path,
+            Limits::CACHE_BYTES,
+            writing::prepare,
+            &mut aside,
+        );
         if let Some(aside) = aside {
             self.note_aside(aside);
         }
-        let (database, totals, pending) = opened?;
+        let (database, (totals, pending)) = opened?;
         let database = Arc::new(database);
-        let file_bytes = open::file_length(&self.path)?;
+        let file_bytes = bounded_file::file_length(&self.path)?;
         {
             let mut books = self.lock_books();
             (books.totals, books.file_bytes, books.pending) = (totals, file_bytes, pending);
@@ -362,12 +332,11 @@ impl Store {
     }
 
     fn note_aside(&self, aside: SetAside) {
-        let (path, reason) = (aside.path.display(), &aside.reason);
-        tracing::warn!(%path, reason, "a damaged store was set aside: its windows are lost");
+        aside.warn("the local store");
         self.lock_books().set_aside.push(aside);
     }
 
-    fn open_now(&self) -> Option<Arc<Database>> {
+    fn open_now(&self) -> Option<Arc<OpenFile>> {
         self.database
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -386,9 +355,6 @@ impl Store {
     }
 
     fn failed(&self, source: redb::Error) -> StoreError {
-        StoreError::Database {
-            path: self.path.clone(),
-            source: Box::new(source),
-        }
+        FileError::database(&self.path, source).into()
     }
 }

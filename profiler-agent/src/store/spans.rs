@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use super::CHUNK;
 use super::leb128::{Reader, number};
 use super::pending::{LEVELS, SpanKey};
 use super::seal::{seal, unseal};
 use super::transaction::{KINDS, STARTS, kind_of};
+use crate::bounded_file::CHUNK;
 use crate::profile::ProfileKind;
 
 /// A row of `merged`: bytes, pages, windows.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::open::guarded;
+use crate::bounded_file::guarded;
 use crate::profile::ProfileKind;
 
 pub(super) const WINDOWS: TableDefinition<u64, (u64, u64, u64, u64)> =

@@ -2,10 +2,10 @@
 
 use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::CHUNK;
 use super::pending::{Pending, SpanKey};
 use super::spans::{self, MERGED, MERGED_CHUNKS, SpanEntry};
 use super::transaction::{CHUNKS, Entry, KINDS, LINKS, STARTS, SUMMARIES, WINDOWS, kind_of};
+use crate::bounded_file::CHUNK;
 use crate::profile::ProfileKind;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");

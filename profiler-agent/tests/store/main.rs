@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use profiler_agent::bounded_file::FileError;
 use profiler_agent::profile::{
     ArchivedWindow, LinkFilter, NamedCount, ProcessTotal, SampleKind, SamplePeriod, UnixTime,
     WindowArchive, WindowId, WindowLinks, WindowSummary,
@@ -381,7 +382,7 @@ fn a_second_agent_is_told_so() {
     let _store = Store::open(directory.path(), Limits::default()).unwrap();
     let second = Store::open(directory.path(), Limits::default());
     assert!(
-        matches!(second, Err(StoreError::InUse { .. })),
+        matches!(second, Err(StoreError::File(FileError::InUse { .. }))),
         "{second:?}"
     );
 }

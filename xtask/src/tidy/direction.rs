@@ -4,8 +4,16 @@ use std::path::Path;
 
 use super::source::Source;
 
-/// What lies below the stages: each may import `profile`, everything above may import them.
-const FOUNDATIONS: &[&str] = &["profile", "confine", "go", "listen", "thread_local"];
+/// What lies below the stages, each with what it may import; everything above may import them.
+const FOUNDATIONS: &[(&str, &[&str])] = &[
+    ("profile", &[]),
+    ("bounded_file", &["profile"]),
+    ("confine", &["profile"]),
+    ("elf", &["profile"]),
+    ("go", &["profile", "elf"]),
+    ("listen", &["profile"]),
+    ("thread_local", &["profile", "elf"]),
+];
 
 /// Modules above the stages, each with what it may import beside the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -41,7 +49,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry"]),
     ("tracing_opentelemetry", &["telemetry"]),
     ("axum", &["listen", "page", "telemetry"]),
-    ("redb", &["store", "spool"]),
+    ("redb", &["bounded_file", "store", "spool"]),
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
 ];
@@ -83,21 +91,25 @@ pub(super) fn check(source: &Source<'_>, findings: &mut Vec<String>) {
 }
 
 fn may_import(module: &str, imported: &str) -> bool {
-    if FOUNDATIONS.contains(&module) {
-        return module != "profile" && imported == "profile";
+    if let Some((_, allowed)) = foundation(module) {
+        return allowed.contains(&imported);
     }
     let allowed = LAYERS
         .iter()
         .find(|(layer, _)| *layer == module)
         .map_or(&[][..], |(_, allowed)| allowed);
-    FOUNDATIONS.contains(&imported)
+    foundation(imported).is_some()
         || allowed.contains(&imported)
         || (allowed.contains(&"*stages") && STAGES.contains(&imported))
 }
 
+fn foundation(name: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+    FOUNDATIONS.iter().find(|(module, _)| *module == name)
+}
+
 fn is_module(name: &str) -> bool {
     STAGES.contains(&name)
-        || FOUNDATIONS.contains(&name)
+        || foundation(name).is_some()
         || LAYERS.iter().any(|(layer, _)| *layer == name)
 }
 
@@ -257,6 +269,9 @@ mod tests {
         assert_eq!(findings(path, "use crate::symbolize::Symbolizer;"), 1);
         assert_eq!(findings(path, "use crate::confine::open_in_root;"), 1);
         assert_eq!(findings(path, "use crate::profile::ElfAddress;"), 0);
+        assert_eq!(findings(path, "use crate::elf::Segments;"), 0);
+        let path = "profiler-agent/src/elf/note.rs";
+        assert_eq!(findings(path, "use crate::go::Version;"), 1);
         let path = "profiler-agent/src/unwind/build.rs";
         assert_eq!(
             findings(path, "use crate::{confine, go::LineTable, profile::Pc};"),

@@ -67,7 +67,7 @@ impl AgentError {
     /// Is it worth to try again?
     pub(in crate::app) fn failure(&self) -> Failure {
         let errno = match self {
-            Self::Store(StoreError::InUse { .. }) => return Failure::Held,
+            Self::Store(StoreError::File(error)) if error.is_held() => return Failure::Held,
             Self::Destination(DestinationError::Target { source, .. }) if source.is_held => {
                 return Failure::Held;
             }

@@ -1,9 +1,7 @@
-//! How much the file may hold so that its length stays within the limit.
+//! What a payload takes of the file.
 
-use super::CHUNK;
+use crate::bounded_file::{CHUNK, PAGE};
 
-/// Bytes of a page of redb.
-const PAGE: u64 = 4096;
 /// Bytes that a header takes with its share of the tables.
 const HEADER: u64 = 512;
 
@@ -16,30 +14,9 @@ pub const fn cost(length: u64) -> u64 {
     (length / CHUNK as u64 * 4 + pages_of_rest) * PAGE + HEADER
 }
 
-/// Bytes of pages that payloads may take: three quarters of the length that the file reaches by doubling
-/// within the limit. The last quarter is for the pages that a transaction writes while those it
-/// frees are not free yet, and for the tables' branches.
-pub(super) fn room(file_bytes: u64, max_bytes: u64) -> u64 {
-    let mut length = file_bytes.max(PAGE);
-    while let Some(doubled) = length
-        .checked_mul(2)
-        .filter(|doubled| *doubled <= max_bytes)
-    {
-        length = doubled;
-    }
-    length / 4 * 3
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{cost, room};
-
-    #[test]
-    fn a_file_that_may_not_double_is_three_quarters_full() {
-        assert_eq!(room(8 << 20, 15 << 20), 6 << 20);
-        assert_eq!(room(1 << 20, 15 << 20), 6 << 20);
-        assert_eq!(room(1 << 20, 16 << 20), 12 << 20);
-    }
+    use super::cost;
 
     #[test]
     fn a_payload_takes_more_than_its_bytes() {

@@ -3,7 +3,7 @@
 //! # File
 //! `<directory>/<name>.redb`, a redb database of mode 0600; [`file_name`] makes the name. Tables:
 //! - `records`: number (u64, ascending) -> header of a payload, as [`record`] has it.
-//! - `chunks`: (number, piece) -> a piece of the payload's bytes, at most [`CHUNK`] bytes. Pieces of one
+//! - `chunks`: (number, piece) -> a piece of the payload's bytes, at most [`CHUNK`](crate::bounded_file::CHUNK) bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
 //! - `format`: "version" -> 1. Another version is foreign.
@@ -24,68 +24,24 @@
 
 mod bound;
 mod name;
-mod open;
 mod record;
 mod tables;
 
-use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability};
 
+use crate::bounded_file::{self, FileError, OpenFile, SetAside};
 use crate::profile::Payload;
 
 pub use bound::cost;
 pub use name::file_name;
-pub use open::SetAside;
 pub use record::{Damage, Header};
 
-/// Bytes of a payload in one value: with redb's own, just under 4 pages.
-const CHUNK: usize = 4 * 4096 - 256;
 /// Bytes of pages that are cached in memory.
 const CACHE_BYTES: usize = 1 << 20;
 /// Bytes of an empty file from which on it is made anew.
 const LONG_FILE: u64 = 8 << 20;
-
-/// Why the spool could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process has the file open.
-    #[error(
-        "{path} is in use by another process: stop the other agent or give this one another directory"
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be made or opened.
-    #[error("{operation} {path}: {source}")]
-    File {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The database failed. The file is to be opened anew.
-    #[error("{path}: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        source: Box<redb::Error>,
-    },
-}
-
-impl SpoolError {
-    /// Does it say that the file is damaged?
-    #[must_use]
-    pub fn says_damaged(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if matches!(**source, redb::Error::Corrupted(_)))
-    }
-}
 
 /// What a file held when it was opened.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,8 +58,7 @@ pub struct SpoolFile {
     path: PathBuf,
     limit: u64,
     room: u64,
-    /// Always there; taken to be dropped under guard.
-    database: Option<Database>,
+    database: OpenFile,
 }
 
 impl SpoolFile {
@@ -116,13 +71,14 @@ impl SpoolFile {
         path: &Path,
         limit: u64,
         set_aside: &mut Option<SetAside>,
-    ) -> Result<(Self, Found), SpoolError> {
-        let (database, listing) = open::open_or_set_aside(path, set_aside)?;
+    ) -> Result<(Self, Found), FileError> {
+        let (database, listing) =
+            bounded_file::open(path, CACHE_BYTES, tables::prepare, set_aside)?;
         let file = Self {
             path: path.to_owned(),
             limit,
-            room: bound::room(open::file_length(path)?, limit),
-            database: Some(database),
+            room: bounded_file::room(bounded_file::file_length(path)?, limit),
+            database,
         };
         let found = Found {
             records: listing.records,
@@ -135,8 +91,8 @@ impl SpoolFile {
     ///
     /// # Errors
     /// It cannot be renamed.
-    pub fn set_aside(path: &Path, reason: String) -> Result<SetAside, SpoolError> {
-        open::set_aside(path, reason)
+    pub fn set_aside(path: &Path, reason: String) -> Result<SetAside, FileError> {
+        bounded_file::set_aside(path, reason)
     }
 
     /// What the [`cost`]s of all payloads in it may sum up to.
@@ -155,7 +111,7 @@ impl SpoolFile {
         removals: &[u64],
         appends: &[(u64, &Payload)],
         durable: bool,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), FileError> {
         let durability = if durable {
             Durability::Immediate
         } else {
@@ -168,7 +124,7 @@ impl SpoolFile {
     ///
     /// # Errors
     /// The database failed.
-    pub fn load(&self, number: u64) -> Result<Result<Payload, Damage>, SpoolError> {
+    pub fn load(&self, number: u64) -> Result<Result<Payload, Damage>, FileError> {
         self.with(|database| tables::load(database, number))
     }
 
@@ -176,13 +132,13 @@ impl SpoolFile {
     ///
     /// # Errors
     /// The new one cannot be made.
-    pub fn renewed(self) -> Result<Self, SpoolError> {
-        if open::file_length(&self.path)? < LONG_FILE {
+    pub fn renewed(self) -> Result<Self, FileError> {
+        if bounded_file::file_length(&self.path)? < LONG_FILE {
             return Ok(self);
         }
         let (path, limit) = (self.path.clone(), self.limit);
         drop(self);
-        fs::remove_file(&path).map_err(|source| open::failed("remove", &path, source))?;
+        bounded_file::remove(&path)?;
         let (file, _) = Self::open(&path, limit, &mut None)?;
         Ok(file)
     }
@@ -190,20 +146,8 @@ impl SpoolFile {
     fn with<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, SpoolError> {
-        let database = self.database.as_ref();
-        let database = database.expect("taken only when it is dropped");
-        open::guarded(|| work(database)).map_err(|source| SpoolError::Database {
-            path: self.path.clone(),
-            source: Box::new(source),
-        })
-    }
-}
-
-impl Drop for SpoolFile {
-    fn drop(&mut self) {
-        let database = self.database.take();
-        // Closing writes; over a damaged file that may panic like any other work.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    ) -> Result<T, FileError> {
+        bounded_file::guarded(|| work(&self.database))
+            .map_err(|source| FileError::database(&self.path, source))
     }
 }

@@ -4,8 +4,8 @@ use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
 
-use super::CHUNK;
 use super::record::{Damage, Header};
+use crate::bounded_file::CHUNK;
 use crate::profile::Payload;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");

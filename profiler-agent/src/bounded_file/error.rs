@@ -1,0 +1,116 @@
+//! Why a file cannot be used, and what became of a damaged one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Another process has it open.
+    #[error(
+        "{path} is in use by another process: stop the other agent or give this one another directory"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It, or its directory, cannot be made, opened or renamed.
+    #[error("cannot {operation} {path}: {source}{}", fix(source))]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database failed. The file is to be opened anew.
+    #[error("{path}: {source}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: Box<redb::Error>,
+    },
+}
+
+/// What helps, where that is known.
+fn fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run the agent as root or give it a directory that it may write to"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space or give the agent a directory on another disk"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; give the agent a directory that can be written to",
+        _ => "",
+    }
+}
+
+impl FileError {
+    pub(super) fn file(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn database(path: &Path, source: redb::Error) -> Self {
+        Self::Database {
+            path: path.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    /// Does another process have the file open?
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self, Self::InUse { .. })
+    }
+
+    /// Does it say that the file is damaged?
+    #[must_use]
+    pub fn says_damaged(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if matches!(**source, redb::Error::Corrupted(_)))
+    }
+}
+
+/// A file that could not be used and was renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+impl SetAside {
+    /// Logs that what `owner` kept in the file is lost.
+    pub(crate) fn warn(&self, owner: &str) {
+        let (path, reason) = (self.path.display(), &self.reason);
+        tracing::warn!(owner, %path, reason, "a damaged file was set aside: what it held is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_file_and_the_fix() {
+        let error = |kind: io::ErrorKind| {
+            FileError::file("open", Path::new("/x/a.redb"), kind.into()).to_string()
+        };
+        assert_eq!(
+            error(io::ErrorKind::PermissionDenied),
+            "cannot open /x/a.redb: permission denied; run the agent as root or give it a directory that it may write to"
+        );
+        assert!(error(io::ErrorKind::StorageFull).contains("; free space"));
+        assert_eq!(
+            error(io::ErrorKind::TimedOut),
+            "cannot open /x/a.redb: timed out"
+        );
+    }
+}

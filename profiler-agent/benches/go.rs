@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use memmap2::Mmap;
+use profiler_agent::elf::MappedFile;
 use profiler_agent::go::{LineTable, Steps};
 use profiler_agent::profile::ElfAddress;
 
@@ -67,8 +67,7 @@ fn main() {
         let Ok(file) = File::open(&path) else {
             continue;
         };
-        // SAFETY: the file is a program of this machine that nobody changes while it is measured.
-        let Ok(data) = (unsafe { Mmap::map(&file) }) else {
+        let Ok(data) = MappedFile::new(&file) else {
             continue;
         };
         let before = resident_kib();

@@ -7,7 +7,7 @@
 //!
 //! [`profile`] is the vocabulary that the stages share; no stage imports another. [`app`] is the
 //! only place that knows them all. [`confine`] lies below the stages: the one place that opens what
-//! belongs to other processes. So do [`go`]: what a Go executable says about its code, and
+//! belongs to other processes. So do [`elf`]: the one reader of ELF files, [`go`]: what a Go executable says about its code, and
 //! [`thread_local`]: where programs keep what they say of the request that a thread works for. [`bounded_file`] is the file
 //! that [`store`] and [`spool`] keep their data in.
 #![deny(missing_docs)]
@@ -20,6 +20,7 @@ pub mod collect;
 pub mod config;
 pub mod confine;
 pub mod correlate;
+pub mod elf;
 pub mod enrich;
 pub mod export;
 pub mod go;

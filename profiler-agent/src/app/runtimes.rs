@@ -14,12 +14,12 @@ use profiler_common::layout::{RuntimeEntry, ThreadLocal};
 
 use crate::collect::publish::Publisher;
 use crate::confine;
+use crate::elf::MappedFile;
 use crate::go::{self, LineTable, Runtime, Slot};
 use crate::profile::{
     BootTime, Degradation, ElfAddress, Executable, ExecutableId, ExecutableMapping, Losses,
     MappingKind, VirtualAddress, mapping_bias,
 };
-use crate::symbolize::MappedFile;
 use crate::thread_local::{self, ProcessMemory, Resolved, Role};
 
 /// Time to the second look for a variable whose place was not noted yet; each further one doubles it.

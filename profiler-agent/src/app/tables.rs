@@ -22,9 +22,9 @@ use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
 use crate::confine::{self, Attempts};
+use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
 use crate::profile::{Degradation, ElfAddress, Executable, ExecutableId, UnwindTable};
-use crate::symbolize::MappedFile;
 use crate::unwind::{self, Layout};
 
 /// How long a page of a file whose file system may hang is waited for.

@@ -40,7 +40,6 @@ mod thread;
 mod truth;
 
 pub use config::SymbolizeConfig;
-pub use elf::MappedFile;
 pub use jit::perf_map;
 pub use symbolizer::{Symbolizer, SymbolizerUsage};
 pub use thread::{

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{CachePlace, MAX_HANGING, Outgoing, What, may_hang};
 use crate::app::queue::Order;
 use crate::confine::Attempts;
+use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
 use crate::profile::{Degradation, Executable, ExecutableId, HtlHash, UnwindTable};
-use crate::symbolize::MappedFile;
 use crate::unwind::{Absent, Layout, TableCache, TableKey, build, build_go, page_of};
 use profiler_common::unwind::table::PAGE_BUCKETS;
 

@@ -167,7 +167,7 @@ impl Ways {
             };
             let summary = match elf::read(&file) {
                 Ok(summary) => summary,
-                Err(ElfError::NotElf) => ElfSummary::default(),
+                Err(ElfError::NotElf | ElfError::WrongClass) => ElfSummary::default(),
                 Err(ElfError::Malformed(_)) => {
                     losses.add(Degradation::ElfMalformed, 1);
                     ElfSummary::default()

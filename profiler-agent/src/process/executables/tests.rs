@@ -205,9 +205,8 @@ fn another_file_with_a_build_id_and_a_path_is_another() {
 }
 
 /// The file as this process has it mapped, and the mapping's addresses.
-fn map(path: &Path) -> (memmap2::Mmap, std::ops::Range<VirtualAddress>) {
-    // SAFETY: nobody writes to the file while it is mapped.
-    let mapped = unsafe { memmap2::Mmap::map(&File::open(path).unwrap()) }.unwrap();
+fn map(path: &Path) -> (crate::elf::MappedFile, std::ops::Range<VirtualAddress>) {
+    let mapped = crate::elf::MappedFile::new(&File::open(path).unwrap()).unwrap();
     let start = mapped.as_ptr() as u64;
     let end = (start + mapped.len() as u64).next_multiple_of(4096);
     (mapped, VirtualAddress(start)..VirtualAddress(end))

@@ -45,7 +45,7 @@ impl<'data> Batch<'_, '_, '_, 'data> {
         asked: &Asked<'_>,
         found: &mut [Option<DwarfLocation>],
     ) -> bool {
-        let Some((files, endian)) = self.split else {
+        let Some(files) = self.split else {
             return false;
         };
         let mut is_found = false;
@@ -53,7 +53,6 @@ impl<'data> Batch<'_, '_, '_, 'data> {
         skeleton.open(
             files,
             (self.dwarf, unit),
-            endian,
             &mut self.work,
             |dwarf, opened, at, bytes, work| {
                 let mut own = DwarfIndex {

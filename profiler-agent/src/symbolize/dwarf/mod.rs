@@ -45,7 +45,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gimli::{DwLang, RunTimeEndian};
+use gimli::DwLang;
 use hashbrown::HashMap;
 
 use self::functions::FunctionIndex;
@@ -149,7 +149,7 @@ impl DwarfIndex {
         let dwarf = sections.dwarf();
         let mut batch = Batch {
             dwarf: &dwarf,
-            split: Some((split, sections.endian)),
+            split: Some(split),
             code,
             index: self,
             names,
@@ -170,7 +170,7 @@ type Named = (Option<Arc<str>>, bool, u32);
 struct Batch<'batch, 'budget, 'time, 'data> {
     dwarf: &'batch Dwarf<'data>,
     /// Where units are of which the file has a skeleton.
-    split: Option<(&'batch dyn SplitFiles, RunTimeEndian)>,
+    split: Option<&'batch dyn SplitFiles>,
     code: &'batch [Range<u64>],
     index: &'batch mut DwarfIndex,
     names: &'batch mut Names,

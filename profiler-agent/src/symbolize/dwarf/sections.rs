@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use gimli::{EndianSlice, RunTimeEndian, SectionId};
+use gimli::{EndianSlice, LittleEndian, SectionId};
 
 /// Bytes of a section.
 pub(in crate::symbolize) enum SectionBytes<'data> {
@@ -27,7 +27,7 @@ impl Deref for SectionBytes<'_> {
 /// A file's sections.
 pub(in crate::symbolize) type Sections<'data> = gimli::DwarfSections<SectionBytes<'data>>;
 /// A reader of bytes of them.
-pub(super) type Slice<'data> = EndianSlice<'data, RunTimeEndian>;
+pub(super) type Slice<'data> = EndianSlice<'data, LittleEndian>;
 /// A file's debug information.
 pub(super) type Dwarf<'data> = gimli::Dwarf<Slice<'data>>;
 /// One compilation unit of it.
@@ -56,14 +56,12 @@ pub(in crate::symbolize) struct DebugSections<'data> {
     pub(in crate::symbolize) supplementary: Option<Sections<'data>>,
     /// The whole files, one or two.
     pub(in crate::symbolize) files: Vec<&'data [u8]>,
-    /// Of both.
-    pub(in crate::symbolize) endian: RunTimeEndian,
 }
 
 impl DebugSections<'_> {
     /// Readers of them.
     pub(super) fn dwarf(&self) -> Dwarf<'_> {
-        let read = |bytes| EndianSlice::new(bytes, self.endian);
+        let read = |bytes| EndianSlice::new(bytes, LittleEndian);
         self.own
             .borrow_with_sup(self.supplementary.as_ref(), |bytes| read(bytes))
     }

@@ -3,7 +3,7 @@
 //! The program has a skeleton of each unit: its code, its lines, addresses, and an id. The unit itself is in a
 //! `.dwo` file that the skeleton names, or in the one `.dwp` file that all of them were put into.
 
-use gimli::{DebugInfoOffset, DwoId, EndianSlice, RunTimeEndian};
+use gimli::{DebugInfoOffset, DwoId, EndianSlice, LittleEndian};
 
 use super::sections::{Dwarf, SectionBytes, Sections, Slice, Unit};
 use super::unit::{self, LastTable, OpenUnit};
@@ -40,7 +40,6 @@ impl Skeleton {
         &self,
         files: &dyn SplitFiles,
         (dwarf, unit): (&Dwarf<'data>, &Unit<'data>),
-        endian: RunTimeEndian,
         work: &mut Work<'_, '_, '_>,
         mut with: impl FnMut(&Dwarf<'_>, OpenUnit<'_>, DebugInfoOffset, &[u8], &mut Work<'_, '_, '_>),
     ) {
@@ -48,7 +47,7 @@ impl Skeleton {
             return;
         }
         if let Some(package) = files.package() {
-            let read = |bytes| EndianSlice::new(bytes, endian);
+            let read = |bytes| EndianSlice::new(bytes, LittleEndian);
             let package = package.borrow(|bytes| read(bytes), read(&[]));
             if let Ok(package) = package
                 && let Ok(Some(split)) = package.find_cu(self.id, dwarf)
@@ -60,7 +59,7 @@ impl Skeleton {
             }
         }
         files.object(&self.path, &mut |sections, bytes| {
-            let mut split = sections.borrow(|bytes| EndianSlice::new(bytes, endian));
+            let mut split = sections.borrow(|bytes| EndianSlice::new(bytes, LittleEndian));
             split.make_dwo(dwarf);
             if let Some((opened, at)) = self.unit_of(&split, unit, work) {
                 with(&split, opened, at, bytes, work);

@@ -1,7 +1,7 @@
 //! A walk over debug information: what it may cost, and how much of the files is resident meanwhile.
 
+use crate::elf::mapped::let_go;
 use crate::symbolize::budget::Budget;
-use crate::symbolize::elf::mapped::let_go;
 
 /// Steps after which what was walked leaves the resident set: a megabyte or two of entries.
 const LET_GO_EVERY: u64 = 1 << 15;

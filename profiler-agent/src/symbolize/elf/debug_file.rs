@@ -12,8 +12,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::image::ElfImage;
-use super::mapped::{MappedFile, let_go};
 use crate::confine;
+use crate::elf::mapped::{MappedFile, let_go};
 use crate::profile::{BuildId, Executable};
 use crate::symbolize::budget::Budget;
 

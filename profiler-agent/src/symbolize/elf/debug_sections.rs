@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use gimli::{RunTimeEndian, SectionId};
+use gimli::SectionId;
 use hashbrown::HashMap;
-use object::Endianness;
 
 use super::image::ElfImage;
 use crate::symbolize::dwarf::{DebugSections, NEEDED, SectionBytes, Sections};
@@ -20,12 +19,12 @@ pub(super) fn debug_sections<'data>(
     let (mut mapped, mut decompressed) = (0_u64, 0_u64);
     for image in std::iter::once(image).chain(supplementary) {
         for section in NEEDED.iter().filter_map(|id| image.section(id.name())) {
-            let total = if section.compressed() {
+            let total = if section.is_compressed() {
                 &mut decompressed
             } else {
                 &mut mapped
             };
-            *total = total.saturating_add(section.size);
+            *total = total.saturating_add(section.size());
         }
     }
     if mapped > mapped_limit || decompressed > decompressed_limit {
@@ -43,7 +42,6 @@ pub(super) fn debug_sections<'data>(
         own: sections(image, false, decompressed_limit, kept)?,
         supplementary,
         files,
-        endian: run_time_endian(image.endian),
     })
 }
 
@@ -58,8 +56,8 @@ fn sections<'data>(
         let Some(section) = needed.then(|| image.section(id.name())).flatten() else {
             return Ok::<_, ()>(SectionBytes::Mapped(&[]));
         };
-        if !section.compressed() {
-            return Ok(SectionBytes::Mapped(section.stored));
+        if !section.is_compressed() {
+            return Ok(SectionBytes::Mapped(section.into_stored()));
         }
         if let Some(bytes) = kept.get(&(supplementary, id)) {
             return Ok(SectionBytes::Kept(Arc::clone(bytes)));
@@ -69,11 +67,4 @@ fn sections<'data>(
         Ok(SectionBytes::Kept(bytes))
     })
     .ok()
-}
-
-const fn run_time_endian(endian: Endianness) -> RunTimeEndian {
-    match endian {
-        Endianness::Little => RunTimeEndian::Little,
-        Endianness::Big => RunTimeEndian::Big,
-    }
 }

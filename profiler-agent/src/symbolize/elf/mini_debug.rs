@@ -14,13 +14,13 @@ const MAX_MEMORY: u32 = 16 << 10;
 
 /// The decompressed file; `None` when there is none, or it is malformed or too large.
 pub(super) fn read(image: &ElfImage<'_>) -> Option<Box<[u8]>> {
-    let section = image.section(".gnu_debugdata")?;
+    let stored = image.section(".gnu_debugdata")?.into_stored();
     // What is stored may be any number of blocks that hold nothing.
-    if section.stored.len() as u64 > MAX_BYTES {
+    if stored.len() as u64 > MAX_BYTES {
         return None;
     }
     let mut bytes = Vec::new();
-    XzReader::new_mem_limit(section.stored, false, MAX_MEMORY)
+    XzReader::new_mem_limit(stored, false, MAX_MEMORY)
         .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .ok()?;

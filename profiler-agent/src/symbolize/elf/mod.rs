@@ -4,7 +4,6 @@ mod debug_file;
 mod debug_sections;
 mod image;
 mod known_file;
-pub(crate) mod mapped;
 mod mini_debug;
 mod plt;
 mod reading;
@@ -12,5 +11,4 @@ mod split;
 mod symbols;
 mod symtab;
 
-pub use mapped::MappedFile;
 pub(super) use symbols::{ElfSymbols, Outcome};

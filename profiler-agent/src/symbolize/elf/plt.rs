@@ -5,17 +5,21 @@
 //! x86-64 stubs are found by their `jmp *displacement(%rip)` (ff 25), whatever the linker's layout
 //! (.plt, .plt.sec, .plt.got); aarch64 ones by `adrp x16, page` and `ldr x17, [x16, #offset]`.
 
+use std::ops::ControlFlow;
+
+use object::LittleEndian as LE;
 use object::elf;
-use object::read::elf::{Rela as _, SectionHeader as _, Sym as _};
-use object::{Endianness, SectionIndex};
 
 use super::image::ElfImage;
+use crate::elf::dynamic::Relocation;
+use crate::elf::symbol::{self, Symbol, SymbolTable};
+use crate::elf::{Source as _, structures};
 use crate::symbolize::demangle::MAX_RAW;
 
 /// Bytes of a stub.
 const STUB: u64 = 16;
 /// Relocations that are looked at.
-const MAX_RELOCATIONS: usize = 1 << 22;
+const MAX_RELOCATIONS: u64 = 1 << 22;
 
 /// The names of those of `addresses` that lie in stubs, parallel to them.
 pub(super) fn names(image: &ElfImage<'_>, addresses: &[u64]) -> Vec<Option<String>> {
@@ -45,24 +49,22 @@ pub(super) fn names(image: &ElfImage<'_>, addresses: &[u64]) -> Vec<Option<Strin
 /// The slot that the stub at `address` jumps through; `None` when there is no stub. The table's first
 /// entry jumps through a slot that no relocation fills: the resolver's.
 fn slot(image: &ElfImage<'_>, address: u64) -> Option<u64> {
-    let endian = image.endian;
-    let section = image.sections.iter().find(|section| {
-        let start = section.sh_addr(endian);
-        image.is_named(section, b".plt")
-            && (start..start.saturating_add(section.sh_size(endian))).contains(&address)
-    })?;
-    let bytes = section.data(endian, image.data).ok()?;
-    let size = match section.sh_entsize(endian) {
+    let section = image
+        .sections
+        .iter()
+        .find(|section| section.contains(address) && image.sections.begins(section, b".plt"))?;
+    let bytes = image.sections.bytes(&section)?;
+    let size = match section.entry_length {
         size @ (8 | 16) => size,
         _ => STUB,
     };
     // The first entry of an aarch64 .plt is twice as long.
-    let header = if image.machine == elf::EM_AARCH64 && image.is_named(section, b".plt\0") {
+    let header = if image.machine == elf::EM_AARCH64 && image.sections.begins(&section, b".plt\0") {
         2 * STUB
     } else {
         0
     };
-    let within = address - section.sh_addr(endian);
+    let within = address - section.address.0;
     let size = if image.machine == elf::EM_AARCH64 {
         STUB
     } else {
@@ -75,7 +77,7 @@ fn slot(image: &ElfImage<'_>, address: u64) -> Option<u64> {
     };
     let stub = bytes.get(usize::try_from(start).ok()?..)?;
     let stub = &stub[..stub.len().min(size as usize)];
-    let place = section.sh_addr(endian).checked_add(start)?;
+    let place = section.address.0.checked_add(start)?;
     match image.machine {
         elf::EM_X86_64 => {
             let jump = stub.windows(2).position(|bytes| bytes == [0xff, 0x25])?;
@@ -109,48 +111,33 @@ fn aarch64_slot(adrp: u32, load: u32, place: u64) -> Option<u64> {
 
 /// The functions whose addresses the loader puts into `slots` (sorted), parallel to them.
 fn slot_functions(image: &ElfImage<'_>, slots: &[u64]) -> Vec<Option<String>> {
-    let endian = image.endian;
     let mut found = vec![None; slots.len()];
-    let tables = image
-        .sections
-        .iter()
-        .filter(|section| section.sh_type(endian) == elf::SHT_RELA);
+    let sections = &image.sections;
+    let tables = sections.iter().filter(|table| table.kind == elf::SHT_RELA);
     for table in tables {
-        let Ok(relocations) = table.data_as_array::<elf::Rela64<Endianness>, _>(endian, image.data)
-        else {
+        let (Some(range), Some(symbols)) = (table.range(), sections.symbols_at(table.link)) else {
             continue;
         };
-        let Ok(symbols) = image
-            .sections
-            .section(SectionIndex(table.sh_link(endian) as usize))
-        else {
-            continue;
-        };
-        let strings = image
-            .sections
-            .section(SectionIndex(symbols.sh_link(endian) as usize));
-        let strings = strings
-            .and_then(|section| section.data(endian, image.data))
-            .unwrap_or_default();
-        let symbols = symbols
-            .data_as_array::<elf::Sym64<Endianness>, _>(endian, image.data)
-            .unwrap_or_default();
-        for relocation in relocations.iter().take(MAX_RELOCATIONS) {
-            let Ok(index) = slots.binary_search(&relocation.r_offset(endian)) else {
-                continue;
-            };
-            let symbol = relocation.r_sym(endian, false) as usize;
-            found[index] = symbols
-                .get(symbol)
-                .and_then(|symbol| strings.get(symbol.st_name(endian) as usize..))
-                .and_then(|name| {
-                    name[..name.len().min(MAX_RAW)]
-                        .split(|byte| *byte == 0)
-                        .next()
-                })
-                .filter(|name| !name.is_empty())
-                .map(|name| String::from_utf8_lossy(name).into_owned());
-        }
+        let raw = image.data.bytes(symbols.symbols.clone());
+        let raw: &[Symbol] = structures(raw.unwrap_or_default());
+        symbol::for_each(
+            image.data,
+            &range,
+            MAX_RELOCATIONS,
+            |relocation: &Relocation| {
+                if let Ok(index) = slots.binary_search(&relocation.r_offset.get(LE)) {
+                    let symbol = raw.get(relocation.r_sym(LE, false) as usize);
+                    found[index] = symbol.and_then(|symbol| name(image, &symbols, symbol));
+                }
+                ControlFlow::Continue(())
+            },
+        );
     }
     found
+}
+
+fn name(image: &ElfImage<'_>, table: &SymbolTable, symbol: &Symbol) -> Option<String> {
+    let bytes = table.name(image.data, symbol, MAX_RAW as u64)?;
+    let name = bytes.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }

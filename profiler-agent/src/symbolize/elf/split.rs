@@ -7,8 +7,8 @@ use std::path::Path;
 use gimli::SectionId;
 
 use super::image::ElfImage;
-use super::mapped::MappedFile;
 use crate::confine;
+use crate::elf::MappedFile;
 use crate::profile::Executable;
 use crate::symbolize::dwarf::{Package, SectionBytes, Sections, SplitFiles};
 
@@ -87,7 +87,7 @@ fn section<'data>(
     let name = id.dwo_name().filter(|_| NEEDED.contains(&id));
     Ok(match name.and_then(|name| image.section(name)) {
         None => SectionBytes::Mapped(&[]),
-        Some(section) if !section.compressed() => SectionBytes::Mapped(section.stored),
+        Some(section) if !section.is_compressed() => SectionBytes::Mapped(section.into_stored()),
         Some(section) => SectionBytes::Kept(section.decompress(limit).unwrap_or_default().into()),
     })
 }

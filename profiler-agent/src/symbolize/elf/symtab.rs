@@ -4,12 +4,15 @@
 //! and each symbol looks for the addresses that it covers (a binary search among the few). That
 //! is some nanoseconds a symbol, and no memory; a sorted index of libLLVM alone would take megabytes.
 
+use object::LittleEndian as LE;
 use object::elf;
-use object::read::elf::{SectionHeader as _, Sym as _};
-use object::{Endianness, SectionIndex};
+use object::read::elf::Sym as _;
 
 use super::image::ElfImage;
-use super::mapped::let_go;
+use crate::elf::Source as _;
+use crate::elf::mapped::let_go;
+use crate::elf::structures;
+use crate::elf::symbol::Symbol as RawSymbol;
 use crate::symbolize::demangle::MAX_RAW;
 
 /// Symbols of a table that are looked at.
@@ -66,28 +69,21 @@ pub(super) fn find<'data>(
     sizeless: Sizeless,
     addresses: &[u64],
 ) -> Vec<Option<Symbol<'data>>> {
-    let endian = image.endian;
     let mut covering: Vec<Option<Candidate>> = vec![None; addresses.len()];
     // The nearest symbol at or before the address: hand-written assembly states no size.
     let mut nearest: Vec<Option<Candidate>> = vec![None; addresses.len()];
-    let section = image
-        .sections
-        .iter()
-        .find(|section| section.sh_type(endian) == table);
-    let symbols = section.and_then(|section| {
-        section
-            .data_as_array::<elf::Sym64<Endianness>, _>(endian, image.data)
-            .ok()
-    });
+    let table = image.sections.symbols(table);
+    let bytes = |range| image.data.bytes(range).unwrap_or_default();
+    let symbols = table.as_ref().map(|table| table.symbols.clone());
+    let symbols: &[RawSymbol] = structures(symbols.map_or(&[], bytes));
     let mut covered = 0;
-    let symbols = symbols.unwrap_or_default();
     let symbols = &symbols[..symbols.len().min(MAX_SYMBOLS)];
     for (index, symbol) in symbols.iter().enumerate() {
         if index % LET_GO_EVERY == 0 && index > 0 {
             let behind = &symbols[index - LET_GO_EVERY..index];
             let_go(behind.as_ptr().cast(), size_of_val(behind));
         }
-        let Some(candidate) = candidate(symbol, endian) else {
+        let Some(candidate) = candidate(symbol) else {
             continue;
         };
         let first = addresses.partition_point(|address| *address < candidate.start);
@@ -111,15 +107,7 @@ pub(super) fn find<'data>(
         }
     }
     inherit(&mut nearest);
-    let strings = section
-        .and_then(|section| {
-            image
-                .sections
-                .section(SectionIndex(section.sh_link(endian) as usize))
-                .ok()
-        })
-        .and_then(|section| section.data(endian, image.data).ok())
-        .unwrap_or_default();
+    let strings = table.map_or(&[][..], |table| bytes(table.names));
     addresses
         .iter()
         .zip(covering.into_iter().zip(nearest))
@@ -138,18 +126,18 @@ pub(super) fn find<'data>(
         .collect()
 }
 
-fn candidate(symbol: &elf::Sym64<Endianness>, endian: Endianness) -> Option<Candidate> {
-    let section = symbol.st_shndx(endian);
+fn candidate(symbol: &RawSymbol) -> Option<Candidate> {
+    let section = symbol.st_shndx(LE);
     let kind = symbol.st_type();
     if section == elf::SHN_UNDEF
         || !matches!(kind, elf::STT_FUNC | elf::STT_GNU_IFUNC | elf::STT_NOTYPE)
     {
         return None;
     }
-    let start = symbol.st_value(endian);
+    let start = symbol.st_value(LE);
     let typed = kind != elf::STT_NOTYPE;
     // An untyped symbol may be a label within a function or data: only where nothing better is.
-    let size = if typed { symbol.st_size(endian) } else { 0 };
+    let size = if typed { symbol.st_size(LE) } else { 0 };
     let rank = match symbol.st_bind() {
         elf::STB_GLOBAL => 0,
         elf::STB_WEAK => 1,
@@ -159,7 +147,7 @@ fn candidate(symbol: &elf::Sym64<Endianness>, endian: Endianness) -> Option<Cand
         start,
         size,
         rank,
-        name: symbol.st_name(endian),
+        name: symbol.st_name(LE),
         section: section.0,
     })
 }
@@ -180,15 +168,10 @@ fn reaches(image: &ElfImage<'_>, candidate: &Candidate, address: u64) -> bool {
     if candidate.size != 0 {
         return false;
     }
-    let Ok(section) = image
-        .sections
-        .section(SectionIndex(usize::from(candidate.section)))
-    else {
-        return false;
-    };
-    let start = section.sh_addr(image.endian);
-    section.sh_flags(image.endian).0 & elf::SHF_EXECINSTR.0 != 0
-        && (start..start.saturating_add(section.sh_size(image.endian))).contains(&address)
+    let section = image.sections.get(usize::from(candidate.section));
+    section.is_some_and(|section| {
+        section.flags.0 & elf::SHF_EXECINSTR.0 != 0 && section.contains(address)
+    })
 }
 
 fn name_at(strings: &[u8], offset: u32) -> Option<&[u8]> {

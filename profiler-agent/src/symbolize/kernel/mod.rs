@@ -5,7 +5,6 @@
 
 mod kallsyms;
 mod modules;
-pub(super) mod notes;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,6 +14,7 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 use self::kallsyms::{Kallsyms, KallsymsBuilder};
+use crate::elf::note;
 use crate::profile::{BuildId, Degradation, KernelAddress, Losses, Mapping, Mark};
 
 /// Windows between two readings.
@@ -141,5 +141,5 @@ fn build_id(module: &str) -> Option<BuildId> {
         .take(64 << 10)
         .read_to_end(&mut notes)
         .ok()?;
-    notes::build_id(&notes)
+    note::build_id(&notes, 4)
 }

@@ -18,17 +18,17 @@ use super::base_register::BaseRegister;
 use super::code::Code;
 use super::context;
 use super::convert::Converter;
-use super::elf::{Image, Machine, Section};
+use super::elf::{Image, Machine, Placed};
 use super::entries::{
     self, Bytes, Entry, Frames, Origin, eh_frame_address, entry_offsets, offsets_by_header,
 };
 use super::go_function::{self, GoFunctions};
 use super::inferred;
 use super::output::Output;
-use super::source::Source;
 use super::statistics::Statistics;
 use super::supplement::{self, Supplement};
 use super::trampoline;
+use crate::elf::Source;
 use crate::go::LineTable;
 use crate::profile::UnwindTable;
 
@@ -235,9 +235,9 @@ impl<'a> Builder<'a> {
     /// All entries, sorted, each start once.
     fn entries(
         &mut self,
-        exception: Option<&Section<'_>>,
+        exception: Option<&Placed<'_>>,
         by_header: Option<&Vec<usize>>,
-        debug: Option<&Section<'_>>,
+        debug: Option<&Placed<'_>>,
     ) -> Result<Vec<Entry>, Absent> {
         let mut list = Vec::new();
         if let (Some(frames), Some(section)) = (&mut self.exception, exception) {

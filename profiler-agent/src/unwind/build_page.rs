@@ -6,8 +6,8 @@ use super::build::Builder;
 use super::code::Code;
 use super::elf::{Image, Machine};
 use super::entries::{self, Origin};
-use super::source::Source;
 use super::{context, inferred, search_table, supplement, trampoline};
+use crate::elf::Source;
 use crate::profile::{ElfAddress, UnwindTable};
 
 /// Where a file's code is.

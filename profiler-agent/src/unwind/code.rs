@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use object::elf::PF_X;
 use profiler_common::unwind::table::PAGE_BITS;
 
 use super::absent::{Absent, Malformed, TooLarge};
 use super::elf::Image;
+use crate::elf::Segment;
 
 /// Most executable segments.
 const MAX_SEGMENTS: usize = 64;
@@ -29,8 +31,8 @@ impl Code {
         let segments: Vec<Range<u64>> = image
             .loads
             .iter()
-            .filter(|load| load.executable && load.length > 0)
-            .map(|load| load.address..load.end())
+            .filter(|load| load.allows(PF_X) && load.place.length > 0)
+            .map(Segment::addresses)
             .collect();
         let start = segments.iter().map(|range| range.start).min();
         let end = segments.iter().map(|range| range.end).max();

@@ -4,13 +4,14 @@
 //! a function that was called, is wrong. No symbol of a stripped library names it: it is known by its instructions, which are looked
 //! for where an entry is as long.
 
+use object::elf::PF_X;
 use profiler_common::unwind::Rule;
 
 use super::code::Code;
 use super::elf::{Image, Machine};
 use super::entries::{Entry, Origin};
-use super::source::Source;
 use super::supplement::Supplement;
+use crate::elf::Source;
 
 /// `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi; je`.
 const INSTRUCTIONS: &[u8] = &[
@@ -34,8 +35,8 @@ pub(super) fn search<S: Source + ?Sized>(
     code: &Code,
     entries: &[Entry],
 ) -> Vec<Supplement> {
-    let executable = image.loads.iter().filter(|load| load.executable);
-    let bytes: u64 = executable.map(|load| load.length).sum();
+    let executable = image.loads.iter().filter(|load| load.allows(PF_X));
+    let bytes: u64 = executable.map(|load| load.place.length).sum();
     if image.machine != Machine::X86_64 || bytes > MAX_CODE_BYTES {
         return Vec::new();
     }

@@ -10,7 +10,7 @@ use gimli::{
 };
 
 use super::absent::{Absent, TooLarge};
-use super::elf::{Machine, Section};
+use super::elf::{Machine, Placed};
 
 /// Reads a section's bytes.
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -235,13 +235,13 @@ pub(super) fn entry_offsets(
 }
 
 /// Address of `.eh_frame`, as `.eh_frame_hdr` states it.
-pub(super) fn eh_frame_address(header: &Section<'_>) -> Option<u64> {
+pub(super) fn eh_frame_address(header: &Placed<'_>) -> Option<u64> {
     parse_header(header, None)
         .ok()
         .and_then(|parsed| parsed.eh_frame_ptr().direct().ok())
 }
 
-fn header_bases(header: &Section<'_>, eh_frame: Option<u64>) -> BaseAddresses {
+fn header_bases(header: &Placed<'_>, eh_frame: Option<u64>) -> BaseAddresses {
     let bases = BaseAddresses::default().set_eh_frame_hdr(header.address);
     match eh_frame {
         Some(address) => bases.set_eh_frame(address),
@@ -250,7 +250,7 @@ fn header_bases(header: &Section<'_>, eh_frame: Option<u64>) -> BaseAddresses {
 }
 
 fn parse_header<'a>(
-    header: &'a Section<'_>,
+    header: &'a Placed<'_>,
     eh_frame: Option<u64>,
 ) -> gimli::Result<gimli::ParsedEhFrameHdr<Bytes<'a>>> {
     EhFrameHdr::new(&header.bytes, LittleEndian).parse(&header_bases(header, eh_frame), 8)
@@ -258,7 +258,7 @@ fn parse_header<'a>(
 
 /// Offsets of entries by the search table of `.eh_frame_hdr`: for files whose section headers are
 /// gone, where nothing states the length of `.eh_frame`. Empty when there is no table.
-pub(super) fn offsets_by_header(header: &Section<'_>, eh_frame: &Section<'_>) -> Vec<usize> {
+pub(super) fn offsets_by_header(header: &Placed<'_>, eh_frame: &Placed<'_>) -> Vec<usize> {
     let bases = header_bases(header, Some(eh_frame.address));
     let Ok(parsed) = parse_header(header, Some(eh_frame.address)) else {
         return Vec::new();
@@ -282,7 +282,7 @@ pub(super) fn offsets_by_header(header: &Section<'_>, eh_frame: &Section<'_>) ->
 
 /// The frames of `.eh_frame`, in a file for `machine`.
 pub(super) fn exception_frames<'a>(
-    section: &'a Section<'_>,
+    section: &'a Placed<'_>,
     machine: Machine,
     text: Option<u64>,
 ) -> Frames<'a, EhFrame<Bytes<'a>>> {
@@ -298,7 +298,7 @@ pub(super) fn exception_frames<'a>(
 
 /// The frames of `.debug_frame`, in a file for `machine`.
 pub(super) fn debug_frames<'a>(
-    section: &'a Section<'_>,
+    section: &'a Placed<'_>,
     machine: Machine,
 ) -> Frames<'a, DebugFrame<Bytes<'a>>> {
     let mut frames = DebugFrame::new(&section.bytes, LittleEndian);

@@ -36,9 +36,9 @@ use super::base_register::BaseRegister;
 use super::code::Code;
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
-use super::source::Source;
 use super::supplement::Supplement;
 use super::trampoline::Gaps;
+use crate::elf::Source;
 use crate::profile::UnwindTable;
 
 /// Most bytes of code that are read in one file.

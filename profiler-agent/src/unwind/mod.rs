@@ -4,9 +4,7 @@
 //! [`reindex()`] with the [`RuleInterner`] of all loaded tables -> words that the kernel side walks
 //! by.
 //!
-//! - [`source`]: where bytes come from: a slice or an open file, read piece by piece, so that a
-//!   file that is truncated meanwhile is an absence and not a fault.
-//! - `elf`, `compressed`: machine, loaded segments and the sections with call frame information.
+//! - `elf`: machine, loaded segments and the sections with call frame information.
 //! - `entries`: the frame description entries, sorted by address; `augmentation`: what their parser does not know.
 //! - `convert`, `expression`: a row of call frame information to a `Rule`.
 //! - `deltas`, `go_function`: a function of Go's line table to its rules.
@@ -27,7 +25,6 @@ mod build;
 mod build_page;
 pub mod cache;
 mod code;
-mod compressed;
 mod context;
 mod convert;
 mod deltas;
@@ -42,7 +39,6 @@ mod page;
 mod reindex;
 mod search_table;
 pub mod snapshot;
-pub mod source;
 mod statistics;
 mod supplement;
 mod trampoline;
@@ -56,7 +52,6 @@ pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};
 pub use interner::RuleInterner;
 pub use page::page_of;
 pub use reindex::{Reindexed, reindex};
-pub use source::Source;
 pub use statistics::Statistics;
 pub use walk::{walk, walk_goroutine};
 

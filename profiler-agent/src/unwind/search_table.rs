@@ -3,7 +3,7 @@
 use profiler_common::unwind::table::PAGE_BITS;
 
 use super::code::Code;
-use super::elf::Section;
+use super::elf::Placed;
 use super::entries::{Entry, Origin};
 use super::trampoline::Gaps;
 use crate::profile::UnwindTable;
@@ -21,8 +21,8 @@ const FEW: u64 = 4 << 10;
 /// The entries of `frames` for the code of `page`, and the one before; `None` where the table is not as every linker writes
 /// it.
 pub(super) fn entries(
-    header: &Section<'_>,
-    frames: &Section<'_>,
+    header: &Placed<'_>,
+    frames: &Placed<'_>,
     code: &Code,
     page: u32,
 ) -> Option<Vec<Entry>> {

@@ -14,14 +14,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use object::elf::PF_X;
 use profiler_common::unwind::table::{BUCKET_BITS, PAGE_BITS, Row};
 use profiler_common::unwind::{Aarch64, Architecture, CfaKind, Rule, SavedKind, X86_64};
 
 use super::base_register::BaseRegister;
 use super::elf::{Image, Machine};
 use super::interner::RuleInterner;
-use super::source::Source;
 use super::supplement::Supplement;
+use crate::elf::Source;
 use crate::profile::UnwindTable;
 
 /// `mov $15, %rax; syscall`: `rt_sigreturn` is 15.
@@ -184,15 +185,16 @@ pub(super) fn search<S: Source + ?Sized>(
         bytes: Cow::Borrowed(&[]),
     };
     let mut left = MAX_SEARCHED;
-    for load in image.loads.iter().filter(|load| load.executable) {
+    for load in image.loads.iter().filter(|load| load.allows(PF_X)) {
+        let (place, code) = (load.place, load.addresses());
         for gap in Gaps::new(table) {
-            let start = (table.start.0 + gap.start).max(load.address);
-            let end = (table.start.0 + gap.end).min(load.end());
+            let start = (table.start.0 + gap.start).max(code.start);
+            let end = (table.start.0 + gap.end).min(code.end);
             let mut length = end.saturating_sub(start);
             if length < shortest {
                 continue;
             }
-            if load.length > SMALL_FILE && length < ALIGNMENT && end % ALIGNMENT == 0 {
+            if place.length > SMALL_FILE && length < ALIGNMENT && end % ALIGNMENT == 0 {
                 continue;
             }
             if length > left {
@@ -200,10 +202,10 @@ pub(super) fn search<S: Source + ?Sized>(
                 length = left;
             }
             left -= length;
-            let file = start - load.address + load.offset;
+            let file = start - code.start + place.offset.0;
             for shape in shapes {
                 window.search(file..file + length, shape, |position| {
-                    let address = position - load.offset + load.address;
+                    let address = position - place.offset.0 + code.start;
                     if searched.found.len() < MAX_FOUND {
                         searched.found.push(Supplement {
                             address: address.saturating_add_signed(i64::from(shape.from)),
@@ -242,7 +244,7 @@ impl<S: Source + ?Sized> Window<'_, S> {
                 let Some(bytes) = self.source.bytes(at..end) else {
                     return;
                 };
-                (self.start, self.bytes) = (at, bytes);
+                (self.start, self.bytes) = (at, bytes.into());
                 if at + overlap >= end {
                     return;
                 }

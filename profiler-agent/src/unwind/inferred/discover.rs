@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::paths::{Followed, Surroundings};
 use super::symbols::Function;
 use super::{Follow, MAX_CODE_BYTES, MAX_FUNCTION_BYTES, aarch64, x86_64};
+use crate::elf::Source;
 use crate::unwind::elf::{Image, Machine};
-use crate::unwind::source::Source;
 
 /// Code that is followed, over all rounds, in bytes.
 const MAX_FOLLOWED_BYTES: u64 = 4 * MAX_CODE_BYTES;

@@ -3,30 +3,28 @@
 //! A pointer of a position-independent file is an addend in its relocations. Go's own linker writes it
 //! at the pointer's place too, the GNU linker leaves zeros there on x86-64; so relocations come first.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
-use object::LittleEndian;
-use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64};
-use object::pod;
-use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::{Rela as _, Sym as _};
 
-const LE: LittleEndian = LittleEndian;
-/// Segments and sections of a file. Linked programs have some tens.
-const MAX_SEGMENTS: usize = 1_170;
-const MAX_SECTIONS: usize = 1 << 14;
-/// Bytes of notes of a segment.
-const MAX_NOTES: usize = 64 << 10;
-/// Symbols and relocations that are looked at.
-const MAX_ENTRIES: usize = 4 << 20;
+use crate::elf::dynamic::{Dynamic, MAX_RELOCATIONS, Relocation, relative_kind};
+use crate::elf::symbol::{self, Symbol};
+use crate::elf::{ElfFile, Machine, Segment, Segments, structures};
+use crate::profile::ElfAddress;
+
+/// Symbols that are looked at.
+const MAX_SYMBOLS: u64 = 4 << 20;
 /// The largest page that segments are aligned to.
 const LARGEST_PAGE: u64 = 2 << 20;
 
-/// A little-endian 64-bit ELF file in memory.
+/// A 64-bit ELF file in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Image<'data> {
     pub(super) data: &'data [u8],
-    header: &'data FileHeader64<LittleEndian>,
-    segments: &'data [ProgramHeader64<LittleEndian>],
+    file: ElfFile<'data, [u8]>,
+    segments: Segments<&'data [u8]>,
 }
 
 /// What a segment is allowed to.
@@ -47,54 +45,41 @@ pub(super) struct Part<'data> {
 
 impl<'data> Image<'data> {
     pub(super) fn parse(data: &'data [u8]) -> Option<Self> {
-        let header = FileHeader64::<LittleEndian>::parse(data).ok()?;
-        header.endian().ok()?;
-        let segments = header.program_headers(LE, data).ok()?;
+        let file = ElfFile::parse_64(data)?;
+        let segments = file.segments().ok()?;
         Some(Self {
             data,
-            header,
-            segments: &segments[..segments.len().min(MAX_SEGMENTS)],
+            file,
+            segments,
         })
     }
 
-    /// The machine that its code is for.
-    pub(super) fn machine(&self) -> elf::Machine {
-        self.header.e_machine.get(LE)
+    /// Is its code for aarch64?
+    pub(super) fn is_aarch64(&self) -> bool {
+        self.file.header.known_machine() == Some(Machine::Aarch64)
     }
 
     /// The loaded segments with the bytes that the file has of them.
     pub(super) fn segments(&self) -> impl Iterator<Item = (Access, Part<'data>)> + '_ {
-        self.segments.iter().filter_map(|segment| {
-            if segment.p_type.get(LE) != elf::PT_LOAD {
-                return None;
-            }
-            let part = self.part(
-                segment.p_offset.get(LE),
-                segment.p_vaddr.get(LE),
-                segment.p_filesz.get(LE),
-            )?;
-            let flags = segment.p_flags.get(LE);
-            let access = if flags.0 & elf::PF_X.0 != 0 {
+        self.segments.loaded().filter_map(|segment| {
+            let access = if segment.allows(elf::PF_X) {
                 Access::Execute
-            } else if flags.0 & elf::PF_W.0 != 0 {
+            } else if segment.allows(elf::PF_W) {
                 Access::Write
             } else {
                 Access::Read
             };
-            Some((access, part))
+            Some((access, self.part(&segment)?))
         })
     }
 
     /// Where the file's code and read-only data lie: the first run of segments that are not writable.
     pub(super) fn constants(&self) -> Option<Range<u64>> {
         let mut run: Option<Range<u64>> = None;
-        for segment in self.segments {
-            if segment.p_type.get(LE) != elf::PT_LOAD {
-                continue;
-            }
-            let start = segment.p_vaddr.get(LE);
-            let end = start.checked_add(segment.p_filesz.get(LE))?;
-            let writable = segment.p_flags.get(LE).0 & elf::PF_W.0 != 0;
+        for segment in self.segments.loaded() {
+            let start = segment.place.address.0;
+            let end = start.checked_add(segment.place.length)?;
+            let writable = segment.allows(elf::PF_W);
             run = match run {
                 None if writable => None,
                 None => Some(start..end),
@@ -131,67 +116,38 @@ impl<'data> Image<'data> {
 
     /// Does the file have section headers?
     pub(super) fn has_sections(&self) -> bool {
-        self.sections().is_some_and(|sections| !sections.is_empty())
+        self.file
+            .sections()
+            .is_some_and(|sections| !sections.is_empty())
     }
 
     /// The section with this name, if it is loaded from the file.
     pub(super) fn section(&self, name: &str) -> Option<Part<'data>> {
-        let sections = self.sections()?;
-        let strings = u32::from(self.header.e_shstrndx.get(LE).0);
-        let strings = self.bytes_of(nth(&sections, strings)?)?;
-        let section = sections.iter().find(|section| {
-            section.sh_type(LE) != elf::SHT_NOBITS
-                && is_text(strings, section.sh_name.get(LE), name.as_bytes())
-        })?;
-        self.part(
-            section.sh_offset.get(LE),
-            section.sh_addr.get(LE),
-            section.sh_size.get(LE),
-        )
+        let section = self.file.sections()?.stored(name)?;
+        Some(Part {
+            offset: usize::try_from(section.offset.0).ok()?,
+            address: section.address.0,
+            bytes: self.file.beginning(&section)?,
+        })
     }
 
     /// The address of a symbol in `.symtab`.
     pub(super) fn symbol(&self, name: &[u8]) -> Option<u64> {
-        let sections = self.sections()?;
-        let table = sections
-            .iter()
-            .find(|section| section.sh_type(LE) == elf::SHT_SYMTAB)?;
-        let strings = self.bytes_of(nth(&sections, table.sh_link(LE))?)?;
-        let bytes = self.bytes_of(table)?;
-        let count = bytes.len() / size_of::<Sym64<LittleEndian>>();
-        let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
-        let found = symbols
-            .iter()
-            .take(MAX_ENTRIES)
-            .find(|symbol| is_text(strings, symbol.st_name(LE), name))?;
-        Some(found.st_value(LE))
+        let table = self.file.sections()?.symbols(elf::SHT_SYMTAB)?;
+        let mut found = None;
+        symbol::for_each(self.data, &table.symbols, MAX_SYMBOLS, |symbol: &Symbol| {
+            if table.is_named(self.data, symbol, name) {
+                found = Some(symbol.st_value(LE));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        found
     }
 
-    /// Has a note of this owner (four bytes)?
-    pub(super) fn has_note(&self, owner: [u8; 4]) -> bool {
-        self.segments.iter().any(|segment| {
-            if segment.p_type.get(LE) != elf::PT_NOTE {
-                return false;
-            }
-            let part = self.part(
-                segment.p_offset.get(LE),
-                segment.p_vaddr.get(LE),
-                segment.p_filesz.get(LE),
-            );
-            // A header: name size, description size, kind; each note padded to 4 bytes.
-            let mut rest = part.map_or(&[][..], |part| part.bytes);
-            rest = &rest[..rest.len().min(MAX_NOTES)];
-            while let (Some(name), Some(description)) = (u32_at(rest, 0), u32_at(rest, 4)) {
-                if name == 4 && rest.get(12..16) == Some(&owner[..]) {
-                    return true;
-                }
-                let padded = |length: u32| (length as usize).next_multiple_of(4);
-                rest = rest
-                    .get(12 + padded(name) + padded(description)..)
-                    .unwrap_or(&[]);
-            }
-            false
-        })
+    /// Has a note of this owner (with its final zero)?
+    pub(super) fn has_note(&self, owner: &[u8]) -> bool {
+        self.file.has_note(&self.segments, owner)
     }
 
     /// The pointers from `address` on, as far as the file has them.
@@ -221,81 +177,39 @@ impl<'data> Image<'data> {
 
     /// Relative relocations: where, and the address that is put there.
     pub(super) fn relative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let kind = match self.machine() {
-            elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE.0,
-            _ => elf::R_X86_64_RELATIVE.0,
-        };
-        let relocations = self.relocations().iter().take(MAX_ENTRIES);
+        let machine = self.file.header.known_machine();
+        let kind = u64::from(relative_kind(machine.unwrap_or(Machine::X86_64)).0);
+        let relocations = self.relocations().iter().take(MAX_RELOCATIONS as usize);
         relocations
-            .filter(move |relocation| relocation.r_info.get(LE) == u64::from(kind))
+            .filter(move |relocation| relocation.r_info(LE, false) == kind)
             .map(|relocation| {
-                let addend = relocation.r_addend.get(LE).cast_unsigned();
-                (relocation.r_offset.get(LE), addend)
+                let addend = relocation.r_addend(LE).cast_unsigned();
+                (relocation.r_offset(LE), addend)
             })
     }
 
-    fn relocations(&self) -> &'data [Rela64<LittleEndian>] {
+    fn relocations(&self) -> &'data [Relocation] {
         let read = || {
-            let dynamic = self
-                .segments
-                .iter()
-                .find(|segment| segment.p_type.get(LE) == elf::PT_DYNAMIC)?;
-            let dynamic = self.part(
-                dynamic.p_offset.get(LE),
-                dynamic.p_vaddr.get(LE),
-                dynamic.p_filesz.get(LE),
-            )?;
-            let count = dynamic.bytes.len() / size_of::<Dyn64<LittleEndian>>();
-            let (entries, _) =
-                pod::slice_from_bytes::<Dyn64<LittleEndian>>(dynamic.bytes, count).ok()?;
-            let value = |tag| {
-                let entry = entries.iter().find(|entry| entry.d_tag.get(LE) == tag);
-                entry.map(|entry| entry.d_val.get(LE))
-            };
-            let start = self.at(value(elf::DT_RELA)?)?.bytes;
-            let length = usize::try_from(value(elf::DT_RELASZ)?).ok()?;
-            let bytes = &start[..length.min(start.len())];
-            let count = bytes.len() / size_of::<Rela64<LittleEndian>>();
-            let (entries, _) = pod::slice_from_bytes::<Rela64<LittleEndian>>(bytes, count).ok()?;
-            Some(entries)
+            let dynamic = Dynamic::read(&self.file, &self.segments)?;
+            let (ElfAddress(address), length) = dynamic.relocations[0];
+            let start = self.at(address).filter(|_| address != 0)?.bytes;
+            let length = usize::try_from(length).ok()?;
+            Some(&start[..length.min(start.len())])
         };
-        read().unwrap_or(&[])
+        structures(read().unwrap_or(&[]))
     }
 
-    fn sections(&self) -> Option<SectionTable<'data, FileHeader64<LittleEndian>>> {
-        let headers = self.header.section_headers(LE, self.data).ok()?;
-        let sections = self.header.sections(LE, self.data).ok()?;
-        (headers.len() <= MAX_SECTIONS).then_some(sections)
-    }
-
-    fn bytes_of(&self, section: &SectionHeader64<LittleEndian>) -> Option<&'data [u8]> {
-        section.data(LE, self.data).ok()
-    }
-
-    fn part(&self, offset: u64, address: u64, length: u64) -> Option<Part<'data>> {
-        let offset = usize::try_from(offset).ok()?;
-        let length = usize::try_from(length).ok()?;
+    /// What the file has of a segment.
+    fn part(&self, segment: &Segment) -> Option<Part<'data>> {
+        let offset = usize::try_from(segment.place.offset.0).ok()?;
+        let length = usize::try_from(segment.place.length).ok()?;
         let rest = self.data.get(offset..)?;
         Some(Part {
             offset,
-            address,
+            address: segment.place.address.0,
             bytes: &rest[..length.min(rest.len())],
         })
     }
-}
-
-fn nth<'data>(
-    sections: &SectionTable<'data, FileHeader64<LittleEndian>>,
-    index: u32,
-) -> Option<&'data SectionHeader64<LittleEndian>> {
-    sections.iter().nth(usize::try_from(index).ok()?)
-}
-
-/// Is this the zero-terminated text at `offset`? Looks at no more than is needed to tell.
-fn is_text(strings: &[u8], offset: u32, text: &[u8]) -> bool {
-    let found = strings.get(offset as usize..);
-    let rest = found.and_then(|found| found.strip_prefix(text));
-    rest.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 /// The 32-bit number at `offset`.

@@ -20,7 +20,7 @@ pub fn is_go(data: &[u8]) -> bool {
     let mut names = SECTIONS
         .iter()
         .chain(&[".go.buildinfo", ".note.go.buildid"]);
-    image.has_note(*b"Go\0\0")
+    image.has_note(b"Go\0\0")
         || names.any(|name| image.section(name).is_some())
         || (!image.has_sections() && build_info::exists(&image))
 }

@@ -2,16 +2,12 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::io::Read as _;
 
-use flate2::read::ZlibDecoder;
 use gimli::{AttributeValue, DwarfSections, EndianSlice, LittleEndian, Reader as _};
-use object::LittleEndian as LE;
-use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSection as _};
 use profiler_common::layout::GoRuntime;
 
 use super::{NEWEST, abbreviations};
+use crate::elf::{ElfFile, SectionsOf};
 use crate::go::Version;
 
 /// Most bytes of a section that are looked at: the runtime's package comes among the first.
@@ -135,7 +131,7 @@ impl Found {
 }
 
 fn from_debug_information(data: &[u8]) -> Option<GoRuntime> {
-    let file = ElfFile64::<LE>::parse(data).ok()?;
+    let file = ElfFile::parse_64(data)?.sections()?;
     let sections = DwarfSections::load(|id| {
         let wanted = matches!(
             id,
@@ -292,22 +288,7 @@ fn name<'a>(dwarf: &gimli::Dwarf<Bytes<'a>>, entry: &Entry<'a>) -> Option<&'a [u
 }
 
 /// The bytes of a section, up to [`MAX_SECTION`] of them, decompressed.
-fn section<'data>(file: &ElfFile64<'data, LE>, name: &str) -> Option<Cow<'data, [u8]>> {
-    let section = file.section_by_name(name)?;
-    let bytes = section.compressed_data().ok()?;
-    match bytes.format {
-        object::CompressionFormat::None => {
-            let kept = bytes.data.len().min(MAX_SECTION as usize);
-            Some(Cow::Borrowed(&bytes.data[..kept]))
-        }
-        object::CompressionFormat::Zlib => {
-            let mut decompressed = Vec::new();
-            ZlibDecoder::new(bytes.data)
-                .take(MAX_SECTION.min(bytes.uncompressed_size))
-                .read_to_end(&mut decompressed)
-                .ok()?;
-            Some(Cow::Owned(decompressed))
-        }
-        _ => None,
-    }
+fn section<'data>(sections: &SectionsOf<'data, [u8]>, name: &str) -> Option<Cow<'data, [u8]>> {
+    let content = sections.content(&sections.stored(name)?)?;
+    content.beginning(MAX_SECTION)
 }

@@ -13,7 +13,6 @@
 mod aarch64;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
-use object::elf;
 
 use super::super::LineTable;
 use super::super::elf::Image;
@@ -55,7 +54,7 @@ pub(super) fn find(image: &Image<'_>, table: &LineTable<'_>) -> Option<Slot> {
         let code = &code[..code.len().min(15 * MAX_INSTRUCTIONS)];
         Some((code, function.entry()))
     };
-    if image.machine() == elf::EM_AARCH64 {
+    if image.is_aarch64() {
         let fetched = start(WITH_C)
             .and_then(|_| start(AARCH64_FETCHER))
             .and_then(|(code, entry)| aarch64::decode(code, entry));

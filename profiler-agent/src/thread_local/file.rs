@@ -1,9 +1,16 @@
 //! What an ELF file declares: the variables that it defines, and where the dynamic linker notes their
 //! places.
 
-use super::dynamic::{self, Dynamic};
-use super::section;
-use super::source::Source;
+use std::ops::ControlFlow;
+
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::Sym as _;
+
+use super::slot::{Found, slots};
+use crate::elf::dynamic::Dynamic;
+use crate::elf::symbol::{Symbol, for_each, is_thread_local};
+use crate::elf::{ElfFile, Machine, Segment, Source};
 
 /// A variable that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +42,6 @@ pub enum CLibrary {
     Gnu,
     /// musl.
     Musl,
-}
-
-/// A machine whose relocations are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
-    X86_64,
-    Aarch64,
 }
 
 /// What the dynamic linker writes at a place.
@@ -115,54 +115,26 @@ pub enum Absent {
     Malformed(&'static str),
 }
 
-/// Program headers that are looked at.
-const MAX_PROGRAM_HEADERS: u16 = 1_170;
-const PROGRAM_HEADER: usize = 56;
-/// Loaded segments that are kept.
-const MAX_LOADS: usize = 64;
 /// Longest interpreter path that is looked at.
 const MAX_INTERPRETER: u64 = 4096;
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-const PT_TLS: u32 = 7;
+/// Symbols of a static program that are looked at.
+const MAX_SYMBOLS: u64 = 4 << 20;
 
 /// The file's block of thread-local storage.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
+struct Block {
     address: u64,
-    pub(super) length: u64,
+    length: u64,
     align: u64,
 }
 
-/// A segment as it lies in the file and in its address space.
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    offset: u64,
-    address: u64,
-    length: u64,
-}
-
-/// The program headers.
-#[derive(Debug)]
-pub(super) struct Image {
-    pub(super) machine: Machine,
-    loads: Vec<Load>,
-    block: Option<Block>,
-    dynamic: Option<Load>,
-    interpreter: Option<Load>,
-    /// Position, entry size and number of section headers.
-    pub(super) sections: (u64, u16, u16),
-}
-
-impl Image {
-    /// Where an address lies in the file.
-    pub(super) fn position(&self, address: u64) -> Option<u64> {
-        self.loads.iter().find_map(|load| {
-            let within = address.checked_sub(load.address)?;
-            (within < load.length).then(|| load.offset.checked_add(within))?
-        })
+impl Block {
+    const fn of(segment: &Segment) -> Self {
+        Self {
+            address: segment.place.address.0,
+            length: segment.memory_length,
+            align: segment.align,
+        }
     }
 }
 
@@ -172,42 +144,48 @@ impl Image {
 /// When it is no ELF file of a known machine, or its program headers are not all there. A file whose
 /// symbols are malformed declares nothing.
 pub fn facts_of<S: Source + ?Sized>(source: &S) -> Result<Facts, Absent> {
-    let image = image(source)?;
+    let file = ElfFile::parse_64(source).ok_or(Absent::Foreign)?;
+    let machine = file.header.known_machine().ok_or(Absent::Foreign)?;
+    let segments = file
+        .segments()
+        .map_err(|_| Absent::Malformed("program headers"))?;
+    let interpreter = segments.last(elf::PT_INTERP);
     let mut facts = Facts {
-        interpreter: image
-            .interpreter
-            .and_then(|interpreter| c_library(source, interpreter)),
+        interpreter: interpreter.and_then(|interpreter| c_library(source, &interpreter)),
         ..Facts::default()
     };
-    let Some(block) = image.block else {
+    let Some(block) = segments.last(elf::PT_TLS).map(|block| Block::of(&block)) else {
         return Ok(facts);
     };
-    let dynamic = image
-        .dynamic
-        .and_then(|load| Dynamic::read(source, &image, load.offset, load.length));
+    let dynamic = Dynamic::read(&file, &segments);
+    let dynamic = dynamic.filter(|dynamic| dynamic.symbols(&segments).is_some());
     for variable in Variable::ALL {
         let name = variable.symbol().as_bytes();
-        let exported = dynamic
-            .as_ref()
-            .and_then(|dynamic| dynamic.symbol(source, &image, name));
+        let exported = dynamic.as_ref().and_then(|dynamic| {
+            let found = dynamic.symbol(&file, &segments, name, is_thread_local);
+            found.map(|(index, symbol)| Found {
+                index,
+                offset: symbol.st_value(LE),
+            })
+        });
         // A static program has no dynamic symbols; what it calls so can only be itself.
         let found = exported.or_else(|| {
-            let library = dynamic.as_ref().is_some_and(|dynamic| !dynamic.program);
-            if image.interpreter.is_some() || library {
+            let library = dynamic.as_ref().is_some_and(|dynamic| !dynamic.is_program);
+            if interpreter.is_some() || library {
                 return None;
             }
-            section::symbol(source, &image, name).map(|offset| dynamic::Symbol { index: 0, offset })
+            static_symbol(&file, name).map(|offset| Found { index: 0, offset })
         });
         let Some(symbol) = found.filter(|symbol| symbol.offset < block.length) else {
             continue;
         };
         let slots = match &dynamic {
-            Some(dynamic) => dynamic.slots(source, &image, symbol),
+            Some(dynamic) => slots(&file, &segments, (dynamic, machine), symbol),
             None => Box::default(),
         };
         let declared = Declared {
             offset: symbol.offset,
-            in_program: in_program(image.machine, block, symbol.offset),
+            in_program: in_program(machine, block, symbol.offset),
             slots,
         };
         match variable {
@@ -216,6 +194,25 @@ pub fn facts_of<S: Source + ?Sized>(source: &S) -> Result<Facts, Absent> {
         }
     }
     Ok(facts)
+}
+
+/// The offset of the thread-local symbol `name` in the block of a static program, by its section headers.
+fn static_symbol<S: Source + ?Sized>(file: &ElfFile<'_, S>, name: &[u8]) -> Option<u64> {
+    let table = file.few_sections()?.symbols(elf::SHT_SYMTAB)?;
+    let mut found = None;
+    for_each(
+        file.source,
+        &table.symbols,
+        MAX_SYMBOLS,
+        |symbol: &Symbol| {
+            if is_thread_local(symbol) && table.is_named(file.source, symbol, name) {
+                found = Some(symbol.st_value(LE));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    found
 }
 
 /// The distance from the thread pointer of what is at `offset` in the program's block: below the thread
@@ -241,57 +238,10 @@ const fn in_program(machine: Machine, block: Block, offset: u64) -> i64 {
     distance.cast_signed()
 }
 
-fn image<S: Source + ?Sized>(source: &S) -> Result<Image, Absent> {
-    let header: [u8; 64] = source.array(0).ok_or(Absent::Foreign)?;
-    if header[..4] != *b"\x7fELF" || header[4] != 2 || header[5] != 1 {
-        return Err(Absent::Foreign);
-    }
-    let machine = match half(&header, 18) {
-        62 => Machine::X86_64,
-        183 => Machine::Aarch64,
-        _ => return Err(Absent::Foreign),
-    };
-    let (position, size, count) = (word(&header, 32), half(&header, 54), half(&header, 56));
-    if usize::from(size) != PROGRAM_HEADER || count > MAX_PROGRAM_HEADERS {
-        return Err(Absent::Malformed("program headers"));
-    }
-    let table = source
-        .bytes(position, usize::from(count) * PROGRAM_HEADER)
-        .ok_or(Absent::Malformed("program headers"))?;
-    let mut image = Image {
-        machine,
-        loads: Vec::new(),
-        block: None,
-        dynamic: None,
-        interpreter: None,
-        sections: (word(&header, 40), half(&header, 58), half(&header, 60)),
-    };
-    for program in table.as_chunks::<PROGRAM_HEADER>().0 {
-        let load = Load {
-            offset: word(program, 8),
-            address: word(program, 16),
-            length: word(program, 32),
-        };
-        match u32::from_le_bytes([program[0], program[1], program[2], program[3]]) {
-            PT_LOAD if image.loads.len() < MAX_LOADS => image.loads.push(load),
-            PT_DYNAMIC => image.dynamic = Some(load),
-            PT_INTERP => image.interpreter = Some(load),
-            PT_TLS => {
-                image.block = Some(Block {
-                    address: load.address,
-                    length: word(program, 40),
-                    align: word(program, 48),
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(image)
-}
-
-fn c_library<S: Source + ?Sized>(source: &S, interpreter: Load) -> Option<CLibrary> {
-    let length = usize::try_from(interpreter.length.min(MAX_INTERPRETER)).ok()?;
-    let path = source.bytes(interpreter.offset, length)?;
+fn c_library<S: Source + ?Sized>(source: &S, interpreter: &Segment) -> Option<CLibrary> {
+    let start = interpreter.place.offset.0;
+    let length = interpreter.place.length.min(MAX_INTERPRETER);
+    let path = source.bytes(start..start.checked_add(length)?)?;
     let name = path.rsplit(|byte| *byte == b'/').next()?;
     if name.starts_with(b"ld-musl-") {
         Some(CLibrary::Musl)
@@ -300,21 +250,6 @@ fn c_library<S: Source + ?Sized>(source: &S, interpreter: Load) -> Option<CLibra
     } else {
         None
     }
-}
-
-/// The two bytes at `at`, which the caller knows to be there.
-pub(super) fn half(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-/// The four bytes at `at`, which the caller knows to be there.
-pub(super) fn long(bytes: &[u8], at: usize) -> u32 {
-    u32::from(half(bytes, at)) | u32::from(half(bytes, at + 2)) << 16
-}
-
-/// The eight bytes at `at`, which the caller knows to be there.
-pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
-    u64::from(long(bytes, at)) | u64::from(long(bytes, at + 4)) << 32
 }
 
 #[cfg(test)]

@@ -10,15 +10,13 @@
 //! | any library | the descriptor that a `TLSDESC` relocation set | one or the other |
 //!
 //! [`file`] says what a file declares, [`process`] where it came to lie in a process, from the words that
-//! the dynamic linker wrote there. Both are pure over a [`Source`]. Both bound what they read.
+//! the dynamic linker wrote there. Both are pure over what they read ([`Source`](crate::elf::Source), [`ReadAt`](crate::elf::ReadAt)), and bound it.
 
-mod dynamic;
 pub mod file;
-mod hash;
+mod memory;
 pub mod process;
-mod section;
-pub mod source;
+mod slot;
 
 pub use file::{Absent, CLibrary, Declared, Facts, Slot, SlotKind, Variable, facts_of};
+pub use memory::ProcessMemory;
 pub use process::{Place, Resolved, Role, Unresolved, place, resolve};
-pub use source::{ProcessMemory, Source};

@@ -3,7 +3,7 @@
 use profiler_common::layout::{RuntimeEntry, ThreadLocal};
 
 use super::file::{CLibrary, Declared, Facts, SlotKind, Variable};
-use super::source::Source;
+use crate::elf::ReadAt;
 
 /// What a file is to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ const LOWEST_ADDRESS: i64 = 1 << 16;
 ///
 /// # Errors
 /// See [`Unresolved`]; trouble with one slot does not keep the next from being tried.
-pub fn place<M: Source + ?Sized>(
+pub fn place<M: ReadAt + ?Sized>(
     declared: &Declared,
     role: Role,
     memory: &M,
@@ -71,7 +71,7 @@ pub fn place<M: Source + ?Sized>(
     Err(why)
 }
 
-fn thread_pointer_offset<M: Source + ?Sized>(
+fn thread_pointer_offset<M: ReadAt + ?Sized>(
     memory: &M,
     address: u64,
 ) -> Result<ThreadLocal, Unresolved> {
@@ -84,7 +84,7 @@ fn thread_pointer_offset<M: Source + ?Sized>(
     }
 }
 
-fn module_and_offset<M: Source + ?Sized>(
+fn module_and_offset<M: ReadAt + ?Sized>(
     memory: &M,
     address: u64,
 ) -> Result<ThreadLocal, Unresolved> {
@@ -93,7 +93,7 @@ fn module_and_offset<M: Source + ?Sized>(
     in_block(module, offset)
 }
 
-fn own_module<M: Source + ?Sized>(
+fn own_module<M: ReadAt + ?Sized>(
     memory: &M,
     address: u64,
     offset: u64,
@@ -104,7 +104,7 @@ fn own_module<M: Source + ?Sized>(
 
 /// A resolver and its argument: the distance from the thread pointer, or the address of a pair of module
 /// and offset. Which of the two shows in what it is: addresses are not that close to zero.
-fn descriptor<M: Source + ?Sized>(memory: &M, address: u64) -> Result<ThreadLocal, Unresolved> {
+fn descriptor<M: ReadAt + ?Sized>(memory: &M, address: u64) -> Result<ThreadLocal, Unresolved> {
     let pair: [u8; 16] = memory.array(address).ok_or(Unresolved::Unreadable)?;
     let (resolver, argument) = words(&pair);
     if resolver == 0 {
@@ -184,7 +184,7 @@ pub struct Resolved {
 }
 
 /// Finds the variables of a process that maps these files.
-pub fn resolve<'a, M: Source + ?Sized>(
+pub fn resolve<'a, M: ReadAt + ?Sized>(
     files: impl Iterator<Item = (&'a Facts, Role)>,
     memory: &M,
 ) -> Resolved {

@@ -12,7 +12,7 @@ impl Words {
     }
 }
 
-impl Source for Words {
+impl ReadAt for Words {
     fn read(&self, at: u64, into: &mut [u8]) -> bool {
         for (index, bytes) in into.chunks_mut(8).enumerate() {
             let Some(word) = self.0.get(&at.wrapping_add(8 * index as u64)) else {

@@ -12,9 +12,9 @@ use profiler_agent::correlate::{self, Correlator};
 use profiler_agent::export::{otlp, pprof};
 use profiler_agent::profile::{
     BootTime, BuildId, ClockPair, Coding, Executable, ExecutableId, FileOffset, FrameType,
-    Function, LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, Losses, Mapping,
-    Process, ProcessKey, Profile, ProfileBuilder, ProfileKind, RawContext, RawLabel, SampleKey,
-    SampleKind, SamplePeriod, Thread, ThreadName, UnixTime, Window, WindowUuid, merge,
+    Function, LineEntry, LocatedFrame, LocatedSample, Location, LocationKey, LocationKind, Losses,
+    Mapping, Process, ProcessKey, Profile, ProfileBuilder, ProfileKind, RawContext, RawLabel,
+    SampleKey, SampleKind, SamplePeriod, Thread, ThreadName, UnixTime, Window, WindowUuid, merge,
 };
 use profiler_common::layout::SampleFlags;
 use profiler_common::unwind::Outcome;
@@ -163,7 +163,7 @@ fn named(window: &Window) -> Profile {
                 address: offset.0,
                 lines: [line].into(),
                 frame_type: FrameType::Rust,
-                named: true,
+                kind: LocationKind::Named,
             })
         })
         .collect();

@@ -1,5 +1,5 @@
-//! Queries over a day of windows, before and after they are merged: CPU time, and what merging takes of it and of the
-//! store.
+//! What windows cost to write and to read, beside pprof, by turns; and queries over a day of them, before and after they are
+//! merged: CPU time, and what merging takes of it and of the store.
 //!
 //! `cargo bench -p profiler-agent --bench day [-- WINDOWS]`
 #![expect(
@@ -20,10 +20,11 @@ use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{
     ArchiveError, BootTime, FrameType, Function, Label, LabelSet, LineEntry, Link, Location,
-    LocationIndex, Mapping, Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey,
-    SampleKind, SamplePeriod, Thread, UnixTime, WindowLinks, WindowSummary,
+    LocationIndex, LocationKind, Mapping, Occurrences, Process, ProcessKey, Profile,
+    ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime, WindowLinks,
+    WindowSummary,
 };
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use served::Served;
 
 /// 2026-01-01T00:00:00Z in ms.
@@ -125,7 +126,7 @@ fn location(
         address: 0x1000 + function * 256 + at * 16,
         lines: lines.into(),
         frame_type: FrameType::Rust,
-        named: true,
+        kind: LocationKind::Named,
     });
     known.insert((service, function, at), index);
     index
@@ -213,7 +214,51 @@ fn cpu() -> Duration {
 }
 
 fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
-    Ok(pprof::decode(bytes, &ReadLimits::default())?)
+    encoding::decode(bytes).ok_or_else(|| "damaged".into())
+}
+
+/// Windows that are written and read in each form, by turns.
+const TURNS: u64 = 200;
+
+/// Writes and reads `window`; bytes, CPU time to write, CPU time to read.
+fn turn(
+    window: &Profile,
+    encode: &dyn Fn(&Profile) -> Vec<u8>,
+    decode: &dyn Fn(&[u8]) -> Profile,
+) -> (usize, Duration, Duration) {
+    let began = cpu();
+    let bytes = encode(window);
+    let written = cpu();
+    let read = decode(&bytes);
+    let took = cpu() - written;
+    assert_eq!(read.value(), window.value());
+    (bytes.len(), written - began, took)
+}
+
+/// Prints what a window takes in the store's form and as pprof.
+fn forms(services: &[Service]) {
+    let stored = |profile: &Profile| encoding::encode(profile).unwrap();
+    let read = |bytes: &[u8]| decode(bytes).unwrap();
+    let as_pprof = |profile: &Profile| pprof::encode(profile).unwrap();
+    let read_pprof = |bytes: &[u8]| pprof::decode(bytes, &ReadLimits::default()).unwrap();
+    let mut sums = [(0, Duration::ZERO, Duration::ZERO); 2];
+    for number in 0..TURNS {
+        let window = window(number, services);
+        for (sum, of) in sums.iter_mut().zip([
+            turn(&window, &stored, &read),
+            turn(&window, &as_pprof, &read_pprof),
+        ]) {
+            (sum.0, sum.1, sum.2) = (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2);
+        }
+    }
+    for (form, (bytes, written, read)) in ["stored", "pprof"].into_iter().zip(sums) {
+        println!(
+            "{form:6}: {} bytes a window, {:.3} ms of CPU to write, {:.3} ms to read",
+            bytes as u64 / TURNS,
+            written.as_secs_f64() * 1e3 / TURNS as f64,
+            read.as_secs_f64() * 1e3 / TURNS as f64
+        );
+    }
 }
 
 /// CPU time of a query, or of all that make up the range where it is asked for in parts.
@@ -243,6 +288,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|text| text != "--bench");
     let windows: u64 = arguments.next().map_or(8_640, |text| text.parse().unwrap());
     let services: Vec<Service> = (0..SERVICES).map(Service::new).collect();
+    forms(&services);
     let directory = tempfile::tempdir().unwrap();
     let limits = StoreLimits {
         max_bytes: 16 << 30,
@@ -254,7 +300,7 @@ fn main() {
     for number in 0..windows {
         if number < DISTINCT {
             let profile = window(number, &services);
-            let encoded = pprof::encode_with_times(&profile).unwrap();
+            let encoded = encoding::encode(&profile).unwrap();
             stacks += profile.stacks.len();
             let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
             made.push((summary, links, encoded));

@@ -89,7 +89,11 @@ fn files(profile: &Profile, comm: &str) -> BTreeMap<String, (Option<String>, u64
             .entry(mapping.file.to_string())
             .or_insert((build_id, 0, 0));
         file.1 += sample.count;
-        file.2 += if location.named { sample.count } else { 0 };
+        file.2 += if location.kind.is_named() {
+            sample.count
+        } else {
+            0
+        };
     }
     files
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use profiler_agent::export::{Format, ReadLimits, otlp, pprof};
 use profiler_agent::profile::{
-    BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, Losses, Mapping,
-    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SampleLoss,
-    SamplePeriod, Thread, UnixTime,
+    BootTime, BuildId, FrameType, Function, LineEntry, Link, Location, LocationKind, Losses,
+    Mapping, Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind,
+    SampleLoss, SamplePeriod, Thread, UnixTime,
 };
 use profiler_tests::pprof::Profile as ReadProfile;
 use profiler_tests::python;
@@ -49,7 +49,7 @@ fn profile() -> Profile {
             address,
             lines: lines.into(),
             frame_type: FrameType::Native,
-            named: true,
+            kind: LocationKind::Named,
         })
     });
     let stack = builder.stack(&stack);

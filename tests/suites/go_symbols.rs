@@ -183,7 +183,7 @@ fn stage_agrees(what: &str, program: &Path, truth: &Truth<'_>) {
             unknown || same(&found, expected, &first),
             "{what}: at {offset} {found:?}, the runtime says {expected:?}"
         );
-        assert!(location.named, "{what}: {found:?}");
+        assert!(location.kind.is_named(), "{what}: {found:?}");
         assert!(
             location.frame_type == FrameType::Go || unknown,
             "{what}: {found:?} is {:?}",

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use profiler_agent::profile::{
-    BootTime, FrameType, Function, LineEntry, Link, Location, LocationIndex, Occurrences, Process,
-    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime,
+    BootTime, FrameType, Function, LineEntry, Link, Location, LocationIndex, LocationKind,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
+    Thread, UnixTime,
 };
 
 /// CPU time that a sample stands for.
@@ -33,7 +34,7 @@ pub fn window(start: UnixTime, stacks: u64) -> Profile {
                 address: u64::from(number),
                 lines: [line].into(),
                 frame_type: FrameType::Rust,
-                named: true,
+                kind: LocationKind::Named,
             })
         })
         .collect();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::aside::aside;
-use super::codec::{decode_pprof, encode};
+use super::codec::{decode_window, encode};
 use super::collector::{Collector, CollectorConfig, Kinds, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::economy::{Economy, Shortage};
@@ -274,7 +274,7 @@ async fn serve(
     let metrics = metrics.map_err(system("starting a thread"))?;
     let of_page = Arc::clone(&observations);
     let page = Page {
-        source: Arc::new(LiveSource::new(store, Arc::new(decode_pprof))),
+        source: Arc::new(LiveSource::new(store, Arc::new(decode_window))),
         encode,
         limits: queries,
         is_short,

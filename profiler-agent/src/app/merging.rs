@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::codec::decode_pprof;
+use super::codec::decode_window;
 use super::economy::Shortage;
 use super::pipeline::give_memory_back;
 use crate::store::Store;
@@ -67,7 +67,7 @@ fn run(
         let began = Instant::now();
         let merged = match shortage.is_now() {
             true => Ok(None),
-            false => store.merge_next(&decode_pprof, (most, stop)),
+            false => store.merge_next(&decode_window, (most, stop)),
         };
         let rest = match merged {
             Ok(Some(_)) => began.elapsed() * REST,
@@ -90,7 +90,7 @@ mod tests {
     use std::thread::yield_now;
 
     use super::{Merging, Shortage};
-    use crate::export::pprof;
+    use crate::app::codec::encode_window;
     use crate::profile::example::example;
     use crate::profile::{UnixTime, WindowArchive, WindowLinks, WindowSummary};
     use crate::store::{Limits, MergeOutcome, Store};
@@ -101,7 +101,7 @@ mod tests {
         let store = Arc::new(Store::open(directory.path(), Limits::default()).unwrap());
         let profile = example();
         let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
-        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let bytes = encode_window(&profile).unwrap();
         for number in 0..10u64 {
             let time = |seconds| UnixTime(seconds * 1_000_000_000);
             let (start, end) = (time(number * 10), time(number * 10 + 10));

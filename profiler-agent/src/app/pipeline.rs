@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock;
+use super::codec::encode_window;
 use super::collector::ClosedWindow;
 use super::destinations::Outlets;
-use crate::export::pprof;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{
     BootTime, Degradation, Losses, Profile, WindowLinks, WindowSummary, WindowUuid,
@@ -108,7 +108,7 @@ impl Outputs {
         let summary = WindowSummary::of(profile);
         let links = WindowLinks::of(profile);
         late.add(Degradation::LinkIndexFull, links.left_out);
-        let kept = pprof::encode_with_times(profile)
+        let kept = encode_window(profile)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
                 self.store

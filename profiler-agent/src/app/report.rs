@@ -83,7 +83,11 @@ fn named_frames(profile: &Profile) -> (u64, u64) {
             let is_mark = location.mapping.is_none() && location.address == 0;
             if !is_mark {
                 all += sample.count;
-                named += if location.named { sample.count } else { 0 };
+                named += if location.kind.is_named() {
+                    sample.count
+                } else {
+                    0
+                };
             }
         }
     }

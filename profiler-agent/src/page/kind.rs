@@ -1,6 +1,6 @@
 //! The kinds of code that the page tells apart by colour.
 
-use crate::profile::{FrameType, Location, Mapping};
+use crate::profile::{FrameType, Location, LocationKind, Mapping};
 
 /// A kind of frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,16 +64,13 @@ impl Kind {
         }
     }
 
-    /// The kind of a location with this name that lies in `mapping`. Files keep no more of a marker
-    /// than its name: `[truncated]`, `[unwind: no_rule]`, `[jit]`, `[unknown]`.
+    /// The kind of a location that lies in `mapping`.
     #[must_use]
-    pub(super) fn of(location: &Location, name: &str, mapping: Option<&Mapping>) -> Self {
-        let marker = name.starts_with('[') && name.ends_with(']');
-        if marker && mapping.is_none() && name != "[unknown]" {
-            return Self::Broken;
-        }
-        if marker || !location.named {
-            return Self::Unnamed;
+    pub(super) fn of(location: &Location, mapping: Option<&Mapping>) -> Self {
+        match location.kind {
+            LocationKind::Named => {}
+            LocationKind::Unnamed => return Self::Unnamed,
+            LocationKind::StackEnd(_) => return Self::Broken,
         }
         match location.frame_type {
             FrameType::Kernel => Self::Kernel,

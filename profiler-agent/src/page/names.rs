@@ -175,13 +175,8 @@ impl LocationFrames {
         names: &mut Names,
     ) {
         let mapping = location.mapping.map(|index| index.0 as usize);
-        let name = location
-            .lines
-            .last()
-            .and_then(|line| profile.functions.get(line.function.0 as usize))
-            .map_or("", |function| &function.name);
         let found = mapping.and_then(|index| profile.mappings.get(index));
-        let kind = Kind::of(location, name, found);
+        let kind = Kind::of(location, found);
         let module = mapping.and_then(|index| modules.get(index)).copied();
         if location.lines.is_empty() {
             // Written by a profiler that names nothing itself.

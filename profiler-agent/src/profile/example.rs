@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use super::window::OutcomeCounts;
 use super::{
     BootTime, BuildId, ContainerId, FrameType, Function, FunctionIndex, HtlHash, Label, LabelSet,
-    LabelSetIndex, LineEntry, Link, Location, LocationIndex, Losses, Mapping, Occurrences, Process,
-    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SampleLoss, SamplePeriod,
-    StackIndex, Thread, UnixTime,
+    LabelSetIndex, LineEntry, Link, Location, LocationIndex, LocationKind, Losses, Mapping,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SampleLoss,
+    SamplePeriod, StackIndex, Thread, UnixTime,
 };
 
 /// Names that strangers chose.
@@ -86,13 +86,13 @@ pub(crate) fn example() -> Profile {
         line,
         column: 0,
     };
-    let mut location = |mapping, address, lines: &[LineEntry], frame_type, named| {
+    let mut location = |mapping, address, lines: &[LineEntry], frame_type, kind| {
         builder.location(Location {
             mapping,
             address,
             lines: lines.into(),
             frame_type,
-            named,
+            kind,
         })
     };
     let leaf = location(
@@ -100,30 +100,36 @@ pub(crate) fn example() -> Profile {
         0x1100,
         &[line(0, 12), line(1, 34)],
         FrameType::Rust,
-        true,
+        LocationKind::Named,
     );
     let main = location(
         Some(program),
         0x1200,
         &[line(2, 56)],
         FrameType::Native,
-        true,
+        LocationKind::Named,
     );
     let call = location(
         Some(kernel),
         0xffff_ffff_8123_4567,
         &[line(3, 0)],
         FrameType::Kernel,
-        true,
+        LocationKind::Named,
     );
     let unnamed = location(
         Some(program),
         0x8000,
         &[line(4, 0)],
         FrameType::Native,
-        false,
+        LocationKind::Unnamed,
     );
-    let broken = location(None, 0, &[line(5, 0)], FrameType::Native, true);
+    let broken = location(
+        None,
+        0,
+        &[line(5, 0)],
+        FrameType::Native,
+        LocationKind::StackEnd(Outcome::Truncated),
+    );
     let stacks = [
         builder.stack(&[leaf, main]),
         builder.stack(&[call, unnamed, main]),
@@ -293,7 +299,7 @@ impl Parts {
             address: *address,
             lines,
             frame_type: *frame_type,
-            named: true,
+            kind: LocationKind::Named,
         })
     }
 
@@ -403,7 +409,7 @@ pub(crate) fn flatten(profile: &Profile) -> Flat {
                     location.address,
                     lines,
                     location.frame_type,
-                    location.named,
+                    location.kind,
                 )
             })
             .collect();

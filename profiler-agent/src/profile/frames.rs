@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::distinct::Distinct;
-use super::{BootTime, Function, FunctionIndex, LabelSet, LineEntry, Mapping, Process, ProcessKey};
+use super::{
+    BootTime, Function, FunctionIndex, LabelSet, LineEntry, Mapping, Process, ProcessKey,
+    ResourceAttribute,
+};
 
 /// What is told apart of a process: also what changes in its life, such as its name, because filters ask for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +15,7 @@ pub(super) struct FrameProcess {
     comm: Box<str>,
     executable: Box<str>,
     kernel: bool,
+    service: Option<ResourceAttribute>,
 }
 
 /// The process, with a start that stands for what is told apart: pids are reused and names change.
@@ -21,7 +25,9 @@ pub(super) fn process(process: &Process, distinct: &mut Distinct<FrameProcess>) 
         comm: process.comm.clone(),
         executable: process.executable.clone(),
         kernel: process.kernel,
+        service: process.service_name().cloned(),
     };
+    let resource = known.service.iter().cloned().collect();
     Arc::new(Process {
         key: ProcessKey {
             pid: known.pid,
@@ -33,8 +39,7 @@ pub(super) fn process(process: &Process, distinct: &mut Distinct<FrameProcess>) 
         cgroup: "".into(),
         container: None,
         kernel: process.kernel,
-        // No stored window has what a process publishes of itself.
-        resource: Arc::default(),
+        resource,
     })
 }
 

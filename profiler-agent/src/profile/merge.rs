@@ -391,6 +391,29 @@ mod tests {
     }
 
     #[test]
+    fn frames_keep_what_processes_call_themselves() {
+        use crate::profile::{AttributeValue, ResourceAttribute};
+        let mut profile = example();
+        let attribute = |key: &str, value: &str| ResourceAttribute {
+            key: key.into(),
+            value: AttributeValue::Text(value.into()),
+        };
+        for (number, process) in profile.processes.iter_mut().enumerate() {
+            Arc::make_mut(process).resource = Arc::new([
+                attribute("a", &number.to_string()),
+                attribute("service.name", "shop"),
+            ]);
+        }
+        let mut merger = Merger::of_frames();
+        merger.add(&profile, |_| true);
+        let frames = merger.finish();
+        assert_eq!(frames.processes.len(), profile.processes.len());
+        for process in &frames.processes {
+            assert_eq!((process.service(), process.resource.len()), ("shop", 1));
+        }
+    }
+
+    #[test]
     fn samples_without_times_belong_to_the_start() {
         let mut profile = example();
         profile

@@ -69,7 +69,7 @@ pub use summary::{
     ArchiveError, ArchivedWindow, MergedSpan, NamedCount, ProcessTotal, WindowArchive, WindowId,
     WindowSummary,
 };
-pub use symbol::{FrameName, FrameType, ResolvedFrames, SourceLine};
+pub use symbol::{FrameName, FrameType, LocationKind, ResolvedFrames, SourceLine};
 pub use time::{BootTime, ClockPair, SamplePeriod, UnixTime};
 pub use unwind_table::UnwindTable;
 pub use window::{Window, WindowSample};

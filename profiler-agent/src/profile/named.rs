@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildId, FrameType, HtlHash, LabelSet, LabelSetIndex, Link, Losses, Occurrences, Process,
-    SampleKind, UnixTime, window::OutcomeCounts,
+    BuildId, FrameType, HtlHash, LabelSet, LabelSetIndex, Link, LocationKind, Losses, Occurrences,
+    Process, SampleKind, UnixTime, window::OutcomeCounts,
 };
 
 macro_rules! index {
@@ -36,7 +36,7 @@ index! {
 }
 
 /// Distinct stacks, flat.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stacks {
     locations: Vec<LocationIndex>,
     ends: Vec<u32>,
@@ -125,8 +125,8 @@ pub struct Location {
     pub lines: Box<[LineEntry]>,
     /// What kind of code.
     pub frame_type: FrameType,
-    /// Does it have a real name?
-    pub named: bool,
+    /// Whether its function has a name, or what it stands for.
+    pub kind: LocationKind,
 }
 
 /// A thread.
@@ -160,7 +160,7 @@ pub struct ProfileSample {
 }
 
 /// A profile of samples of one kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// When its window was opened.
     pub start: UnixTime,

@@ -65,13 +65,19 @@ impl Process {
     /// What a person calls this process: what it calls itself, else [`Process::name`].
     #[must_use]
     pub fn service(&self) -> &str {
+        match self.service_name().map(|attribute| &attribute.value) {
+            Some(AttributeValue::Text(name)) if !name.is_empty() => name,
+            _ => self.name(),
+        }
+    }
+
+    /// The attribute by which it says what it is called, where it publishes one.
+    #[must_use]
+    pub fn service_name(&self) -> Option<&ResourceAttribute> {
         let found = self
             .resource
             .binary_search_by(|attribute| (*attribute.key).cmp(Self::SERVICE_NAME));
-        match found.map(|index| &self.resource[index].value) {
-            Ok(AttributeValue::Text(name)) if !name.is_empty() => name,
-            _ => self.name(),
-        }
+        found.ok().map(|index| &self.resource[index])
     }
 
     /// The file name of its executable, else its name.

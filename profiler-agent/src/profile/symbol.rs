@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use profiler_common::unwind::Outcome;
+
+use super::mark::end_of_stack;
+
 /// `profile.frame.type` of OpenTelemetry's semantic conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrameType {
@@ -22,6 +26,17 @@ pub enum FrameType {
 }
 
 impl FrameType {
+    /// Every type, in order of declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Kernel,
+        Self::Native,
+        Self::Go,
+        Self::Rust,
+        Self::Cpython,
+        Self::Jvm,
+        Self::V8js,
+    ];
+
     /// The attribute's value.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -38,17 +53,32 @@ impl FrameType {
     /// The frame type with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Kernel,
-            Self::Native,
-            Self::Go,
-            Self::Rust,
-            Self::Cpython,
-            Self::Jvm,
-            Self::V8js,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What a location stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LocationKind {
+    /// Code whose function has a name.
+    Named,
+    /// Code whose function has none: it is called by its file and address, or by what is known of it (`[jit]`).
+    Unnamed,
+    /// No code: the walk of the stack ended here, short of the root.
+    StackEnd(Outcome),
+}
+
+impl LocationKind {
+    /// Is it code whose function has a name?
+    #[must_use]
+    pub const fn is_named(self) -> bool {
+        matches!(self, Self::Named)
+    }
+    /// The outcome whose [`end_of_stack`] has this name.
+    #[must_use]
+    pub fn stack_end_of_name(name: &str) -> Option<Outcome> {
+        let mut ends = Outcome::ALL.into_iter().filter(|end| !end.complete());
+        ends.find(|end| end_of_stack(*end) == name)
     }
 }
 
@@ -84,8 +114,31 @@ pub struct ResolvedFrames {
     pub frames: Arc<[FrameName]>,
     /// What kind of code.
     pub frame_type: FrameType,
-    /// Does it have a real name (not one made of file and offset)?
-    pub named: bool,
+    /// Whether its function has a name, or what it stands for.
+    pub kind: LocationKind,
     /// Was it made by a compiler, to call another function in another way? Stacks leave it out.
     pub wrapper: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LocationKind, Outcome, end_of_stack};
+
+    #[test]
+    fn names_of_stack_ends_lead_back_to_their_outcomes() {
+        for end in Outcome::ALL {
+            let name = end_of_stack(end);
+            let read = LocationKind::stack_end_of_name(&name);
+            assert_eq!(read, (!end.complete()).then_some(end), "{name}");
+        }
+        for other in [
+            "[unwind: truncated]",
+            "[jit]",
+            "truncated",
+            "[truncated",
+            "",
+        ] {
+            assert_eq!(LocationKind::stack_end_of_name(other), None, "{other}");
+        }
+    }
 }

@@ -46,6 +46,11 @@ impl OutcomeCounts {
     pub const fn add(&mut self, outcome: Outcome) {
         self.counts[outcome as usize] += 1;
     }
+    /// Counts so many.
+    pub const fn add_many(&mut self, outcome: Outcome, count: u64) {
+        let counted = &mut self.counts[outcome as usize];
+        *counted = counted.saturating_add(count);
+    }
     /// Takes one back that was counted before.
     pub const fn remove(&mut self, outcome: Outcome) {
         let count = &mut self.counts[outcome as usize];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::pending::SpanKey;
 use super::spans::{self, SpanEntry};
 use super::writing::{self, Bounds};
-use super::{Store, StoreError, bound, condensed};
+use super::{Store, StoreError, bound, encoding};
 use crate::bounded_file::{self, PAGE, guarded};
 use crate::profile::cover::{Part, Visited, cover};
 use crate::profile::{
@@ -131,7 +131,7 @@ impl Store {
             Ok(profile) => profile,
             Err(outcome) => return Ok(outcome),
         };
-        let Some(bytes) = condensed::encode(&profile) else {
+        let Some(bytes) = encoding::encode(&profile) else {
             return Ok(MergeOutcome::TooLarge);
         };
         self.put(key, windows, &bytes)
@@ -253,7 +253,7 @@ impl Store {
         let decoded = match read {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => {
-                condensed::decode(&bytes).ok_or_else(|| "its bytes are damaged".into())
+                encoding::decode(&bytes).ok_or_else(|| "its bytes are damaged".into())
             }
             Err(source) => Err(ArchiveError::from(self.failed(source))),
         };

@@ -8,18 +8,20 @@
 //! - `kinds`: id -> what the window measures, as a number (`ProfileKind`); not there: CPU time.
 //! - `summaries`: id -> summary as [`summary`] has it.
 //! - `links`: (id, number) -> a piece of what [`links`] has of the window; none where it has no links.
-//! - `chunks`: (id, number) -> a piece of the encoded profile, at most [`CHUNK`](bounded_file::CHUNK) bytes. Pieces of one
+//! - `chunks`: (id, number) -> a piece of the encoded profile ([`encoding`]; of windows that versions 1 to 4 appended,
+//!   pprof), at most [`CHUNK`](bounded_file::CHUNK) bytes. Pieces of one
 //!   size keep redb's page allocator free of holes: a value of any length would take the next power
 //!   of two of pages.
 //! - `merged`: (level plus 16 for each kind after the first, start in ns since 1970) -> length of an encoded profile, pages that it
 //!   takes, ids of windows: all windows of one kind whose start lies in that minute (level 0), ten minutes (1) or hour (2), merged.
 //! - `merged_chunks`: (level, start, number) -> a piece of the merged profile, as in `chunks`.
-//! - `format`: "version" -> 4. Version 1 had no `links`, version 2 no `merged`, version 3 no `kinds` and
-//!   no values in `merged`, whose spans are merged anew: they become 4; another version is foreign.
+//! - `format`: "version" -> 5. Version 1 had no `links`, version 2 no `merged`, version 3 no `kinds` and
+//!   no values in `merged`, version 4 profiles as pprof: they become 5, with their windows as they are and their spans
+//!   merged anew; another version is foreign.
 //!
 //! # Merged spans
 //! [`Store::merge_next`] merges the windows of a minute, ten minutes or an hour that are over into one profile of their frames
-//! ([`Merger::of_frames`](crate::profile::Merger::of_frames), encoded as [`condensed`] has it), which a query over a
+//! ([`Merger::of_frames`](crate::profile::Merger::of_frames), encoded as windows are), which a query over a
 //! long range reads in place of the windows. A span is removed by the transaction that removes one of its windows, and by the
 //! one that appends a late window to it: what is there stands for exactly the windows that are there.
 //! A span that cannot be merged (too much is distinct in it, a window is damaged, the rate of sampling changed) is left to
@@ -50,8 +52,8 @@
 
 mod archive;
 mod bound;
-mod condensed;
 mod damage;
+pub mod encoding;
 mod leb128;
 mod links;
 mod merging;

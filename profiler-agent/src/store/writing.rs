@@ -9,7 +9,9 @@ use crate::bounded_file::CHUNK;
 use crate::profile::ProfileKind;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
+/// Profiles are pprof, those of spans a shorter form.
+const WITHOUT_ENCODING: u64 = 4;
 /// Without kinds: all of its windows are of CPU time.
 const WITHOUT_KINDS: u64 = 3;
 /// Without `links`: none of its windows has any.
@@ -188,12 +190,12 @@ impl<'a> Tables<'a> {
 /// stand for its windows is removed.
 pub(super) fn prepare(database: &Database) -> Result<(Totals, Pending), redb::Error> {
     let transaction = database.begin_write()?;
-    // Spans of former versions hold no values.
+    // Spans of former versions are of another form.
     let are_spans_of_now = {
         let mut format = transaction.open_table(FORMAT)?;
         let version = format.get("version")?.map(|value| value.value());
         match version {
-            None | Some(WITHOUT_LINKS | WITHOUT_SPANS | WITHOUT_KINDS) => {
+            None | Some(WITHOUT_LINKS | WITHOUT_SPANS | WITHOUT_KINDS | WITHOUT_ENCODING) => {
                 format.insert("version", VERSION)?;
             }
             Some(VERSION) => {}

@@ -122,7 +122,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::{FrameType, KernelAddress};
+    use crate::profile::{FrameType, KernelAddress, LocationKind};
 
     fn key(number: u64) -> LocationKey {
         LocationKey::Kernel(KernelAddress(number))
@@ -138,7 +138,7 @@ mod tests {
                 start_line: 0,
             }]),
             frame_type: FrameType::Native,
-            named: true,
+            kind: LocationKind::Named,
             wrapper: false,
         }
     }

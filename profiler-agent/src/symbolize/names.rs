@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use profiler_common::unwind::Outcome;
 
 use super::demangle::{self, Mangling};
 use super::strings::Strings;
-use crate::profile::{FrameName, FrameType, ResolvedFrames, SourceLine};
+use crate::profile::{FrameName, FrameType, LocationKind, ResolvedFrames, SourceLine, mark};
 
 /// Makes names: each string once, each symbol demangled once a window.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl Names {
                 (FrameType::Native, Mangling::Rust) => FrameType::Rust,
                 _ => frame_type,
             },
-            named: true,
+            kind: LocationKind::Named,
             wrapper: false,
         }
     }
@@ -81,8 +82,16 @@ impl Names {
                 start_line: 0,
             }]),
             frame_type,
-            named: false,
+            kind: LocationKind::Unnamed,
             wrapper: false,
+        }
+    }
+
+    /// Stands where the walk of a stack ended short of the root.
+    pub(super) fn stack_end(&mut self, outcome: Outcome) -> ResolvedFrames {
+        ResolvedFrames {
+            kind: LocationKind::StackEnd(outcome),
+            ..self.unnamed(&mark::end_of_stack(outcome), FrameType::Native)
         }
     }
 

@@ -16,8 +16,8 @@ use super::placeholder;
 use super::tables;
 use crate::profile::{
     ClockPair, Degradation, Executable, ExecutableId, FileOffset, FrameName, FrameType,
-    KernelAddress, KernelCode, LocatedFrame, LocationKey, Losses, Mark, ProcessKey, Profile,
-    ResolvedFrames, SourceLine, VirtualAddress, Window, mark,
+    KernelAddress, KernelCode, LocatedFrame, LocationKey, LocationKind, Losses, Mark, ProcessKey,
+    Profile, ResolvedFrames, SourceLine, VirtualAddress, Window,
 };
 
 /// The stage from [`Window`] to [`Profile`].
@@ -198,12 +198,10 @@ impl Symbolizer {
             return found;
         }
         match key {
-            LocationKey::Broken(outcome) => self
-                .names
-                .unnamed(&mark::end_of_stack(*outcome), FrameType::Native),
+            LocationKey::Broken(outcome) => self.names.stack_end(*outcome),
             LocationKey::ReturnProbe => self
                 .names
-                .single(Mark::ReturnProbe.name(), FrameType::Native),
+                .unnamed(Mark::ReturnProbe.name(), FrameType::Native),
             LocationKey::Anonymous(..) => self.names.unnamed(Mark::Jit.name(), FrameType::Native),
             LocationKey::Kernel(address) | LocationKey::KernelCode(_, address) => self
                 .names
@@ -342,7 +340,7 @@ impl Symbolizer {
                 start_line: parsed.start_line,
             }]),
             frame_type: parsed.frame_type,
-            named: true,
+            kind: LocationKind::Named,
             wrapper: false,
         }
     }

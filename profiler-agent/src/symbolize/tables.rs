@@ -81,7 +81,7 @@ pub(super) fn build(
                 address,
                 lines: lines(named, &mut functions),
                 frame_type: named.frame_type,
-                named: named.named,
+                kind: named.kind,
             }))
         })
         .collect();

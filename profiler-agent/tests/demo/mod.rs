@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use profiler_agent::profile::{
     BootTime, FrameType, Function, FunctionIndex, Label, LabelSet, LabelSetIndex, LineEntry, Link,
-    Location, LocationIndex, Losses, Mapping, MappingIndex, Occurrences, Process, ProcessKey,
-    Profile, ProfileSample, SampleKind, SampleLoss, SamplePeriod, StackIndex, Stacks, Thread,
-    ThreadIndex, UnixTime,
+    Location, LocationIndex, LocationKind, Losses, Mapping, MappingIndex, Occurrences, Process,
+    ProcessKey, Profile, ProfileSample, SampleKind, SampleLoss, SamplePeriod, StackIndex, Stacks,
+    Thread, ThreadIndex, UnixTime,
 };
+use profiler_common::unwind::Outcome;
 
 /// Builds a profile stack by stack.
 pub(crate) struct Builder {
@@ -151,7 +152,11 @@ impl Builder {
             address: 0x1000 + u64::from(index.0) * 16,
             lines,
             frame_type: FrameType::from_name(kind).unwrap_or(FrameType::Native),
-            named: kind != "broken" && kind != "unnamed",
+            kind: match kind {
+                "broken" => LocationKind::StackEnd(Outcome::Truncated),
+                "unnamed" => LocationKind::Unnamed,
+                _ => LocationKind::Named,
+            },
         };
         self.profile.locations.push(location);
         self.locations.insert(text.to_owned(), index);

@@ -6,7 +6,7 @@ use profiler_agent::export::ReadLimits;
 use profiler_agent::export::pprof;
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{Profile, SampleLoss, UnixTime, WindowLinks, WindowSummary};
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use serde_json::{Value, json};
 
 use crate::demo::Builder;
@@ -280,7 +280,7 @@ fn stored_windows_are_answered() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
     for profile in two_windows() {
-        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let bytes = encoding::encode(&profile).unwrap();
         store
             .append(
                 profile.start,
@@ -291,7 +291,7 @@ fn stored_windows_are_answered() {
             )
             .unwrap();
     }
-    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
+    let decode = |bytes: &[u8]| encoding::decode(bytes).ok_or_else(|| "damaged".into());
     let source = LiveSource::new(Arc::new(store), Arc::new(decode));
     let served = Served::new(Arc::new(source), Limits::AGENT);
     let from = EPOCH * 1000;

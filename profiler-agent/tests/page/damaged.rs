@@ -6,7 +6,7 @@ use std::sync::Arc;
 use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{Profile, UnixTime, WindowLinks, WindowSummary};
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 
 use crate::demo::Builder;
 use crate::served::Served;
@@ -31,7 +31,7 @@ fn damage(directory: &Path) {
     let store = Store::open(directory, StoreLimits::default()).unwrap();
     let mut encoded = Vec::new();
     for profile in windows() {
-        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let bytes = encoding::encode(&profile).unwrap();
         let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
         store
             .append(profile.start, profile.end, &summary, &links, &bytes)
@@ -55,7 +55,7 @@ fn a_damaged_window_is_left_out_and_told() {
     let directory = tempfile::tempdir().unwrap();
     damage(directory.path());
     let store = Arc::new(Store::open(directory.path(), StoreLimits::default()).unwrap());
-    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
+    let decode = |bytes: &[u8]| encoding::decode(bytes).ok_or_else(|| "damaged".into());
     let source = LiveSource::new(Arc::clone(&store) as _, Arc::new(decode));
     let served = Served::new(Arc::new(source), Limits::AGENT);
     let range = format!("from={EPOCH}&until={}", EPOCH + 30_000);

@@ -1,11 +1,10 @@
 //! Time on CPUs and off them: each alone, and both as wall-clock time.
 
-use profiler_agent::export::pprof;
 use profiler_agent::page::Limits;
 use profiler_agent::profile::{
     Link, Profile, SampleKind, UnixTime, WindowArchive, WindowLinks, WindowSummary,
 };
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use serde_json::json;
 
 use crate::demo::{Builder, Request};
@@ -128,7 +127,7 @@ fn kinds_are_told_apart_and_added_up() {
 fn stored(directory: &std::path::Path, profiles: &[Profile]) -> Served {
     let store = Store::open(directory, StoreLimits::default()).unwrap();
     for profile in profiles {
-        let bytes = pprof::encode_with_times(profile).unwrap();
+        let bytes = encoding::encode(profile).unwrap();
         let (summary, links) = (WindowSummary::of(profile), WindowLinks::of(profile));
         store
             .append(profile.start, profile.end, &summary, &links, &bytes)
@@ -173,16 +172,13 @@ fn merged_spans_are_of_one_kind() {
         .collect();
     let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
     for profile in &profiles {
-        let bytes = pprof::encode_with_times(profile).unwrap();
+        let bytes = encoding::encode(profile).unwrap();
         let (summary, links) = (WindowSummary::of(profile), WindowLinks::of(profile));
         store
             .append(profile.start, profile.end, &summary, &links, &bytes)
             .unwrap();
     }
-    let decode = |bytes: &[u8]| {
-        let limits = profiler_agent::export::ReadLimits::default();
-        pprof::decode(bytes, &limits).map_err(Into::into)
-    };
+    let decode = |bytes: &[u8]| encoding::decode(bytes).ok_or_else(|| "damaged".into());
     let stop = std::sync::atomic::AtomicBool::new(false);
     while store
         .merge_next(&decode, (StoreLimits::MERGE_BYTES, &stop))

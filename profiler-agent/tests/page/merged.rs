@@ -8,11 +8,11 @@ use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource, Source};
 use profiler_agent::profile::{
     ArchiveError, ArchivedWindow, BootTime, FrameType, Function, Label, LabelSet, LineEntry, Link,
-    LinkFilter, Location, LocationIndex, Mapping, MergedSpan, Occurrences, Process, ProcessKey,
-    Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime, WindowId,
-    WindowLinks, WindowSummary,
+    LinkFilter, Location, LocationIndex, LocationKind, Mapping, MergedSpan, Occurrences, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime,
+    WindowId, WindowLinks, WindowSummary,
 };
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use proptest::prelude::*;
 
 use crate::served::Served;
@@ -22,7 +22,7 @@ const EPOCH: u64 = 1_767_225_600_000;
 const NANOSECONDS: u64 = 1_000_000;
 
 fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
-    Ok(pprof::decode(bytes, &ReadLimits::default())?)
+    encoding::decode(bytes).ok_or_else(|| "damaged".into())
 }
 
 /// The store's windows, with or without the spans merged of them; counts what is read.
@@ -121,7 +121,7 @@ fn merge(store: &Store, most: usize) -> usize {
 }
 
 fn append(store: &Store, profile: &Profile) {
-    let bytes = pprof::encode_with_times(profile).unwrap();
+    let bytes = encoding::encode(profile).unwrap();
     let (summary, links) = (WindowSummary::of(profile), WindowLinks::of(profile));
     store
         .append(profile.start, profile.end, &summary, &links, &bytes)
@@ -238,7 +238,7 @@ fn location(builder: &mut ProfileBuilder, number: u8) -> LocationIndex {
         } else {
             FrameType::Native
         },
-        named: true,
+        kind: LocationKind::Named,
     })
 }
 
@@ -468,7 +468,7 @@ fn a_long_range_reads_spans_and_the_windows_at_its_edges() {
     let (_, bytes) = page
         .served
         .bytes(&format!("/api/flamegraph?{range}&format=pprof"));
-    let profile = decode(&bytes).unwrap();
+    let profile = pprof::decode(&bytes, &ReadLimits::default()).unwrap();
     assert!(
         profile
             .locations

@@ -6,7 +6,7 @@ use profiler_agent::export::ReadLimits;
 use profiler_agent::export::pprof;
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{Link, Profile, UnixTime, WindowLinks, WindowSummary};
-use profiler_agent::store::{Limits as StoreLimits, Store};
+use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use serde_json::json;
 
 use crate::demo::{Builder, Request};
@@ -73,7 +73,7 @@ fn stored() -> (tempfile::TempDir, Served) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
     for profile in two_windows() {
-        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let bytes = encoding::encode(&profile).unwrap();
         let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
         store
             .append(profile.start, profile.end, &summary, &links, &bytes)
@@ -82,9 +82,9 @@ fn stored() -> (tempfile::TempDir, Served) {
     (directory, serve(store))
 }
 
-/// A page over a store of pprof profiles.
+/// A page over a store.
 pub(crate) fn serve(store: Store) -> Served {
-    let decode = |bytes: &[u8]| Ok(pprof::decode(bytes, &ReadLimits::default())?);
+    let decode = |bytes: &[u8]| encoding::decode(bytes).ok_or_else(|| "damaged".into());
     let source = LiveSource::new(Arc::new(store), Arc::new(decode));
     Served::new(Arc::new(source), Limits::AGENT)
 }

@@ -15,10 +15,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource};
 use profiler_agent::profile::{ArchiveError, Profile, UnixTime, WindowLinks, WindowSummary};
-use profiler_agent::store::{Limits as StoreLimits, MergeOutcome, Store};
+use profiler_agent::store::{Limits as StoreLimits, MergeOutcome, Store, encoding};
 
 use demo::Builder;
 use served::Served;
@@ -111,7 +110,7 @@ fn queries_work_within_their_budget() {
     let store = Store::open(directory.path(), StoreLimits::default()).unwrap();
     for number in 0..WINDOWS {
         let profile = window(number, &names);
-        let bytes = pprof::encode_with_times(&profile).unwrap();
+        let bytes = encoding::encode(&profile).unwrap();
         let (summary, links) = (WindowSummary::of(&profile), WindowLinks::of(&profile));
         store
             .append(profile.start, profile.end, &summary, &links, &bytes)
@@ -138,7 +137,7 @@ fn queries_work_within_their_budget() {
 }
 
 fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
-    Ok(pprof::decode(bytes, &ReadLimits::default())?)
+    encoding::decode(bytes).ok_or_else(|| "damaged".into())
 }
 
 /// Asks what the page asks.

@@ -274,7 +274,7 @@ fn made_into<K: redb::Key + 'static, V: redb::Value + 'static>(
     let mut table = transaction.open_table(format).unwrap();
     assert_eq!(
         table.insert("version", version).unwrap().unwrap().value(),
-        4
+        5
     );
     drop(table);
     transaction.commit().unwrap();

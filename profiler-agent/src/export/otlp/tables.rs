@@ -10,12 +10,12 @@ use opentelemetry_proto::tonic::profiles::v1development as proto;
 use super::facts::Facts;
 use super::{BUILD_ID_GNU, BUILD_ID_HTLHASH, FRAME_TYPE};
 use crate::export::read::{
-    Budget, Fields, ReadError, ReadLimits, Value, bytes_of, frame_type_of, is_made_up,
+    Budget, Fields, ReadError, ReadLimits, Value, bytes_of, frame_type_of, location_kind_of,
     made_up_name, message, numbers,
 };
 use crate::profile::{
-    BuildId, FrameType, Function, HtlHash, LineEntry, Link, Location, LocationIndex, Mapping,
-    MappingIndex, ProfileBuilder, StackIndex,
+    BuildId, FrameType, Function, HtlHash, LineEntry, Link, Location, LocationIndex, LocationKind,
+    Mapping, MappingIndex, ProfileBuilder, StackIndex,
 };
 
 /// The tables; index 0 means none in each.
@@ -218,12 +218,12 @@ impl Tables {
         let file = file.as_deref();
         let mut lines = Vec::with_capacity(location.lines.len().max(1));
         let mut source: Arc<str> = "".into();
-        let mut named = true;
+        let mut kind = LocationKind::Unnamed;
         for line in &location.lines {
             let function = entry(&self.functions, line.function_index, "function")?;
             let name = self.string(function.name_strindex)?;
             source = self.string(function.filename_strindex)?;
-            named = !is_made_up(&name, file);
+            kind = location_kind_of(&name, file);
             lines.push(LineEntry {
                 function: builder.function(Function {
                     name,
@@ -236,7 +236,6 @@ impl Tables {
             });
         }
         if lines.is_empty() {
-            named = false;
             let name: Arc<str> = made_up_name(file, location.address).into();
             lines.push(LineEntry {
                 function: builder.function(Function {
@@ -249,8 +248,8 @@ impl Tables {
                 column: 0,
             });
         }
-        let kind = self.text_of(&location.attribute_indices, FRAME_TYPE)?;
-        let kind = kind.and_then(|name| FrameType::from_name(&name));
+        let frame_type = self.text_of(&location.attribute_indices, FRAME_TYPE)?;
+        let frame_type = frame_type.and_then(|name| FrameType::from_name(&name));
         Ok(Location {
             mapping: match mapping {
                 Some(mapping) => Some(self.mapping(mapping, builder)?),
@@ -258,8 +257,8 @@ impl Tables {
             },
             address: location.address,
             lines: lines.into(),
-            frame_type: kind.unwrap_or_else(|| frame_type_of(file, &source)),
-            named,
+            frame_type: frame_type.unwrap_or_else(|| frame_type_of(file, &source)),
+            kind,
         })
     }
 

@@ -14,13 +14,13 @@ use super::{
     LOSSES_COMMENT, OWN_PREFIX,
 };
 use crate::export::read::{
-    Budget, Fields, ReadError, ReadLimits, bytes_of, frame_type_of, is_made_up, made_up_name,
+    Budget, Fields, ReadError, ReadLimits, bytes_of, frame_type_of, location_kind_of, made_up_name,
     message,
 };
 use crate::profile::{
     BootTime, BuildId, ContainerId, Function, FunctionIndex, Label, LabelSet, LineEntry, Link,
-    Location, LocationIndex, Losses, Mapping, MappingIndex, Occurrences, Process, ProcessKey,
-    Profile, ProfileBuilder, SampleKey, Thread, ThreadIndex, UnixTime,
+    Location, LocationIndex, LocationKind, Losses, Mapping, MappingIndex, Occurrences, Process,
+    ProcessKey, Profile, ProfileBuilder, SampleKey, Thread, ThreadIndex, UnixTime,
 };
 
 /// Reads a pprof file of CPU time, off-CPU or wall-clock time, compressed or not. What it does not say is inferred: samples without labels belong to
@@ -174,13 +174,13 @@ impl Reader<'_> {
         let file = mapping.map(|(_, file)| &**file);
         let mut lines = Vec::with_capacity(location.line.len().max(1));
         let mut source: &str = "";
-        let mut named = true;
+        let mut kind = LocationKind::Unnamed;
         for line in &location.line {
             let (function, name, file_of_source) = functions
                 .get(&line.function_id)
                 .ok_or(ReadError::dangling("function", line.function_id))?;
             source = file_of_source;
-            named = !is_made_up(name, file);
+            kind = location_kind_of(name, file);
             lines.push(LineEntry {
                 function: *function,
                 line: u32::try_from(line.line).unwrap_or(0),
@@ -189,7 +189,6 @@ impl Reader<'_> {
         }
         let frame_type = frame_type_of(file, source);
         if lines.is_empty() {
-            named = false;
             let name: Arc<str> = made_up_name(file, location.address).into();
             lines.push(LineEntry {
                 function: self.builder.function(Function {
@@ -207,7 +206,7 @@ impl Reader<'_> {
             address: location.address,
             lines: lines.into(),
             frame_type,
-            named,
+            kind,
         }))
     }
 

@@ -9,17 +9,15 @@ use prost::Message;
 
 use super::generated as proto;
 use super::{
-    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE,
-    LABEL_OFFSET, LABEL_PID, LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID,
-    LOSSES_COMMENT, OURS, OUTCOMES_COMMENT, OWN_PREFIX,
+    KERNEL_EXECUTABLE, LABEL_COMM, LABEL_CONTAINER, LABEL_EXECUTABLE, LABEL_GOROUTINE, LABEL_PID,
+    LABEL_SPAN_ID, LABEL_THREAD, LABEL_TID, LABEL_TRACE_ID, LOSSES_COMMENT, OURS, OUTCOMES_COMMENT,
+    OWN_PREFIX,
 };
 use crate::export::compress::compressed as gzip;
 use crate::profile::distinct::Distinct;
 use crate::profile::hexadecimal::text_of;
 use crate::profile::window::OutcomeCounts;
-use crate::profile::{
-    Coding, Label, LabelSet, Link, Location, Profile, ProfileSample, Thread, UnixTime,
-};
+use crate::profile::{Coding, Label, LabelSet, Link, Location, Profile, Thread};
 
 /// The profile as a gzip stream of a pprof message.
 ///
@@ -27,15 +25,6 @@ use crate::profile::{
 /// Those of compression into memory.
 pub fn encode(profile: &Profile) -> std::io::Result<Vec<u8>> {
     compressed(&message(profile, Form::Plain))
-}
-
-/// The same, with the times of the samples that belong to a request: those of which each stands for something of its own
-/// are there one by one.
-///
-/// # Errors
-/// Those of compression into memory.
-pub fn encode_with_times(profile: &Profile) -> std::io::Result<Vec<u8>> {
-    compressed(&message(profile, Form::Timed))
 }
 
 /// The same as [`encode`], with its length before compression. Of samples that no period makes there are the values alone:
@@ -58,8 +47,6 @@ fn compressed(message: &proto::Profile) -> std::io::Result<Vec<u8>> {
 enum Form {
     /// The number of samples and what they stand for.
     Plain,
-    /// Their times too.
-    Timed,
     /// What they stand for, and their number only where they have a period.
     OneType,
 }
@@ -82,7 +69,7 @@ fn message(profile: &Profile, form: Form) -> proto::Profile {
     };
     let mapping = mappings(profile, &mut strings);
     let function = functions(profile, &mut strings);
-    let sample = sample_list(profile, (form, counted), &mut strings);
+    let sample = sample_list(profile, counted, &mut strings);
     let comment = comments(profile)
         .iter()
         .map(|comment| strings.index(comment))
@@ -197,11 +184,7 @@ fn location((index, location): (usize, &Location)) -> proto::Location {
     }
 }
 
-fn sample_list(
-    profile: &Profile,
-    (form, counted): (Form, bool),
-    strings: &mut Strings,
-) -> Vec<proto::Sample> {
+fn sample_list(profile: &Profile, counted: bool, strings: &mut Strings) -> Vec<proto::Sample> {
     let thread_labels: Vec<_> = profile
         .threads
         .iter()
@@ -224,43 +207,16 @@ fn sample_list(
         }
         label.extend_from_slice(&own_labels[sample.labels.0 as usize]);
         let stack = profile.stacks.get(sample.stack);
-        let message = |(count, value): (u64, u64), label| proto::Sample {
+        list.push(proto::Sample {
             location_id: stack.iter().map(|index| id(index.0 as usize)).collect(),
             value: match counted {
-                true => vec![signed(count), signed(value)],
-                false => vec![signed(value)],
+                true => vec![signed(sample.count), signed(sample.value)],
+                false => vec![signed(sample.value)],
             },
             label,
-        };
-        for (sums, offsets) in pieces(sample, form) {
-            let mut label = label.clone();
-            label.extend(offsets.into_iter().map(|time| proto::Label {
-                key: strings.index(LABEL_OFFSET),
-                num: signed(time.0.saturating_sub(profile.start.0)),
-                num_unit: strings.index("nanoseconds"),
-                ..Default::default()
-            }));
-            list.push(message(sums, label));
-        }
+        });
     }
     list
-}
-
-/// What a sample becomes in a message: number, value and times of each piece. It is one piece, unless times are wanted
-/// and have values of their own.
-fn pieces(sample: &ProfileSample, form: Form) -> Vec<((u64, u64), Vec<UnixTime>)> {
-    let whole = (sample.count, sample.value);
-    if form != Form::Timed || sample.link.is_none() {
-        return vec![(whole, Vec::new())];
-    }
-    let occurrences = &sample.occurrences;
-    match occurrences.each() {
-        Some(_) => vec![(whole, occurrences.times().to_vec())],
-        None => {
-            let alone = |(time, value)| ((1, value), vec![time]);
-            occurrences.iter().map(alone).collect()
-        }
-    }
 }
 
 fn labels(profile: &Profile, thread: &Thread, strings: &mut Strings) -> Vec<proto::Label> {

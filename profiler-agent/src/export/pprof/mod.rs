@@ -18,8 +18,8 @@
 //! marked as having functions: every location has a name (if only one like `libfoo.so+0x1a2b`), and no reader
 //! is to look up addresses in the files that happen to lie on its own machine.
 //! Comments hold what was lost (`losses: ring_full=3`) and how stacks ended (`outcomes: root=97 truncated=3`).
-//! Times of samples have no place in the format; [`encode_with_times`] gives samples that belong to a request a
-//! numeric label `sample_offset` in nanoseconds since the profile's start for each time, for our own store.
+//! Times of samples have no place in the format. Windows that former versions of the store hold have them in numeric labels
+//! `sample_offset` of the samples that belong to a request, in nanoseconds since the profile's start.
 
 mod decode;
 mod encode;
@@ -31,8 +31,8 @@ mod tables;
 mod tests;
 
 pub use decode::decode;
+pub use encode::encode;
 pub(super) use encode::encode_measured;
-pub use encode::{encode, encode_with_times};
 
 const LABEL_PID: &str = "pid";
 const LABEL_TID: &str = "tid";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use profiler_common::unwind::Outcome;
 use prost::Message;
 
 use super::config::Options;
@@ -12,8 +13,8 @@ use crate::export::pprof;
 use crate::export::read::made_up_name;
 use crate::profile::{
     BootTime, FrameType, Function, Label, LabelSet, LabelSetIndex, LineEntry, Location,
-    LocationIndex, Occurrences, Payload, PayloadId, Process, ProcessKey, Profile, ProfileBuilder,
-    ProfileSample, SampleKey, StackIndex, Thread, ThreadIndex, WindowUuid,
+    LocationIndex, LocationKind, Occurrences, Payload, PayloadId, Process, ProcessKey, Profile,
+    ProfileBuilder, ProfileSample, SampleKey, StackIndex, Thread, ThreadIndex, WindowUuid,
 };
 
 /// What stands for the frames that a stack has too many of.
@@ -238,7 +239,7 @@ impl<'a> Part<'a> {
             address: 0,
             lines,
             frame_type: FrameType::Native,
-            named: false,
+            kind: LocationKind::StackEnd(Outcome::Truncated),
         })
     }
 

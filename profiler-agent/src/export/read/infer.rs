@@ -1,6 +1,6 @@
 //! What files do not say of themselves.
 
-use crate::profile::FrameType;
+use crate::profile::{FrameType, LocationKind};
 
 /// The name of a location that has none: `libfoo.so+0x1a2b`.
 pub(in crate::export) fn made_up_name(mapping: Option<&str>, address: u64) -> String {
@@ -11,7 +11,7 @@ pub(in crate::export) fn made_up_name(mapping: Option<&str>, address: u64) -> St
 }
 
 /// Was the name made of mapping and address?
-pub(in crate::export) fn is_made_up(name: &str, mapping: Option<&str>) -> bool {
+fn is_made_up(name: &str, mapping: Option<&str>) -> bool {
     let prefix = mapping.map_or("", last_component);
     let address = match name.strip_prefix(prefix) {
         Some(rest) => rest.strip_prefix('+').unwrap_or(rest),
@@ -19,6 +19,17 @@ pub(in crate::export) fn is_made_up(name: &str, mapping: Option<&str>) -> bool {
     };
     let digits = address.strip_prefix("0x").unwrap_or("");
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a location has a name, or what it stands for, by what it is called: the formats do not say.
+pub(in crate::export) fn location_kind_of(name: &str, mapping: Option<&str>) -> LocationKind {
+    let is_bracketed = name.starts_with('[') && name.ends_with(']');
+    let end = || LocationKind::stack_end_of_name(name).filter(|_| mapping.is_none());
+    match is_bracketed.then(end).flatten() {
+        Some(end) => LocationKind::StackEnd(end),
+        None if is_bracketed || is_made_up(name, mapping) => LocationKind::Unnamed,
+        None => LocationKind::Named,
+    }
 }
 
 /// The kind of code, by its mapping and its source file.
@@ -59,6 +70,8 @@ pub(in crate::export) fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::unwind::Outcome;
+
     use super::*;
 
     #[test]
@@ -75,6 +88,23 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_made_up(name, library), made_up, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_in_brackets_are_no_functions() {
+        let library = Some("/usr/lib/libfoo.so");
+        let end = LocationKind::StackEnd(Outcome::NoRule);
+        for (name, mapping, kind) in [
+            ("[unwind: no_rule]", None, end),
+            ("[unwind: no_rule]", library, LocationKind::Unnamed),
+            ("[unwind: root]", None, LocationKind::Unnamed),
+            ("[jit]", library, LocationKind::Unnamed),
+            ("libfoo.so+0x1a2b", library, LocationKind::Unnamed),
+            ("[]int", None, LocationKind::Named),
+            ("main", library, LocationKind::Named),
+        ] {
+            assert_eq!(location_kind_of(name, mapping), kind, "{name} {mapping:?}");
         }
     }
 

@@ -13,7 +13,7 @@ mod tests;
 mod text;
 mod wire;
 
-pub(super) use infer::{bytes_of, frame_type_of, is_made_up, made_up_name};
+pub(super) use infer::{bytes_of, frame_type_of, location_kind_of, made_up_name};
 pub use saved::{Saved, SavedFormat, decode as read_saved};
 pub(super) use wire::{Fields, Value, fixed64s, message, numbers};
 

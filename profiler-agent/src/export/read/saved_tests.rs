@@ -89,7 +89,7 @@ fn call_chains_of_perf_script() {
     let types: Vec<_> = profile
         .locations
         .iter()
-        .map(|l| (l.frame_type, l.named))
+        .map(|l| (l.frame_type, l.kind.is_named()))
         .collect();
     assert_eq!(types[0], (FrameType::Native, true));
     assert_eq!(types[3], (FrameType::Kernel, true));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Budget, ReadError, ReadLimits, frame_type_of, made_up_name};
+use super::{Budget, ReadError, ReadLimits, frame_type_of, location_kind_of, made_up_name};
 use crate::profile::{
-    BootTime, FrameType, Function, LineEntry, Location, LocationIndex, Mapping, Occurrences,
-    Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread,
-    ThreadIndex, UnixTime,
+    BootTime, FrameType, Function, LineEntry, Location, LocationIndex, LocationKind, Mapping,
+    Occurrences, Process, ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod,
+    Thread, ThreadIndex, UnixTime,
 };
 
 /// Most frames of one stack.
@@ -100,17 +100,15 @@ impl Stacks {
         });
         // Texts tell no source files.
         let sources = self.text("");
-        let mut named = true;
+        let in_file = Some(frame.file).filter(|file| !file.is_empty());
+        let mut kind = LocationKind::Unnamed;
         let mut lines = Vec::with_capacity(frame.names.len());
         for name in frame.names {
-            named = !name.is_empty();
-            let name = match named {
-                true => self.text(name),
-                false => self.text(&made_up_name(
-                    Some(frame.file).filter(|file| !file.is_empty()),
-                    frame.address,
-                )),
+            let name = match name.is_empty() {
+                true => self.text(&made_up_name(in_file, frame.address)),
+                false => self.text(name),
             };
+            kind = location_kind_of(&name, in_file);
             lines.push(LineEntry {
                 function: self.builder.function(Function {
                     system_name: Arc::clone(&name),
@@ -131,7 +129,7 @@ impl Stacks {
             address: frame.address,
             lines: lines.into(),
             frame_type,
-            named,
+            kind,
         }));
         Ok(())
     }

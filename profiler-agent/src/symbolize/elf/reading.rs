@@ -16,7 +16,9 @@ use super::split::{self, Split};
 use super::symtab::{self, Sizeless};
 use super::{debug_file, mini_debug, plt};
 use crate::elf::MappedFile;
-use crate::profile::{Degradation, Executable, FrameName, FrameType, Losses, Mark, ResolvedFrames};
+use crate::profile::{
+    Degradation, Executable, FrameName, FrameType, LocationKind, Losses, Mark, ResolvedFrames,
+};
 use crate::symbolize::budget::Budget;
 use crate::symbolize::demangle::{self, Mangling};
 use crate::symbolize::dwarf::{DwarfFrame, DwarfIndex, DwarfLocation};
@@ -305,7 +307,7 @@ fn compose(
             (Some(dw::DW_LANG_Go), _) => FrameType::Go,
             _ => FrameType::Native,
         },
-        named,
+        kind: LocationKind::Named,
         wrapper: false,
     })
 }

@@ -21,7 +21,7 @@ pub(super) use wrappers::Wrappers;
 use super::names::Names;
 use crate::go::{self, Frame, Function, Layout, LineTable, Malformed, Refusal, Steps};
 use crate::profile::{
-    Degradation, ElfAddress, FrameName, FrameType, Losses, ResolvedFrames, SourceLine,
+    Degradation, ElfAddress, FrameName, FrameType, LocationKind, Losses, ResolvedFrames, SourceLine,
 };
 
 /// Ranges of tables that are walked for one batch at most. A location costs some hundreds.
@@ -127,7 +127,7 @@ fn location(
             } else {
                 FrameType::Go
             },
-            named: true,
+            kind: LocationKind::Named,
             wrapper: found.frames.iter().all(|frame| frame.wrapper),
         },
         foreign,

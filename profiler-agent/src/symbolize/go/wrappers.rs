@@ -61,7 +61,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::{FrameName, FrameType};
+    use crate::profile::{FrameName, FrameType, LocationKind};
 
     fn location(name: &str, wrapper: bool) -> ResolvedFrames {
         ResolvedFrames {
@@ -72,7 +72,7 @@ mod tests {
                 start_line: 0,
             }]),
             frame_type: FrameType::Go,
-            named: true,
+            kind: LocationKind::Named,
             wrapper,
         }
     }

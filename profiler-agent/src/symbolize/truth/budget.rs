@@ -170,7 +170,12 @@ fn in_a_hurry_nothing_is_read_and_that_is_counted() {
     let profile = handle.resolve(window, clocks()).unwrap().wait().unwrap();
     drop(handle);
     thread.join().unwrap();
-    assert!(profile.locations.iter().all(|location| !location.named));
+    assert!(
+        profile
+            .locations
+            .iter()
+            .all(|location| !location.kind.is_named())
+    );
     let name = &profile.functions[0].name;
     assert!(name.starts_with("calls+0x"), "{name}");
     assert_eq!(

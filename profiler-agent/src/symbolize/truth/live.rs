@@ -97,10 +97,10 @@ fn a_script_s_functions_also_after_its_process_ended() {
         format!("hotFunction {}:2", script.display())
     );
     assert_eq!(profile.locations[0].frame_type, FrameType::V8js);
-    assert!(profile.locations[0].named);
+    assert!(profile.locations[0].kind.is_named());
     assert_eq!(profile.functions[0].start_line, 2);
     assert_eq!(name(&profile, 1), "[jit]");
-    assert!(!profile.locations[1].named);
+    assert!(!profile.locations[1].kind.is_named());
     assert_eq!(&*profile.mappings[0].file, "[anonymous]");
 }
 
@@ -178,7 +178,7 @@ fn kernel_functions_with_their_mapping() {
     assert_eq!(&*mapping.file, "[kernel]");
     assert!((mapping.memory_start..mapping.memory_limit).contains(&address));
     assert_eq!(name(&profile, 1), "[kernel]+0x1");
-    assert!(!profile.locations[1].named);
+    assert!(!profile.locations[1].kind.is_named());
     assert_eq!(profile.locations.len(), 2);
 }
 

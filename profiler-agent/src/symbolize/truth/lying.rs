@@ -100,7 +100,7 @@ impl Program {
         for location in &profile.locations {
             let frames = frames(&profile, location);
             assert_eq!(frames.last().unwrap().0, "burn", "{kind}");
-            assert!(location.named && frames.len() <= 513, "{kind}");
+            assert!(location.kind.is_named() && frames.len() <= 513, "{kind}");
         }
         assert!(
             symbolizer.usage().index_bytes <= config.index_bytes,

@@ -231,6 +231,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
 mod tests {
     use super::*;
     use profiler_common::layout::snapshot::GENERAL_REGISTERS;
+    use profiler_common::layout::{Frame, InterpretedFrame, Interpreter};
     use proptest::prelude::*;
 
     fn record(header: SampleHeader, frames: &[u64]) -> Vec<u8> {
@@ -283,6 +284,40 @@ mod tests {
         assert_eq!(sample.user.len(), 2);
         assert!(sample.user[0].interrupted() && sample.user[0].pc() == 0x1000);
         assert!(!sample.user[1].interrupted() && sample.user[1].pc() == 0x2000);
+    }
+
+    #[test]
+    fn frames_of_interpreters_are_among_those_of_code() {
+        let python = InterpretedFrame::new(Interpreter::Cpython, 0x7f00_0000_1000, 12, 0xabcd);
+        let [first, second] = python.words();
+        let words = [
+            0x1000 | RawFrame::INTERRUPTED,
+            first,
+            second,
+            0x2000,
+            first,
+            second,
+        ];
+        let frames = |user_frames: u16| {
+            let header = SampleHeader {
+                kernel_frames: 0,
+                user_frames,
+                ..header()
+            };
+            let sample = decode_sample(&record(header, &words)).unwrap();
+            sample.user_frames().collect::<Vec<_>>()
+        };
+        let code = |word| Frame::Code(RawFrame(word));
+        let whole = [
+            code(words[0]),
+            Frame::Interpreted(python),
+            code(0x2000),
+            Frame::Interpreted(python),
+        ];
+        assert_eq!(frames(6), whole);
+        // Cut in the middle of a frame: an address in no mapping is left, and nothing behind it is taken for its other half.
+        assert_eq!(frames(5), [&whole[..3], &[code(first)][..]].concat());
+        assert_eq!(frames(2), [whole[0], code(first)]);
     }
 
     #[test]

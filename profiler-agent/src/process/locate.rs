@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use profiler_common::layout::SampleFlags;
+use profiler_common::layout::{Frame, SampleFlags};
 
 use super::cgroup::Cgroup;
 use super::history::{CgroupState, History, Image};
@@ -164,7 +164,14 @@ pub fn frames_of(sample: &RawSample, mappings: &MappingSet, key: ProcessKey) -> 
         )))
     }));
     let mut last: Option<&ExecutableMapping> = None;
-    for raw in &sample.user {
+    for user in sample.user_frames() {
+        let raw = match user {
+            Frame::Code(raw) => raw,
+            Frame::Interpreted(interpreted) => {
+                frames.push(frame(LocationKey::interpreted(key, interpreted)));
+                continue;
+            }
+        };
         if raw.return_probe() {
             frames.push(frame(LocationKey::ReturnProbe));
             continue;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use profiler_common::layout::snapshot::{GENERAL_REGISTERS, GoThread};
-use profiler_common::layout::{RawFrame, SampleFlags};
+use profiler_common::layout::{Frames, InterpretedFrame, RawFrame, SampleFlags};
 use profiler_common::unwind::{Goroutine, Outcome};
 
 use super::{
@@ -53,12 +53,20 @@ pub struct RawSample {
     pub flags: SampleFlags,
     /// Kernel stack, leaf first.
     pub kernel: Vec<KernelAddress>,
-    /// User stack, leaf first.
+    /// The words of the user stack, leaf first: what frames they are, [`RawSample::user_frames`] says.
     pub user: Vec<RawFrame>,
     /// What was read of the request, if anything.
     pub context: Option<Box<RawContext>>,
     /// The top of the user stack, where an unwind table was missing.
     pub snapshot: Option<Box<StackSnapshot>>,
+}
+
+impl RawSample {
+    /// The frames of the user stack, leaf first.
+    #[must_use]
+    pub fn user_frames(&self) -> Frames<'_> {
+        Frames::of(&self.user)
+    }
 }
 
 /// The top of a user stack and the registers of its thread when a sample was taken.
@@ -155,10 +163,34 @@ pub enum LocationKey {
     Anonymous(ProcessKey, VirtualAddress),
     /// An address in no known mapping of the process.
     Unmapped(ProcessKey, VirtualAddress),
+    /// A frame of an interpreter in a process, by pid and start of its image (a [`ProcessKey`], whose padding would cost each
+    /// key eight bytes): what its code object is called is read from the process's memory.
+    Interpreted {
+        /// Process id.
+        pid: u32,
+        /// When the image started.
+        started: BootTime,
+        /// The frame.
+        frame: InterpretedFrame,
+    },
     /// The trampoline of a return probe (uretprobe), which is nobody's code.
     ReturnProbe,
     /// Stands where the walk stopped short of the root: `[truncated]` and the like.
     Broken(Outcome),
+}
+
+const _: () = assert!(size_of::<LocationKey>() == 32);
+
+impl LocationKey {
+    /// A frame of an interpreter in a process.
+    #[must_use]
+    pub const fn interpreted(process: ProcessKey, frame: InterpretedFrame) -> Self {
+        Self::Interpreted {
+            pid: process.pid,
+            started: process.started,
+            frame,
+        }
+    }
 }
 
 /// A frame with the file it lies in.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use profiler_common::layout::Interpreter;
 use profiler_common::unwind::Outcome;
 
 use super::mark::end_of_stack;
@@ -36,6 +37,16 @@ impl FrameType {
         Self::Jvm,
         Self::V8js,
     ];
+
+    /// The type of an interpreter's frames.
+    #[must_use]
+    pub const fn of_interpreter(interpreter: Interpreter) -> Self {
+        match interpreter {
+            Interpreter::Cpython => Self::Cpython,
+            Interpreter::Hotspot => Self::Jvm,
+            Interpreter::V8 => Self::V8js,
+        }
+    }
 
     /// The attribute's value.
     #[must_use]

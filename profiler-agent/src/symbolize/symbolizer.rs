@@ -203,6 +203,11 @@ impl Symbolizer {
                 .names
                 .unnamed(Mark::ReturnProbe.name(), FrameType::Native),
             LocationKey::Anonymous(..) => self.names.unnamed(Mark::Jit.name(), FrameType::Native),
+            LocationKey::Interpreted { frame, .. } => {
+                let frame_type = FrameType::of_interpreter(frame.interpreter());
+                let name = placeholder::interpreted(frame_type);
+                self.names.unnamed(&name, frame_type)
+            }
             LocationKey::Kernel(address) | LocationKey::KernelCode(_, address) => self
                 .names
                 .unnamed(&placeholder::kernel(*address), FrameType::Kernel),

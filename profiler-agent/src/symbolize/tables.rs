@@ -266,6 +266,7 @@ impl Mappings {
                 (Some(MappingIndex(mapping)), address.0)
             }
             LocationKey::Unmapped(_, address) => (None, address.0),
+            LocationKey::Interpreted { frame, .. } => (None, frame.pointer()),
             LocationKey::ReturnProbe | LocationKey::Broken(_) => (None, 0),
         }
     }

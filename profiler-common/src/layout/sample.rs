@@ -1,5 +1,5 @@
 //! One sample in a ring: a [`SampleHeader`], then `kernel_frames` kernel addresses (u64, leaf
-//! first), then `user_frames` [`RawFrame`]s (u64, leaf first), then `context_bytes` bytes of entries
+//! first), then `user_frames` words (leaf first, [`Frames`](super::Frames)), then `context_bytes` bytes of entries
 //! as [`context`](super::context) has them. Native byte order.
 
 use super::context::MAX_CONTEXT_BYTES;
@@ -36,7 +36,7 @@ pub struct SampleHeader {
     pub cpu: u32,
     /// Number of kernel addresses that follow.
     pub kernel_frames: u16,
-    /// Number of user frames that follow the kernel addresses.
+    /// Number of words of user frames that follow the kernel addresses.
     pub user_frames: u16,
     /// Name of the thread, NUL padded.
     pub comm: [u8; 16],

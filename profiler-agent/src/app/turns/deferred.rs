@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use profiler_common::layout::SampleFlags;
+use profiler_common::layout::{Frame, SampleFlags};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::PAGE_BITS;
 
@@ -119,8 +119,10 @@ impl Running {
         let Some(mappings) = self.processes.mappings_at(raw.pid, raw.time) else {
             return;
         };
-        for frame in &raw.user {
-            self.need_address(frame.pc(), &mappings, raw.time);
+        for frame in raw.user_frames() {
+            if let Frame::Code(frame) = frame {
+                self.need_address(frame.pc(), &mappings, raw.time);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ mod attributes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use profiler_common::layout::{RawFrame, SampleFlags};
+use profiler_common::layout::{InterpretedFrame, Interpreter, RawFrame, SampleFlags};
 use profiler_common::unwind::Outcome;
 
 use super::reads::READS_PER_SECOND;
@@ -482,6 +482,25 @@ fn every_kind_of_frame() {
             LocationKey::Broken(Outcome::Truncated),
         ]
     );
+    // Frames of interpreters are the process's, wherever they stand.
+    let frame = InterpretedFrame::new(Interpreter::V8, 0x1000, 7, 9);
+    let words = sample.user.clone();
+    sample.user = words
+        .iter()
+        .flat_map(|word| [frame.words()[0], frame.words()[1], word.0])
+        .map(RawFrame)
+        .collect();
+    let mixed = table.locate(&sample).unwrap();
+    let interpreted = LocationKey::interpreted(key, frame);
+    let mixed: Vec<_> = mixed.frames.iter().map(|frame| frame.key).collect();
+    let expected = keys[1..5].iter().flat_map(|key| [interpreted, *key]);
+    let expected: Vec<_> = [keys[0]]
+        .into_iter()
+        .chain(expected)
+        .chain([keys[5]])
+        .collect();
+    assert_eq!(mixed, expected);
+    sample.user = words;
     // The outermost frame of a stack that breaks off may be no code at all.
     assert!(!located.has_unknown_code());
     sample.outcome = Outcome::Root;

@@ -3,9 +3,11 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 
+use profiler_common::layout::{InterpretedFrame, Interpreter};
+
 use super::*;
 use crate::profile::{
-    Degradation, FrameType, KernelAddress, LocatedFrame, MappingIndex, VirtualAddress,
+    Degradation, FrameType, KernelAddress, LocatedFrame, LocationKind, MappingIndex, VirtualAddress,
 };
 use crate::symbolize::SymbolizerThread;
 
@@ -180,6 +182,34 @@ fn kernel_functions_with_their_mapping() {
     assert_eq!(name(&profile, 1), "[kernel]+0x1");
     assert!(!profile.locations[1].kind.is_named());
     assert_eq!(profile.locations.len(), 2);
+}
+
+#[test]
+fn frames_of_interpreters_are_of_their_type() {
+    let process = process(key(1), "/usr/bin/program");
+    let types = [
+        (Interpreter::Cpython, FrameType::Cpython, "[cpython]"),
+        (Interpreter::Hotspot, FrameType::Jvm, "[jvm]"),
+        (Interpreter::V8, FrameType::V8js, "[v8js]"),
+    ];
+    let locations = types.map(|(interpreter, ..)| {
+        let frame = InterpretedFrame::new(interpreter, 0x7f00_0000_1230, 4, 5);
+        LocationKey::interpreted(process.key, frame)
+    });
+    let profile = symbolizer().resolve(&window(&process, locations.to_vec(), &[]), &clocks());
+    assert_eq!(profile.locations.len(), types.len());
+    for (index, (_, frame_type, called)) in types.into_iter().enumerate() {
+        let location = &profile.locations[index];
+        assert_eq!(
+            (name(&profile, index), location.frame_type),
+            (called, frame_type)
+        );
+        assert_eq!(
+            (location.kind, location.mapping),
+            (LocationKind::Unnamed, None)
+        );
+        assert_eq!(location.address, 0x7f00_0000_1230);
+    }
 }
 
 #[test]

@@ -93,13 +93,11 @@ fn the_sandwich_view_has_callers_above_and_callees_below() {
         ["2 callers", "No callees"]
     );
     // The graph of callers is drawn: the function at the bottom, what calls it above.
-    let drawn = browser.value(
-        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => { \
-         const canvas = document.querySelector('.callers canvas'); const colours = new Set(); \
+    browser.until(
+        "(() => { const canvas = document.querySelector('.callers canvas'); const colours = new Set(); \
          const row = canvas.getContext('2d').getImageData(canvas.width / 4, 0, 1, canvas.height).data; \
-         for (let at = 0; at < row.length; at += 4) colours.add(row.slice(at, at + 3).join()); done(colours.size); })))",
+         for (let at = 0; at < row.length; at += 4) colours.add(row.slice(at, at + 3).join()); return colours.size > 2; })()",
     );
-    assert!(drawn.as_u64().unwrap() > 2, "{drawn}");
     // By keys, on to a caller, and from its menu to its own view.
     browser.value("document.querySelector('.callers canvas').focus()");
     for _ in 0..2 {

@@ -8,6 +8,7 @@
 //! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
 
 mod deferred;
+mod held;
 mod second;
 mod start;
 mod unlabelled;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use profiler_common::layout::SampleFlags;
 
 use self::deferred::Deferred;
+use self::held::Held;
 use self::unlabelled::Unlabelled;
 use self::windows::{Windows, count_of};
 use super::clock::{self, boot_now};
@@ -40,7 +42,7 @@ use crate::enrich::{Amended, Enricher};
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
-    RawSample, SampleLoss, Window, WindowUuid,
+    SampleLoss, Window, WindowUuid,
 };
 use crate::telemetry::trace;
 
@@ -56,8 +58,6 @@ const DEEP_BREATH: Duration = Duration::from_millis(2);
 const MANY_BREATHS: u32 = 500;
 /// Records that are read of one ring at a time.
 const RECORDS_AT_ONCE: usize = 20_000;
-/// Samples that may wait for the side-band.
-const MAX_HELD: usize = 500_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// What is done every second comes later than this when the agent was stopped, or the machine slept.
 const STOOD_STILL: Duration = Duration::from_secs(2);
@@ -92,8 +92,8 @@ pub(super) struct Running {
     /// Up to when the side-band has been read.
     known_until: BootTime,
     events: Vec<ProcessEvent>,
-    /// Samples whose time the side-band has not been read up to.
-    held: Vec<RawSample>,
+    /// Samples that are not located yet.
+    held: Held,
     /// Samples whose unwind tables are not there.
     deferred: Deferred,
     /// Samples whose labels are still being read.
@@ -291,9 +291,7 @@ impl Running {
             let count = count_of(&sample);
             enricher.sampled(sample.pid);
             read += count;
-            if held.len() < MAX_HELD {
-                held.push(sample);
-            } else {
+            if !held.push(sample) {
                 overflow += count;
             }
         });
@@ -305,13 +303,8 @@ impl Running {
 
     /// Locates the samples up to `until` and adds them to the window.
     fn locate(&mut self, until: BootTime) {
-        let held = std::mem::take(&mut self.held);
         let mut unknown = Vec::new();
-        for sample in held {
-            if sample.time > until {
-                self.held.push(sample);
-                continue;
-            }
+        for sample in self.held.take(until) {
             if sample.flags.has(SampleFlags::GOROUTINE_INCONSISTENT) {
                 self.losses.add(Degradation::GoroutineInconsistent, 1);
             }
@@ -371,7 +364,7 @@ impl Running {
             self.give_up_labels();
             self.give_up();
             self.close(self.window_end);
-            let first = self.held.iter().map(|sample| sample.time).min();
+            let first = self.held.first();
             let next = end_of_next(self.window_end, self.window, first.unwrap_or(now).min(now));
             if next.since(self.window_end) > self.window {
                 // Nothing was sampled for a while.

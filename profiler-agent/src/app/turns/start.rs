@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::deferred::Deferred;
+use super::held::Held;
 use super::unlabelled::Unlabelled;
 use super::windows::Windows;
 use super::{FIRST_TURNS, Running, SECOND, system};
@@ -119,7 +120,7 @@ impl Running {
             next_scan: now,
             known_until: now,
             events: Vec::new(),
-            held: Vec::new(),
+            held: Held::of(config.economy.waiting_stacks),
             deferred: Deferred::of(config.economy.waiting_stacks),
             unlabelled: Unlabelled::of(config.economy.waiting_labels),
             patience: config.patience,

@@ -3,7 +3,8 @@
 //! `.zdebug_` sections (binutils, `--compress-debug-sections=zlib-gnu`): `ZLIB`, the size as 8 bytes big-endian, a zlib stream.
 //!
 //! The size that the section declares is the bound: it is compared with the limit before anything is
-//! allocated, nothing behind it is decompressed, and a stream that ends before it is an absence.
+//! allocated, nothing behind it is decompressed, and a stream that ends before it is an absence. So is a stream that takes
+//! more than 1 MiB above what it yields: blocks and frames may hold nothing, and there may be any number of them.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -18,6 +19,9 @@ use ruzstd::decoding::StreamingDecoder;
 const MAX_WINDOW_BYTES: u64 = 8 << 20;
 /// Most zstd frames of a section: lld makes one of each MiB.
 const MAX_FRAMES: usize = 1 << 10;
+/// Bytes of a stream that are read beyond as many as are wanted of its content. What cannot be compressed is stored with a
+/// few bytes for each block of 64 KiB (RFC 1951, section 3.2.4) or 128 KiB (RFC 8878, section 3.1.1.2.4).
+const MAX_OVERHEAD: u64 = 1 << 20;
 
 /// What a section's name and flags say of how it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +82,9 @@ impl Compression {
     }
 
     /// The first `length` bytes of what was compressed, or fewer if there are no more.
-    fn decompress(self, mut stream: &[u8], length: u64) -> Option<Vec<u8>> {
+    fn decompress(self, stream: &[u8], length: u64) -> Option<Vec<u8>> {
+        let most = usize::try_from(length.saturating_add(MAX_OVERHEAD)).ok()?;
+        let mut stream = &stream[..stream.len().min(most)];
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(usize::try_from(length).ok()?)
@@ -147,7 +153,6 @@ impl<B: Deref<Target = [u8]>> Content<B> {
     #[must_use]
     pub fn decompress(&self, limit: u64) -> Option<Vec<u8>> {
         let compression = self.compression?;
-        // What is stored may be any number of blocks that hold nothing.
         if compression.size > limit || self.stored.len() as u64 > limit {
             return None;
         }
@@ -289,6 +294,36 @@ mod tests {
     fn frames_without_content_come_to_an_end() {
         let stored = zstd(&[]).repeat(100_000);
         assert_eq!(flagged(elf::ELFCOMPRESS_ZSTD, 1, &stored), None);
+    }
+
+    /// Of the content, a zlib stream that begins with so many blocks that hold nothing.
+    fn padded(content: &[u8], blocks: usize) -> Vec<u8> {
+        let stream = zlib(content);
+        let (header, rest) = stream.split_at(2);
+        [header, &[0_u8, 0, 0, 0xff, 0xff].repeat(blocks), rest].concat()
+    }
+
+    #[test]
+    fn a_stream_is_read_a_mebibyte_beyond_what_is_wanted_at_most() {
+        let content = [7; 5_000];
+        let most = MAX_OVERHEAD as usize / 5;
+        let packed = |blocks| {
+            let mut bytes = u64::from(elf::ELFCOMPRESS_ZLIB.0).to_le_bytes().to_vec();
+            bytes.extend((content.len() as u64).to_le_bytes());
+            bytes.extend(1_u64.to_le_bytes());
+            bytes.extend(padded(&content, blocks));
+            bytes
+        };
+        let (few, many) = (packed(most), packed(most + 1_000));
+        let few = Content::of(Packing::Flagged, &few[..]).unwrap();
+        assert!(few.decompress(u64::MAX).unwrap() == content);
+        assert!(*few.beginning(u64::MAX).unwrap() == content);
+        // Fewer are wanted of the same stream: the bytes behind the blocks are too far.
+        assert!(few.beginning(1).is_none_or(|found| found.is_empty()));
+        let many = Content::of(Packing::Flagged, &many[..]).unwrap();
+        assert_eq!(many.decompress(u64::MAX), None);
+        let beginning = many.beginning(u64::MAX);
+        assert!(beginning.is_none_or(|found| found.is_empty()));
     }
 
     #[test]

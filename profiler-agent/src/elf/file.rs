@@ -87,8 +87,7 @@ impl<'s, S: Source + ?Sized> ElfFile<'s, S> {
         };
         let names = usize::try_from(names).ok();
         let names = names.and_then(|index| sections.get(index));
-        let names = names.filter(|names| names.length <= MAX_NAMES);
-        if let Some(names) = names.and_then(|names| sections.bytes(&names)) {
+        if let Some(names) = names.and_then(|names| sections.bytes_within(&names, MAX_NAMES)) {
             sections.names = names;
         }
         Some(sections)
@@ -160,15 +159,18 @@ impl<'s, S: Source + ?Sized> ElfFile<'s, S> {
             .or_else(|| self.few_sections()?.build_id())
     }
 
+    fn read(&self, offset: u64, length: u64) -> Option<S::Bytes<'s>> {
+        self.source.bytes(offset..offset.checked_add(length)?)
+    }
+}
+
+/// A file in memory, whose bytes cost nothing, however many they are.
+impl<'s> ElfFile<'s, [u8]> {
     /// The section's bytes, as far as the file has them.
     #[must_use]
-    pub fn beginning(&self, section: &Section) -> Option<S::Bytes<'s>> {
+    pub fn beginning(&self, section: &Section) -> Option<&'s [u8]> {
         let start = section.offset.0;
         let rest = self.source.length().checked_sub(start)?;
         self.read(start, section.length.min(rest))
-    }
-
-    fn read(&self, offset: u64, length: u64) -> Option<S::Bytes<'s>> {
-        self.source.bytes(offset..offset.checked_add(length)?)
     }
 }

@@ -164,17 +164,18 @@ impl<'s, S: Source + ?Sized> SectionsOf<'s, S> {
         })
     }
 
-    /// The bytes of a section as the file has them; `None` when it has none, or not all.
+    /// The bytes of a section as the file has them; `None` when it has none, not all, or more than `most`.
     #[must_use]
-    pub fn bytes(&self, section: &Section) -> Option<S::Bytes<'s>> {
+    pub fn bytes_within(&self, section: &Section, most: u64) -> Option<S::Bytes<'s>> {
         let range = section.is_stored().then(|| section.range())??;
-        self.source.bytes(range)
+        (section.length <= most).then(|| self.source.bytes(range))?
     }
 
-    /// What a section holds; `None` when it is not all in the file, or its compression has no header.
+    /// What a section holds; `None` when it is not all in the file, is stored in more than `most` bytes, or its compression
+    /// has no header.
     #[must_use]
-    pub fn content(&self, section: &Section) -> Option<Content<S::Bytes<'s>>> {
-        Content::of(section.packing, self.bytes(section)?)
+    pub fn content_within(&self, section: &Section, most: u64) -> Option<Content<S::Bytes<'s>>> {
+        Content::of(section.packing, self.bytes_within(section, most)?)
     }
 
     /// The symbols of the first table of this type (`SHT_SYMTAB`, `SHT_DYNSYM`).
@@ -207,5 +208,20 @@ impl<'s, S: Source + ?Sized> SectionsOf<'s, S> {
             let bytes = self.source.bytes(start..start.checked_add(length)?)?;
             note::build_id(&bytes, section.align)
         })
+    }
+}
+
+/// Sections of a file in memory, whose bytes cost nothing, however many they are.
+impl<'s> SectionsOf<'s, [u8]> {
+    /// The bytes of a section as the file has them; `None` when it has none, or not all.
+    #[must_use]
+    pub fn bytes(&self, section: &Section) -> Option<&'s [u8]> {
+        self.bytes_within(section, u64::MAX)
+    }
+
+    /// What a section holds; `None` when it is not all in the file, or its compression has no header.
+    #[must_use]
+    pub fn content(&self, section: &Section) -> Option<Content<&'s [u8]>> {
+        self.content_within(section, u64::MAX)
     }
 }

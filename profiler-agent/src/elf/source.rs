@@ -6,6 +6,10 @@ use std::fs::File;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 
+/// Most bytes of a piece of an open file: the largest section that is read whole, one with call frame information. Callers
+/// have bounds of their own below it.
+pub const MAX_PIECE_BYTES: u64 = 64 << 20;
+
 /// Bytes at positions: of a file, or of a process's memory.
 pub trait ReadAt {
     /// Fills `into` with the bytes at `at`; is false when one of them is not there.
@@ -31,7 +35,8 @@ pub trait Source: ReadAt {
 
     /// Length in bytes.
     fn length(&self) -> u64;
-    /// The bytes at `range`; `None` when one of them is not there.
+    /// The bytes at `range`; `None` when one of them is not there, or where they are copied and more than
+    /// [`MAX_PIECE_BYTES`].
     fn bytes(&self, range: Range<u64>) -> Option<Self::Bytes<'_>>;
 }
 
@@ -92,11 +97,26 @@ impl Source for File {
     }
     fn bytes(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let length = range.end.checked_sub(range.start)?;
-        // Nothing is allocated for what is not there.
-        if range.end > self.length() {
+        // Nothing is allocated for what is not there; and a file of any length may be there, without a block on disk.
+        if length > MAX_PIECE_BYTES || range.end > self.length() {
             return None;
         }
         let mut bytes = vec![0; usize::try_from(length).ok()?];
         self.read(range.start, &mut bytes).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_a_file_is_bounded_however_long_the_file_is() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let at = 1 << 39;
+        assert_eq!(file.bytes(at..at + 5), Some(vec![0; 5]));
+        assert_eq!(file.bytes(at..at + MAX_PIECE_BYTES + 1), None);
+        assert_eq!(file.bytes(0..1 << 40), None);
     }
 }

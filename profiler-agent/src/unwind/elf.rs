@@ -7,13 +7,14 @@ use object::elf;
 
 use super::absent::{Absent, Malformed, TooLarge};
 pub(super) use crate::elf::Machine;
+use crate::elf::source::MAX_PIECE_BYTES;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{ElfError, ElfFile, SectionsOf, Segment, Source};
 use crate::profile::ElfAddress;
 
-/// Most bytes of one section with call frame information: a table from more would be
-/// beyond any budget.
-const MAX_SECTION_BYTES: u64 = 64 << 20;
+/// Most bytes of one section with call frame information, stored and decompressed: a table from more
+/// would be beyond any budget.
+const MAX_SECTION_BYTES: u64 = MAX_PIECE_BYTES;
 
 impl Machine {
     /// Whose call frame instructions the files of this machine may hold beside DWARF's: those of
@@ -252,7 +253,8 @@ fn content<'s, S: Source + ?Sized>(
     if section.length > MAX_SECTION_BYTES && section.length <= source.length() {
         return Err(TOO_LARGE);
     }
-    let Some(content) = sections.content(&section) else {
+    // Asked for with its bound: the file may have grown since.
+    let Some(content) = sections.content_within(&section, MAX_SECTION_BYTES) else {
         return Ok(None);
     };
     let bytes = if !content.is_compressed() {
@@ -264,4 +266,59 @@ fn content<'s, S: Source + ?Sized>(
     };
     let address = section.address.0;
     Ok(bytes.map(|bytes| Placed { address, bytes }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::elf::ReadAt;
+
+    /// A file that grows behind what its length was when asked for; notes the largest piece that is asked for.
+    #[derive(Debug)]
+    struct Growing {
+        bytes: Vec<u8>,
+        largest: Cell<u64>,
+    }
+
+    impl ReadAt for Growing {
+        fn read(&self, at: u64, into: &mut [u8]) -> bool {
+            self.bytes.read(at, into)
+        }
+    }
+
+    impl Source for Growing {
+        type Bytes<'s> = Vec<u8>;
+
+        fn length(&self) -> u64 {
+            self.bytes.length()
+        }
+        fn bytes(&self, range: Range<u64>) -> Option<Vec<u8>> {
+            let length = range.end.checked_sub(range.start)?;
+            self.largest.set(self.largest.get().max(length));
+            self.bytes.bytes(range).map(<[u8]>::to_vec)
+        }
+    }
+
+    #[test]
+    fn a_section_of_a_file_that_grows_is_read_within_its_bound() {
+        let mut bytes = std::fs::read("/bin/true").unwrap();
+        let file = ElfFile::parse(&bytes).unwrap();
+        let sections = file.sections().unwrap();
+        let index = sections.iter().position(|section| {
+            let found = sections.stored(".eh_frame").unwrap();
+            section.offset == found.offset && section.length == found.length
+        });
+        let table = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+        let length = table + 64 * index.unwrap() + 32;
+        bytes[length..length + 8].copy_from_slice(&(MAX_SECTION_BYTES + 1).to_le_bytes());
+        let source = Growing {
+            bytes,
+            largest: Cell::new(0),
+        };
+        let image = Image::parse(&source).unwrap();
+        assert!(image.eh_frame.is_none() && !image.loads.is_empty());
+        assert!(source.largest.get() > 0 && source.largest.get() <= MAX_SECTION_BYTES);
+    }
 }

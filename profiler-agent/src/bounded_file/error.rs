@@ -49,7 +49,7 @@ fn fix(error: &io::Error) -> &'static str {
 }
 
 impl FileError {
-    pub(super) fn file(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn file(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::File {
             operation,
             path: path.to_owned(),
@@ -87,16 +87,48 @@ pub struct SetAside {
 }
 
 impl SetAside {
-    /// Logs that what `owner` kept in the file is lost.
-    pub(crate) fn warn(&self, owner: &str) {
+    /// Logs that what the file held is lost: the spool's of `destination`, else the local store's.
+    pub(crate) fn warn(&self, destination: Option<&str>) {
         let (path, reason) = (self.path.display(), &self.reason);
-        tracing::warn!(owner, %path, reason, "a damaged file was set aside: what it held is lost");
+        let destination = destination.map(tracing::field::display);
+        tracing::warn!(destination, %path, reason, "a damaged file was set aside: what it held is lost");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_is_set_aside_is_logged_with_its_destination() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let file = Arc::new(File::create(&log).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
+        let aside = SetAside {
+            path: "/x/a.redb.corrupt-1".into(),
+            reason: "no header".to_owned(),
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            aside.warn(Some("backend"));
+            aside.warn(None);
+        });
+        let log = fs::read_to_string(log).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        let fields = "path=/x/a.redb.corrupt-1 reason=\"no header\"";
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(
+            lines[0].contains(&format!(" destination=backend {fields}")),
+            "{log}"
+        );
+        assert!(
+            lines[1].contains(fields) && !lines[1].contains("destination"),
+            "{log}"
+        );
+    }
 
     #[test]
     fn an_error_names_the_file_and_the_fix() {

@@ -37,12 +37,11 @@ impl Drop for OpenFile {
 }
 
 /// Makes a directory that its owner alone may look into; one that is there keeps its mode.
-pub(crate) fn make_directory(directory: &Path) -> Result<(), FileError> {
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|source| FileError::file("make directory", directory, source))
 }
 
 /// Length of the file in bytes.

@@ -232,7 +232,7 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
 
     /// All that was in the file is lost.
     fn lost(&mut self, aside: &SetAside) {
-        aside.warn(&format!("the spool of {}", self.place.name));
+        aside.warn(Some(&self.place.name));
         self.live.clear();
         if self.base.is_some() {
             self.say(Event::SetAside);

@@ -38,27 +38,15 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::bounded_file;
 use crate::profile::Destination;
 
 pub use config::{Backoff, Breaker, Config, SyncPolicy};
 pub use driver::{Driver, Handle};
-
-/// Makes the directory of spools where it is missing, for root's eyes alone; one that is there keeps its mode.
-///
-/// # Errors
-/// It cannot be made.
-pub fn make_directory(directory: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-}
 
 /// A queue for `destination`: its [`Handle`] takes payloads, its [`Driver`] is to be run on a tokio runtime. Where there
 /// is a `directory`, it is made where it is missing, and what does not fit in memory goes to a file there that has the
@@ -76,7 +64,7 @@ pub fn start<D: Destination>(
     let shared = Arc::new(shared::Shared::new(config, directory.is_some()));
     let mut ended = None;
     if let Some(directory) = directory {
-        make_directory(directory)?;
+        bounded_file::make_directory(directory)?;
         let place = disk::Place {
             name: name.to_owned(),
             path: directory.join(store::file_name(name)),

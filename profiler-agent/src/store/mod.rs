@@ -179,7 +179,8 @@ impl Store {
         if limits.max_bytes < Limits::MIN_BYTES {
             return Err(StoreError::LimitTooSmall(limits.max_bytes));
         }
-        bounded_file::make_directory(directory)?;
+        bounded_file::make_directory(directory)
+            .map_err(|source| FileError::file("make directory", directory, source))?;
         let store = Self {
             path: directory.join(Self::FILE),
             limits,
@@ -334,7 +335,7 @@ impl Store {
     }
 
     fn note_aside(&self, aside: SetAside) {
-        aside.warn("the local store");
+        aside.warn(None);
         self.lock_books().set_aside.push(aside);
     }
 

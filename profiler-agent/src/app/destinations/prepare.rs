@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use crate::bounded_file;
 use crate::config;
 use crate::export::{Client, TargetError};
-use crate::spool;
 
 /// How long one that ended may go on holding what its successor needs.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ impl Prepared {
         waits: bool,
     ) -> Result<Self, DestinationError> {
         if let Some(directory) = &destination.directory {
-            spool::make_directory(directory).map_err(|source| DestinationError::Spool {
+            bounded_file::make_directory(directory).map_err(|source| DestinationError::Spool {
                 name: destination.name.clone(),
                 directory: directory.display().to_string(),
                 source,

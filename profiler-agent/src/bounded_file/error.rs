@@ -25,7 +25,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// The database failed. The file is to be opened anew.
-    #[error("{path}: {source}")]
+    #[error("cannot use {path}: {source}{}", database_fix(source))]
     Database {
         /// The file.
         path: PathBuf,
@@ -45,6 +45,19 @@ fn fix(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::ReadOnlyFilesystem => "; give the agent a directory that can be written to",
         _ => "",
+    }
+}
+
+/// The same of what the database says.
+fn database_fix(error: &redb::Error) -> &'static str {
+    const DISK: &str = "; look for errors of the disk in the kernel's log (dmesg)";
+    match error {
+        redb::Error::Io(error) => match fix(error) {
+            "" => DISK,
+            known => known,
+        },
+        redb::Error::PreviousIo | redb::Error::Corrupted(_) => DISK,
+        _ => "; if it happens again, stop the agent and remove the file",
     }
 }
 
@@ -70,10 +83,15 @@ impl FileError {
         matches!(self, Self::InUse { .. })
     }
 
-    /// Does it say that the file is damaged?
+    /// What is wrong with the file, if this says that it is damaged.
     #[must_use]
-    pub fn says_damaged(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if matches!(**source, redb::Error::Corrupted(_)))
+    pub fn damage(&self) -> Option<String> {
+        match self {
+            Self::Database { source, .. } if matches!(**source, redb::Error::Corrupted(_)) => {
+                Some(source.to_string())
+            }
+            _ => None,
+        }
     }
 }
 
@@ -144,5 +162,34 @@ mod tests {
             error(io::ErrorKind::TimedOut),
             "cannot open /x/a.redb: timed out"
         );
+    }
+
+    #[test]
+    fn an_error_of_the_database_names_the_file_and_the_fix() {
+        let error = |source| FileError::database(Path::new("/x/a.redb"), source);
+        let of_kind = |kind: io::ErrorKind| error(redb::Error::Io(kind.into())).to_string();
+        assert_eq!(
+            of_kind(io::ErrorKind::StorageFull),
+            "cannot use /x/a.redb: I/O error: no storage space; free space or give the agent a directory on another disk"
+        );
+        assert!(of_kind(io::ErrorKind::TimedOut).ends_with("in the kernel's log (dmesg)"));
+        assert!(of_kind(io::ErrorKind::PermissionDenied).contains("; run the agent as root"));
+        assert!(error(redb::Error::PreviousIo).to_string().contains("dmesg"));
+        let other = error(redb::Error::TransactionPoisoned);
+        assert!(
+            other
+                .to_string()
+                .ends_with("stop the agent and remove the file")
+        );
+        assert_eq!(other.damage(), None);
+        let damaged = error(redb::Error::Corrupted("no root".to_owned()));
+        assert!(
+            damaged
+                .to_string()
+                .contains("no root; look for errors of the disk")
+        );
+        // Why the file is set aside is no advice.
+        let damage = damaged.damage().unwrap();
+        assert!(damage.ends_with("no root"), "{damage}");
     }
 }

@@ -357,8 +357,8 @@ impl<R: FnMut(Vec<Answer>)> Thread<R> {
 
     /// The file is opened anew before the next operation.
     fn failed(&mut self, error: &FileError) {
-        if error.says_damaged() {
-            self.distrusted = Some(error.to_string());
+        if let Some(damage) = error.damage() {
+            self.distrusted = Some(damage);
         }
         self.file = None;
         self.unsynced = None;

@@ -61,12 +61,12 @@ impl<'s, S: Source + ?Sized> ElfFile<'s, S> {
         let table = self.header.programs;
         let size = Segments::<S::Bytes<'s>>::header_bytes(class);
         if table.count > 0 && usize::from(table.size) != size {
-            return Err(ElfError::Malformed("size of a program header"));
+            return Err(ElfError::ProgramHeaders);
         }
         let count = usize::from(table.count).min(MAX_SEGMENTS);
         let start = if count == 0 { 0 } else { table.offset };
         let headers = self.read(start, (count * size) as u64);
-        let headers = headers.ok_or(ElfError::Malformed("program headers"))?;
+        let headers = headers.ok_or(ElfError::ProgramHeaders)?;
         Ok(Segments { class, headers })
     }
 

@@ -17,9 +17,12 @@ pub enum ElfError {
     /// It is of a class or byte order that is not known.
     #[error("neither a 32-bit nor a 64-bit little-endian ELF file")]
     WrongClass,
-    /// A header that it announces is not there.
-    #[error("malformed ELF file: {0}")]
-    Malformed(&'static str),
+    /// It ends within its header.
+    #[error("malformed ELF file: shorter than its header")]
+    ShortHeader,
+    /// Its program headers are not all there, or of another size than the class's.
+    #[error("malformed ELF file: its program headers are not all there, or of a wrong size")]
+    ProgramHeaders,
 }
 
 /// How wide addresses are.
@@ -78,7 +81,6 @@ impl Header {
     /// # Errors
     /// It is no ELF file, of another class or byte order, or shorter than its header.
     pub fn read<S: ReadAt + ?Sized>(source: &S) -> Result<Self, ElfError> {
-        const SHORT: ElfError = ElfError::Malformed("header");
         let mut bytes = [0; BYTES_64];
         let length = [BYTES_64, BYTES_32, IDENT, MAGIC]
             .into_iter()
@@ -88,7 +90,7 @@ impl Header {
         if bytes[..MAGIC] != elf::ELFMAG {
             return Err(ElfError::NotElf);
         }
-        let ident: &[u8; IDENT] = bytes.first_chunk().ok_or(SHORT)?;
+        let ident: &[u8; IDENT] = bytes.first_chunk().ok_or(ElfError::ShortHeader)?;
         if ident[5] != elf::ELFDATA2LSB.0 {
             return Err(ElfError::WrongClass);
         }
@@ -97,7 +99,7 @@ impl Header {
             elf::ELFCLASS64 => Self::of::<FileHeader64<LE>>(Class::Bits64, bytes),
             _ => return Err(ElfError::WrongClass),
         }
-        .ok_or(SHORT)
+        .ok_or(ElfError::ShortHeader)
     }
 
     fn of<H: FileHeader<Endian = LE>>(class: Class, bytes: &[u8]) -> Option<Self> {

@@ -86,8 +86,8 @@ impl From<ElfError> for Absent {
         match error {
             ElfError::NotElf => Self::NotElf,
             ElfError::WrongClass => Self::WrongClass,
-            ElfError::Malformed("header") => Self::Malformed(Malformed::Header),
-            ElfError::Malformed(_) => Self::Malformed(Malformed::Segments),
+            ElfError::ShortHeader => Self::Malformed(Malformed::Header),
+            ElfError::ProgramHeaders => Self::Malformed(Malformed::Segments),
         }
     }
 }

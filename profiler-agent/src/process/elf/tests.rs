@@ -139,7 +139,7 @@ fn what_is_no_elf_file_says_so() {
     );
     assert_eq!(
         read(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".as_slice()),
-        Err(ElfError::Malformed("header"))
+        Err(ElfError::ShortHeader)
     );
 }
 

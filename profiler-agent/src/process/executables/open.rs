@@ -168,7 +168,7 @@ impl Ways {
             let summary = match elf::read(&file) {
                 Ok(summary) => summary,
                 Err(ElfError::NotElf | ElfError::WrongClass) => ElfSummary::default(),
-                Err(ElfError::Malformed(_)) => {
+                Err(ElfError::ShortHeader | ElfError::ProgramHeaders) => {
                     losses.add(Degradation::ElfMalformed, 1);
                     ElfSummary::default()
                 }

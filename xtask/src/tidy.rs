@@ -15,6 +15,7 @@ mod links;
 mod source;
 mod version;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
             check(&Source::new(relative, &text), &mut findings);
         }
     }
+    direction::check_tables(&modules(&root.join("profiler-agent/src"))?, &mut findings);
     let manifest = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
     let architecture =
         fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
@@ -147,6 +149,20 @@ fn check_content(source: &Source<'_>, findings: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// The modules of a crate, by their files and directories.
+fn modules(source: &Path) -> Result<BTreeSet<String>> {
+    let mut modules = BTreeSet::new();
+    for entry in fs::read_dir(source).with_context(|| source.display().to_string())? {
+        let path = entry?.path();
+        let is_module = path.is_dir() || path.extension().is_some_and(|found| found == "rs");
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if is_module && name != "lib" && name != "main" {
+            modules.insert(name.into_owned());
+        }
+    }
+    Ok(modules)
 }
 
 fn rust_files(directory: &Path) -> Result<Vec<PathBuf>> {

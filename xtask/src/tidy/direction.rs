@@ -1,5 +1,6 @@
 //! Which module of the agent may know which.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::source::Source;
@@ -25,7 +26,6 @@ const LAYERS: &[(&str, &[&str])] = &[
 const STAGES: &[&str] = &[
     "aggregate",
     "collect",
-    "control",
     "correlate",
     "enrich",
     "export",
@@ -35,7 +35,6 @@ const STAGES: &[&str] = &[
     "store",
     "symbolize",
     "telemetry",
-    "transform",
     "unwind",
 ];
 
@@ -53,6 +52,24 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("clap", &["cli"]),
 ];
+
+/// Checks the tables above against the agent's `modules`: a module that is in none of them may import whatever it likes.
+pub(super) fn check_tables(modules: &BTreeSet<String>, findings: &mut Vec<String>) {
+    const TABLES: &str = "xtask/src/tidy/direction.rs";
+    for module in modules.iter().filter(|module| !is_module(module)) {
+        findings.push(format!(
+            "{TABLES}: the agent's module `{module}` is in no table: say what it may import"
+        ));
+    }
+    let foundations = FOUNDATIONS.iter().map(|(module, _)| *module);
+    let layers = LAYERS.iter().map(|(layer, _)| *layer);
+    let known = foundations.chain(layers).chain(STAGES.iter().copied());
+    for module in known.filter(|module| !modules.contains(*module)) {
+        findings.push(format!(
+            "{TABLES}: the agent has no module `{module}`: remove it"
+        ));
+    }
+}
 
 /// Checks the imports of one source of the agent.
 pub(super) fn check(source: &Source<'_>, findings: &mut Vec<String>) {
@@ -223,6 +240,34 @@ mod tests {
             "use crate::{profile::{collect, app}};",
         ] {
             assert_eq!(findings(path, text), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_tables_name_the_modules_that_there_are() {
+        let foundations = FOUNDATIONS.iter().map(|(module, _)| *module);
+        let layers = LAYERS.iter().map(|(layer, _)| *layer);
+        let known = foundations.chain(layers).chain(STAGES.iter().copied());
+        let known: BTreeSet<String> = known.map(str::to_owned).collect();
+        let findings = |modules: &BTreeSet<String>| {
+            let mut findings = Vec::new();
+            check_tables(modules, &mut findings);
+            findings
+        };
+        assert_eq!(findings(&known), Vec::<String>::new());
+        let mut more = known.clone();
+        more.insert("new".to_owned());
+        let found = findings(&more);
+        assert!(
+            found.len() == 1 && found[0].contains("`new` is in no table"),
+            "{found:?}"
+        );
+        for gone in ["go", "config", "page"] {
+            let mut fewer = known.clone();
+            fewer.remove(gone);
+            let found = findings(&fewer);
+            let said = format!("no module `{gone}`");
+            assert!(found.len() == 1 && found[0].contains(&said), "{found:?}");
         }
     }
 

@@ -17,8 +17,8 @@ use crate::profile::ElfAddress;
 
 /// Bytes of the dynamic section that are looked at.
 const MAX_BYTES: u64 = 64 << 10;
-/// Relocations of one table that are looked at: four times what the largest browsers have.
-pub(crate) const MAX_RELOCATIONS: u64 = 4 << 20;
+/// Relocations that are looked at, over both tables: four times what the largest browsers have.
+const MAX_RELOCATIONS: u64 = 4 << 20;
 
 /// A relocation with an addend, of a 64-bit file.
 pub type Relocation = Rela64<LE>;
@@ -135,11 +135,22 @@ impl Dynamic {
         segments: &Segments<S::Bytes<'s>>,
         mut visit: impl FnMut(&Relocation) -> ControlFlow<()>,
     ) {
+        let mut left = MAX_RELOCATIONS;
         for (address, length) in self.relocations {
             let place = segments.position(address).filter(|_| address.0 != 0);
-            if let Some((start, _)) = place {
-                let range = start.0..start.0.saturating_add(length);
-                symbol::for_each(file.source, &range, MAX_RELOCATIONS, &mut visit);
+            let Some((start, _)) = place else {
+                continue;
+            };
+            let range = start.0..start.0.saturating_add(length);
+            let mut is_over = false;
+            symbol::for_each(file.source, &range, left, |relocation| {
+                left -= 1;
+                let flow = visit(relocation);
+                is_over = flow.is_break();
+                flow
+            });
+            if is_over {
+                return;
             }
         }
     }

@@ -76,5 +76,5 @@ pub(super) fn system_v<S: ReadAt + ?Sized, T>(
 /// Number `index` of those at `position`.
 fn number<S: ReadAt + ?Sized>(source: &S, position: u64, index: u32) -> Option<u32> {
     let at = position.checked_add(4 * u64::from(index))?;
-    source.array(at).map(u32::from_le_bytes)
+    source.half_word(at)
 }

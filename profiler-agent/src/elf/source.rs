@@ -20,6 +20,10 @@ pub trait ReadAt {
         let mut bytes = [0; N];
         self.read(at, &mut bytes).then_some(bytes)
     }
+    /// The four bytes at `at` as a little-endian number.
+    fn half_word(&self, at: u64) -> Option<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
     /// The eight bytes at `at` as a little-endian number.
     fn word(&self, at: u64) -> Option<u64> {
         self.array(at).map(u64::from_le_bytes)

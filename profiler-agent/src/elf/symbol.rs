@@ -38,6 +38,25 @@ impl SymbolTable {
         (start < end).then(|| source.bytes(start..end))?
     }
 
+    /// The first symbol `name` that is `wanted`, among the first `most`.
+    pub fn find<S: Source + ?Sized>(
+        &self,
+        source: &S,
+        most: u64,
+        name: &[u8],
+        wanted: impl Fn(&Symbol) -> bool,
+    ) -> Option<Symbol> {
+        let mut found = None;
+        for_each(source, &self.symbols, most, |symbol: &Symbol| {
+            if wanted(symbol) && self.is_named(source, symbol, name) {
+                found = Some(*symbol);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
     /// Is this the symbol's name?
     #[must_use]
     pub fn is_named<S: Source + ?Sized>(&self, source: &S, symbol: &Symbol, name: &[u8]) -> bool {

@@ -8,9 +8,10 @@
 //! | 16 | without flag 2: address of the version's string header (address, length) |
 //! | 32 | with flag 2: the version's length as a varint, and its text |
 
-use super::elf::{Access, Image, u64_at};
+use super::elf::{Access, Image};
 use super::find::MAX_SEARCHED;
 use super::version::Version;
+use crate::elf::ReadAt as _;
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const ALIGNMENT: usize = 16;
@@ -38,7 +39,7 @@ pub(super) fn version(image: &Image<'_>) -> Option<Version> {
             return None;
         }
         let header = image.pointer(address.checked_add(POINTER)?);
-        let length = u64_at(image.at(header.checked_add(8)?)?.bytes, 0)?;
+        let length = image.at(header.checked_add(8)?)?.bytes.word(0)?;
         let text = image.at(image.pointer(header))?.bytes;
         text.get(..usize::try_from(length).ok()?)?
     };

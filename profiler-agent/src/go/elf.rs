@@ -9,10 +9,9 @@ use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{Rela as _, Sym as _};
 
-use crate::elf::dynamic::{Dynamic, MAX_RELOCATIONS, Relocation, relative_kind};
-use crate::elf::symbol::{self, Symbol};
-use crate::elf::{ElfFile, Machine, Segment, Segments, structures};
-use crate::profile::ElfAddress;
+use crate::elf::dynamic::{Dynamic, relative_kind};
+use crate::elf::{ElfFile, Machine, ReadAt as _, Segments, Source as _};
+use crate::profile::{ElfAddress, FileOffset};
 
 /// Symbols that are looked at.
 const MAX_SYMBOLS: u64 = 4 << 20;
@@ -69,7 +68,9 @@ impl<'data> Image<'data> {
             } else {
                 Access::Read
             };
-            Some((access, self.part(&segment)?))
+            let place = segment.within(self.data.length()).place;
+            let part = self.part(place.offset, place.address.0, place.length)?;
+            Some((access, part))
         })
     }
 
@@ -95,22 +96,17 @@ impl<'data> Image<'data> {
 
     /// What the file has from `address` to the end of its segment.
     pub(super) fn at(&self, address: u64) -> Option<Part<'data>> {
-        self.segments().find_map(|(_, segment)| {
-            let skipped = usize::try_from(address.checked_sub(segment.address)?).ok()?;
-            let bytes = segment.bytes.get(skipped..)?;
-            (!bytes.is_empty()).then_some(Part {
-                offset: segment.offset + skipped,
-                address,
-                bytes,
-            })
-        })
+        let (offset, left) = self.segments.position(ElfAddress(address))?;
+        let rest = self.data.length().checked_sub(offset.0)?;
+        let part = self.part(offset, address, left.min(rest))?;
+        (!part.bytes.is_empty()).then_some(part)
     }
 
     /// Is what is at `address` executed?
     pub(super) fn is_code(&self, address: u64) -> bool {
-        self.segments().any(|(access, segment)| {
-            access == Access::Execute
-                && address.wrapping_sub(segment.address) < segment.bytes.len() as u64
+        let length = self.data.length();
+        self.segments.loaded().any(|segment| {
+            segment.allows(elf::PF_X) && segment.within(length).addresses().contains(&address)
         })
     }
 
@@ -134,15 +130,8 @@ impl<'data> Image<'data> {
     /// The address of a symbol in `.symtab`.
     pub(super) fn symbol(&self, name: &[u8]) -> Option<u64> {
         let table = self.file.sections()?.symbols(elf::SHT_SYMTAB)?;
-        let mut found = None;
-        symbol::for_each(self.data, &table.symbols, MAX_SYMBOLS, |symbol: &Symbol| {
-            if table.is_named(self.data, symbol, name) {
-                found = Some(symbol.st_value(LE));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        found
+        let found = table.find(self.data, MAX_SYMBOLS, name, |_| true)?;
+        Some(found.st_value(LE))
     }
 
     /// Has a note of this owner (with its final zero)?
@@ -155,9 +144,9 @@ impl<'data> Image<'data> {
         let part = self.at(address);
         let bytes = part.map_or(&[][..], |part| part.bytes);
         for (index, pointer) in pointers.iter_mut().enumerate() {
-            *pointer = u64_at(bytes, index * 8).unwrap_or(0);
+            *pointer = bytes.word(index as u64 * 8).unwrap_or(0);
         }
-        for (place, addend) in self.relative() {
+        self.relative(|place, addend| {
             let distance = place.wrapping_sub(address);
             let index = usize::try_from(distance / 8).unwrap_or(usize::MAX);
             if distance.is_multiple_of(8)
@@ -165,7 +154,8 @@ impl<'data> Image<'data> {
             {
                 *pointer = addend;
             }
-        }
+            ControlFlow::Continue(())
+        });
     }
 
     /// The pointer at `address`.
@@ -175,58 +165,31 @@ impl<'data> Image<'data> {
         pointer[0]
     }
 
-    /// Relative relocations: where, and the address that is put there.
-    pub(super) fn relative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    /// Calls `visit` with the relative relocations until it breaks: where, and the address that is put there.
+    pub(super) fn relative(&self, mut visit: impl FnMut(u64, u64) -> ControlFlow<()>) {
+        let Some(dynamic) = Dynamic::read(&self.file, &self.segments) else {
+            return;
+        };
         let machine = self.file.header.known_machine();
         let kind = u64::from(relative_kind(machine.unwrap_or(Machine::X86_64)).0);
-        let relocations = self.relocations().iter().take(MAX_RELOCATIONS as usize);
-        relocations
-            .filter(move |relocation| relocation.r_info(LE, false) == kind)
-            .map(|relocation| {
-                let addend = relocation.r_addend(LE).cast_unsigned();
-                (relocation.r_offset(LE), addend)
-            })
+        dynamic.for_each_relocation(&self.file, &self.segments, |relocation| {
+            if relocation.r_info(LE, false) != kind {
+                return ControlFlow::Continue(());
+            }
+            let addend = relocation.r_addend(LE).cast_unsigned();
+            visit(relocation.r_offset(LE), addend)
+        });
     }
 
-    fn relocations(&self) -> &'data [Relocation] {
-        let read = || {
-            let dynamic = Dynamic::read(&self.file, &self.segments)?;
-            let (ElfAddress(address), length) = dynamic.relocations[0];
-            let start = self.at(address).filter(|_| address != 0)?.bytes;
-            let length = usize::try_from(length).ok()?;
-            Some(&start[..length.min(start.len())])
-        };
-        structures(read().unwrap_or(&[]))
-    }
-
-    /// What the file has of a segment.
-    fn part(&self, segment: &Segment) -> Option<Part<'data>> {
-        let offset = usize::try_from(segment.place.offset.0).ok()?;
-        let length = usize::try_from(segment.place.length).ok()?;
-        let rest = self.data.get(offset..)?;
+    /// The bytes at a place of the file.
+    fn part(&self, offset: FileOffset, address: u64, length: u64) -> Option<Part<'data>> {
+        let end = offset.0.checked_add(length)?;
         Some(Part {
-            offset,
-            address: segment.place.address.0,
-            bytes: &rest[..length.min(rest.len())],
+            offset: usize::try_from(offset.0).ok()?,
+            address,
+            bytes: self.data.bytes(offset.0..end)?,
         })
     }
-}
-
-/// The 32-bit number at `offset`.
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let number = bytes.get(offset..)?.first_chunk()?;
-    Some(u32::from_le_bytes(*number))
-}
-
-/// The signed 32-bit number at `offset`.
-pub(super) fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
-    Some(u32_at(bytes, offset)?.cast_signed())
-}
-
-/// The 64-bit number at `offset`.
-pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let number = bytes.get(offset..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*number))
 }
 
 #[cfg(test)]

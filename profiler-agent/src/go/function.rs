@@ -13,11 +13,11 @@
 //!
 //! and behind pcdata funcdata: offsets from `gofunc` (none: all ones), or aligned addresses in 1.16.
 
-use super::elf::{i32_at, u32_at, u64_at};
 use super::header::Format;
 use super::malformed::Malformed;
 use super::pc_values::PcValues;
 use super::table::LineTable;
+use crate::elf::ReadAt as _;
 use crate::profile::ElfAddress;
 
 /// Longest name that is read.
@@ -74,7 +74,7 @@ impl<'data> Function<'data> {
     /// Its name, with all type arguments.
     #[must_use]
     pub fn name(&self) -> Option<&'data [u8]> {
-        self.table.name(i32_at(self.record, self.fixed())?)
+        self.table.name(self.number(self.fixed())?.cast_signed())
     }
     /// Its flags.
     #[must_use]
@@ -93,7 +93,7 @@ impl<'data> Function<'data> {
         if self.table.header.format < Format::Go120 {
             return 0;
         }
-        u32_at(self.record, self.fixed() + 32).unwrap_or(0)
+        self.number(self.fixed() + 32).unwrap_or(0)
     }
     /// The file of its entry.
     #[must_use]
@@ -128,9 +128,9 @@ impl<'data> Function<'data> {
     /// The file with a number from [`Self::files`].
     #[must_use]
     pub fn file_name(&self, number: i32) -> Option<&'data [u8]> {
-        let unit = u32_at(self.record, self.fixed() + 28)?;
+        let unit = self.number(self.fixed() + 28)?;
         let index = unit.checked_add(u32::try_from(number).ok()?)? as usize;
-        let offset = u32_at(self.table.units, index.checked_mul(4)?)?;
+        let offset = self.table.units.half_word(index.checked_mul(4)? as u64)?;
         text(self.table.files, usize::try_from(offset).ok()?)
     }
 
@@ -149,13 +149,13 @@ impl<'data> Function<'data> {
             let place = start
                 .saturating_add(padding)
                 .saturating_add(8 * INLINE_TREE as usize);
-            match u64_at(self.record, place).ok_or(Malformed::Function)? {
+            match self.record.word(place as u64).ok_or(Malformed::Function)? {
                 0 => return Ok(None),
                 address => self.table.image.at(address).map(|part| part.bytes),
             }
         } else {
             let place = start.saturating_add(4 * INLINE_TREE as usize);
-            match u32_at(self.record, place).ok_or(Malformed::Function)? {
+            match self.number(place).ok_or(Malformed::Function)? {
                 u32::MAX => return Ok(None),
                 offset => self
                     .table
@@ -167,7 +167,7 @@ impl<'data> Function<'data> {
     }
 
     fn pcdata_count(&self) -> u32 {
-        u32_at(self.record, self.fixed() + 24).unwrap_or(0)
+        self.number(self.fixed() + 24).unwrap_or(0)
     }
 
     /// Where the fields start that every version has in the same order.
@@ -186,8 +186,13 @@ impl<'data> Function<'data> {
         }
     }
 
+    /// The number at an offset into the record.
+    fn number(&self, offset: usize) -> Option<u32> {
+        self.record.half_word(offset as u64)
+    }
+
     fn values(&self, field: usize) -> PcValues<'data> {
-        self.table_at(u32_at(self.record, field).unwrap_or(0))
+        self.table_at(self.number(field).unwrap_or(0))
     }
 
     /// The table at an offset into pctab; there is none at 0.

@@ -8,8 +8,8 @@
 //! | address of the text (0 from 1.26) | - | 24 |
 //! | offsets of names, cutab, files, pctab, ftab | 24 | 32 |
 
-use super::elf::{u32_at, u64_at};
 use super::malformed::Refusal;
+use crate::elf::ReadAt as _;
 
 /// Which layout a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn parse(table: &[u8]) -> Result<Self, Refusal> {
-        let format = Format::from_magic(u32_at(table, 0).ok_or(Refusal::Absent)?)?;
+        let format = Format::from_magic(table.half_word(0).ok_or(Refusal::Absent)?)?;
         Self::parse_as(format, table).ok_or(Refusal::Header)
     }
 
@@ -68,7 +68,7 @@ impl Header {
         }
         let text = (format != Format::Go116).then_some(24);
         let parts = if text.is_some() { 32 } else { 24 };
-        let number = |offset| usize::try_from(u64_at(table, offset)?).ok();
+        let number = |offset: usize| usize::try_from(table.word(offset as u64)?).ok();
         let part = |index: usize| {
             let offset = number(parts + 8 * index)?;
             (parts + 40 <= offset && offset < table.len()).then_some(offset)

@@ -11,11 +11,11 @@
 //! | parent address, from the entry | 16 | 8 |
 //! | start line | - | 12 |
 
-use super::elf::i32_at;
 use super::function::Function;
 use super::header::Format;
 use super::malformed::Malformed;
 use super::pc_values::PcValues;
+use crate::elf::ReadAt as _;
 use crate::profile::ElfAddress;
 
 /// Calls that are inlined into each other at most; the compiler's budget ends far before.
@@ -62,21 +62,22 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn read(format: Format, tree: &[u8], index: i32) -> Option<Self> {
         let index = usize::try_from(index).ok()?;
+        let number = |entry: &[u8], at| Some(entry.half_word(at)?.cast_signed());
         if format < Format::Go120 {
             let entry = tree.get(index.checked_mul(20)?..)?.get(..20)?;
             Some(Self {
                 id: entry[2],
-                name: i32_at(entry, 12)?,
-                parent: i32_at(entry, 16)?,
+                name: number(entry, 12)?,
+                parent: number(entry, 16)?,
                 start_line: 0,
             })
         } else {
             let entry = tree.get(index.checked_mul(16)?..)?.get(..16)?;
             Some(Self {
                 id: entry[0],
-                name: i32_at(entry, 4)?,
-                parent: i32_at(entry, 8)?,
-                start_line: u32::try_from(i32_at(entry, 12)?).unwrap_or(0),
+                name: number(entry, 4)?,
+                parent: number(entry, 8)?,
+                start_line: u32::try_from(number(entry, 12)?).unwrap_or(0),
             })
         }
     }

@@ -12,12 +12,15 @@
 //! Where `gofunc` is among the later ones changes: the place that the version is known to have is tried
 //! first, then every other. What it points to must read as inline trees.
 
-use super::elf::{Access, Image, Part, u64_at};
+use std::ops::ControlFlow;
+
+use super::elf::{Access, Image, Part};
 use super::find::MAX_SEARCHED;
 use super::function::Function;
 use super::header::{Format, Header};
 use super::inline::Call;
 use super::table::LineTable;
+use crate::elf::ReadAt as _;
 
 const WORDS: usize = 64;
 const FUNCTIONS: usize = 20;
@@ -48,11 +51,20 @@ impl ModuleData {
             .and_then(|section| read(section.address))
             .or_else(|| stored(image, table.address).find_map(read))
             .or_else(|| {
-                let relocated = image
-                    .relative()
-                    .filter(|(_, addend)| *addend == table.address);
-                let mut relocated = relocated.take(MAX_CANDIDATES);
-                relocated.find_map(|(place, _)| read(place))
+                let mut left = MAX_CANDIDATES;
+                let mut found = None;
+                image.relative(|place, addend| {
+                    if addend == table.address {
+                        left -= 1;
+                        found = read(place);
+                    }
+                    if found.is_some() || left == 0 {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+                found
             })
             .or_else(|| read(image.symbol(b"runtime.firstmoduledata")?))
     }
@@ -115,7 +127,7 @@ fn stored<'a>(image: &'a Image<'_>, pointer: u64) -> impl Iterator<Item = u64> +
         let searched = &segment.bytes[..segment.bytes.len().min(MAX_SEARCHED)];
         let words = searched.chunks_exact(8).enumerate();
         words
-            .filter(move |(_, word)| u64_at(word, 0) == Some(pointer))
+            .filter(move |(_, word)| word.word(0) == Some(pointer))
             .map(move |(index, _)| segment.address.wrapping_add(8 * index as u64))
     });
     places.take(MAX_CANDIDATES)

@@ -1,13 +1,14 @@
 //! The line table: its functions in address order, and the one at an address.
 
 use super::build_info;
-use super::elf::{Image, Part, u32_at, u64_at};
+use super::elf::{Image, Part};
 use super::find;
 use super::function::{Function, text};
 use super::header::{Format, Header};
 use super::malformed::Refusal;
 use super::module_data::ModuleData;
 use super::version::Version;
+use crate::elf::ReadAt as _;
 use crate::profile::ElfAddress;
 
 /// Places that are looked at: what looks like a table and is none is rare.
@@ -154,10 +155,10 @@ impl<'data> LineTable<'data> {
         }
         let entry = self.entry(index)?;
         let end = self.entry(index + 1)?;
-        let place = index * self.header.format.entry_size();
+        let place = (index * self.header.format.entry_size()) as u64;
         let record = match self.header.format {
-            Format::Go116 => usize::try_from(u64_at(self.ftab, place + 8)?).ok()?,
-            Format::Go118 | Format::Go120 => u32_at(self.ftab, place + 4)? as usize,
+            Format::Go116 => usize::try_from(self.ftab.word(place + 8)?).ok()?,
+            Format::Go118 | Format::Go120 => self.ftab.half_word(place + 4)? as usize,
         };
         let bytes = self.ftab.get(record..)?;
         (entry < end && !bytes.is_empty()).then(|| Function {
@@ -222,14 +223,13 @@ impl<'data> LineTable<'data> {
     }
 
     fn entry(&self, index: usize) -> Option<u64> {
-        let place = index.checked_mul(self.header.format.entry_size())?;
+        let place = index.checked_mul(self.header.format.entry_size())? as u64;
         match self.header.format {
-            Format::Go116 => u64_at(self.ftab, place),
-            Format::Go118 | Format::Go120 => Some(
-                self.layout
-                    .text
-                    .wrapping_add(u64::from(u32_at(self.ftab, place)?)),
-            ),
+            Format::Go116 => self.ftab.word(place),
+            Format::Go118 | Format::Go120 => {
+                let offset = self.ftab.half_word(place)?;
+                Some(self.layout.text.wrapping_add(offset.into()))
+            }
         }
     }
 

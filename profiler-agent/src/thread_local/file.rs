@@ -1,15 +1,13 @@
 //! What an ELF file declares: the variables that it defines, and where the dynamic linker notes their
 //! places.
 
-use std::ops::ControlFlow;
-
 use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::Sym as _;
 
 use super::slot::{Found, slots};
 use crate::elf::dynamic::Dynamic;
-use crate::elf::symbol::{Symbol, for_each, is_thread_local};
+use crate::elf::symbol::is_thread_local;
 use crate::elf::{ElfFile, Machine, Segment, Source};
 
 /// A variable that is looked for.
@@ -199,20 +197,8 @@ pub fn facts_of<S: Source + ?Sized>(source: &S) -> Result<Facts, Absent> {
 /// The offset of the thread-local symbol `name` in the block of a static program, by its section headers.
 fn static_symbol<S: Source + ?Sized>(file: &ElfFile<'_, S>, name: &[u8]) -> Option<u64> {
     let table = file.few_sections()?.symbols(elf::SHT_SYMTAB)?;
-    let mut found = None;
-    for_each(
-        file.source,
-        &table.symbols,
-        MAX_SYMBOLS,
-        |symbol: &Symbol| {
-            if is_thread_local(symbol) && table.is_named(file.source, symbol, name) {
-                found = Some(symbol.st_value(LE));
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    found
+    let found = table.find(file.source, MAX_SYMBOLS, name, is_thread_local)?;
+    Some(found.st_value(LE))
 }
 
 /// The distance from the thread pointer of what is at `offset` in the program's block: below the thread

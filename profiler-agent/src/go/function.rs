@@ -76,6 +76,13 @@ impl<'data> Function<'data> {
     pub fn name(&self) -> Option<&'data [u8]> {
         self.table.name(self.number(self.fixed())?.cast_signed())
     }
+    /// Is this its name? A name may be long, and any number of functions may have the same one: no more of it is read.
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        let offset = self.number(self.fixed());
+        let found = offset.and_then(|offset| self.table.names.get(offset as usize..));
+        let rest = found.and_then(|found| found.strip_prefix(name));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    }
     /// Its flags.
     #[must_use]
     pub fn flags(&self) -> FunctionFlags {

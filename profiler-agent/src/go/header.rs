@@ -11,6 +11,9 @@
 use super::malformed::Refusal;
 use crate::elf::ReadAt as _;
 
+/// Functions of a table; one that announces more is malformed. The largest programs have less than a million.
+const MAX_FUNCTIONS: usize = 4 << 20;
+
 /// Which layout a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
@@ -86,6 +89,30 @@ impl Header {
         };
         let entries = header.functions.checked_add(1)?;
         let length = entries.checked_mul(format.entry_size())?;
-        (header.functions > 0 && length <= table.len() - header.ftab).then_some(header)
+        let is_bounded = (1..=MAX_FUNCTIONS).contains(&header.functions);
+        (is_bounded && length <= table.len() - header.ftab).then_some(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_as_many_functions_as_a_program_may_have() {
+        let mut table = vec![0; 128 + 8 * (MAX_FUNCTIONS + 2)];
+        table[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
+        for part in 0..5 {
+            table[32 + 8 * part] = 72;
+        }
+        for (functions, expected) in [
+            (MAX_FUNCTIONS, Ok(MAX_FUNCTIONS)),
+            (MAX_FUNCTIONS + 1, Err(Refusal::Header)),
+            (0, Err(Refusal::Header)),
+        ] {
+            table[8..16].copy_from_slice(&functions.to_le_bytes());
+            let found = Header::parse(&table).map(|header| header.functions);
+            assert_eq!(found, expected);
+        }
     }
 }

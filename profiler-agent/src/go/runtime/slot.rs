@@ -49,7 +49,7 @@ const AARCH64_G: u8 = 28;
 pub(super) fn find(image: &Image<'_>, table: &LineTable<'_>) -> Option<Slot> {
     let start = |name: &[u8]| {
         let mut functions = table.functions();
-        let function = functions.find(|function| function.name() == Some(name))?;
+        let function = functions.find(|function| function.is_named(name))?;
         let code = image.at(function.entry().0)?.bytes;
         let code = &code[..code.len().min(15 * MAX_INSTRUCTIONS)];
         Some((code, function.entry()))

@@ -51,6 +51,11 @@ fn every_layout_is_read() {
                 b"main.C"
             ]
         );
+        for function in table.functions() {
+            let name = function.name().unwrap();
+            assert!(function.is_named(name) && !function.is_named(&name[..name.len() - 1]));
+            assert!(!function.is_named(b"main.mainly"));
+        }
         let goexit = table.lookup(ElfAddress(TEXT + 15)).unwrap();
         assert_eq!((goexit.id(), goexit.entry().0), (8, TEXT));
         let flags = goexit.flags();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{step, workspace};
+use crate::{cargo, step};
 
 /// The cargo profile that the agent is built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,10 @@ impl Profile {
     }
 
     fn command(self) -> Command {
-        let mut build = Command::new(env!("CARGO"));
+        let mut build = cargo::command();
         build
             .args(["build", "--locked", "--package", "profiler-agent"])
-            .args(["--profile", self.name()])
-            .current_dir(workspace());
+            .args(["--profile", self.name()]);
         build
     }
 }
@@ -53,9 +52,8 @@ impl Profile {
 pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     eprintln!("{}", profile.announcement());
     step::run(&mut profile.command())?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from);
-    Ok(target.join(profile.name()).join("profiler-agent"))
+    let directory = cargo::target_directory().join(profile.name());
+    Ok(directory.join("profiler-agent"))
 }
 
 #[cfg(test)]

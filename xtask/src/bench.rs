@@ -1,10 +1,9 @@
 //! The benchmarks of the stages, then the whole agent under the standard mix.
 
-use std::process::Command;
-
 use anyhow::Result;
 use clap::Args;
 
+use crate::cargo::{command as cargo, target_directory};
 use crate::kernels::{self, Cpu};
 use crate::prerequisite::{self, Wanted};
 use crate::{step, workspace};
@@ -62,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         "measure-agent"
     };
-    let agent = workspace().join("target/release/profiler-agent");
+    let agent = target_directory().join("release/profiler-agent");
     let measure = |program: &str, options: &[&str]| {
         let arguments = ["run", "--quiet", "--package", "profiler-tests", "--bin"];
         step::run(
@@ -88,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn measure_walks(cpus: &[Cpu]) -> Result<()> {
     let cpus = if cpus.is_empty() { &Cpu::ALL } else { cpus };
     kernels::prepare(cpus)?;
-    let agent = workspace().join("target/suites/profiler-agent");
+    let agent = target_directory().join("suites/profiler-agent");
     if cpus.contains(&Cpu::X86_64) {
         let arguments = ["build", "--profile", "suites", "--package"];
         step::run(cargo().args(arguments).arg("profiler-agent"))?;
@@ -99,10 +98,4 @@ fn measure_walks(cpus: &[Cpu]) -> Result<()> {
     bench.args(["--exclude", "profiler-agent-fuzz", "--bench", "walk", "--"]);
     bench.args(cpus.iter().map(|cpu| cpu.name()));
     step::run(bench.env("PROFILER_AGENT", agent))
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(workspace());
-    command
 }

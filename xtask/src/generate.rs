@@ -9,7 +9,7 @@ mod messages;
 
 use anyhow::Result;
 
-use crate::{kernels, workspace};
+use crate::{cargo, kernels, workspace};
 
 /// Writes the types from `proto/`, the table and the glossary.
 pub(crate) fn run() -> Result<()> {
@@ -20,9 +20,8 @@ pub(crate) fn run() -> Result<()> {
 
 /// The agent's code has the texts: its own test that compares them with the file writes it.
 fn glossary() -> Result<()> {
-    let mut test = std::process::Command::new(env!("CARGO"));
-    test.current_dir(workspace())
-        .args(["test", "--quiet", "--locked", "--profile", "tested"])
+    let mut test = cargo::command();
+    test.args(["test", "--quiet", "--locked", "--profile", "tested"])
         .args(["--package", "profiler-agent", "--lib"])
         .args(["--", "profile::glossary::the_glossary_is_that_of_the_code"])
         .env("PROFILER_WRITE_GLOSSARY", "1");
@@ -37,9 +36,8 @@ fn messages() -> Result<()> {
 /// Runs the command with what it needs; that the table is written too changes nothing.
 #[cfg(not(feature = "generate"))]
 fn messages() -> Result<()> {
-    let mut again = std::process::Command::new(env!("CARGO"));
+    let mut again = cargo::command();
     again
-        .current_dir(workspace())
         .args(["run", "--quiet", "--locked", "--package", "xtask"])
         .args(["--features", "generate", "--", "generate"]);
     crate::step::run(&mut again)

@@ -3,6 +3,7 @@
 mod agent_build;
 mod bench;
 mod build_ebpf;
+mod cargo;
 mod generate;
 mod install;
 mod kernels;

@@ -7,10 +7,11 @@ use std::thread;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::cargo::{command as cargo, target_directory};
 use crate::kernels::{self, Cpu, Selection};
 use crate::prerequisite::{self, Wanted};
 use crate::step::{self, Steps};
-use crate::{build_ebpf, tidy, workspace};
+use crate::{build_ebpf, tidy};
 
 /// What to run.
 #[derive(Args)]
@@ -205,13 +206,7 @@ fn tests() -> Command {
 /// Tests of the agent that was built for them.
 fn tests_of_agent() -> Command {
     let mut tests = tests();
-    let agent = workspace().join("target").join(PROFILE);
+    let agent = target_directory().join(PROFILE);
     tests.env("PROFILER_AGENT", agent.join("profiler-agent"));
     tests
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(workspace());
-    command
 }

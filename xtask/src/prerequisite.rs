@@ -2,6 +2,7 @@
 //!
 //! What is missing is installed as root on Debian; elsewhere one line says what to install.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
@@ -170,6 +171,21 @@ pub(crate) fn ensure(wanted: Wanted) -> Result<()> {
     Ok(())
 }
 
+/// Sees to it that there is sudo, which `what` needs.
+pub(crate) fn ensure_sudo(what: &str) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    sudo_on(&path, what)
+}
+
+fn sudo_on(path: &OsStr, what: &str) -> Result<()> {
+    if !is_on("sudo", path) {
+        bail!(
+            "{what} needs root, and sudo is missing: run this as root or install it (Debian: apt-get install sudo)"
+        );
+    }
+    Ok(())
+}
+
 /// Is this process root's?
 pub(crate) fn is_root() -> Result<bool> {
     let status = std::fs::read_to_string("/proc/self/status")?;
@@ -219,9 +235,11 @@ fn present(probe: &str) -> bool {
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Administrators' programs are not in everybody's PATH.
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|directory| directory.join(program).is_file())
+    is_on(program, &path) || is_on(program, OsStr::new("/usr/sbin:/sbin"))
+}
+
+fn is_on(program: &str, path: &OsStr) -> bool {
+    std::env::split_paths(path).any(|directory| directory.join(program).is_file())
 }
 
 #[cfg(test)]
@@ -240,6 +258,19 @@ mod tests {
         assert!(!present("/proc/no-name-begins-so*/status"));
         assert!(!present("no-program-has-this-name"));
         assert!(!present("/no/file/has/this/name"));
+    }
+
+    #[test]
+    fn a_missing_sudo_is_told_in_one_line_with_what_gets_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().as_os_str();
+        let refused = sudo_on(path, "/usr/local").unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "/usr/local needs root, and sudo is missing: run this as root or install it (Debian: apt-get install sudo)"
+        );
+        fs::write(directory.path().join("sudo"), "").unwrap();
+        sudo_on(path, "/usr/local").unwrap();
     }
 
     /// What every Debian has, or whoever runs this.

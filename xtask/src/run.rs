@@ -30,9 +30,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => Profile::Release,
         false => Profile::Source,
     };
+    let is_root = prerequisite::is_root()?;
+    if !is_root {
+        // Before the build, which takes minutes.
+        prerequisite::ensure_sudo("profiling the whole machine")?;
+    }
     let agent = agent_build::build(profile)?;
     println!("{}", built(&agent, !options.arguments.is_empty()));
-    let mut command = if prerequisite::is_root()? {
+    let mut command = if is_root {
         Command::new(&agent)
     } else {
         eprintln!("Profiling the whole machine needs root: asking for it by sudo.");

@@ -6,7 +6,8 @@ use std::process::Command;
 /// The commit of a working tree.
 #[derive(Debug)]
 pub struct Commit {
-    /// The commit's 40 digits, with ` (modified)` behind them where the sources differ from it.
+    /// The commit's 40 digits, with ` (modified)` behind them where the sources differ from it, or with the note that git
+    /// cannot say whether they do.
     pub text: String,
     /// The files and directories that change when another commit is checked out or made.
     pub watched: Vec<PathBuf>,
@@ -22,7 +23,12 @@ pub fn read(workspace: &Path, sources: &[&str]) -> Option<Commit> {
     let commit = git(workspace, &["rev-parse", "--verify", "HEAD"])?;
     let differs = ["diff", "--quiet", "HEAD", "--"];
     let differs = command(workspace, &differs).args(sources).status().ok()?;
-    let modified = if differs.success() { "" } else { " (modified)" };
+    let modified = match differs.code() {
+        Some(0) => "",
+        Some(1) => " (modified)",
+        // It failed or was ended: an index that cannot be read, say.
+        _ => " (git cannot say whether modified)",
+    };
     let mut files = vec![
         "HEAD".to_owned(),
         "logs/HEAD".to_owned(),

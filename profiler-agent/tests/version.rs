@@ -39,6 +39,13 @@ fn the_commit_is_what_git_says() {
     assert_eq!(read().text, first, "what is not built does not count");
     fs::write(root.join("src/main.rs"), "fn main() { }").unwrap();
     assert_eq!(read().text, format!("{first} (modified)"));
+    let index = fs::read(root.join(".git/index")).unwrap();
+    fs::write(root.join(".git/index"), "no index").unwrap();
+    assert_eq!(
+        read().text,
+        format!("{first} (git cannot say whether modified)")
+    );
+    fs::write(root.join(".git/index"), index).unwrap();
     let watched: Vec<_> = read()
         .watched
         .into_iter()

@@ -1,14 +1,18 @@
 //! A document as a tree.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
+use super::each::MAX_PROBLEMS;
 use super::environment::substitute;
 use crate::config::problem::{Place, Problem};
 
 /// Levels of lists and maps within each other.
 const MAX_DEPTH: usize = 16;
-/// Values in a document.
-const MAX_NODES: usize = 20_000;
+/// Values in a document, over all of its parts where it is read by parts.
+pub(super) const MAX_NODES: usize = 20_000;
 
 /// A value and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,29 +55,37 @@ pub(in crate::config) struct Key {
 impl Node {
     /// The document, an empty map where there is none, and all that is wrong with it: what is no YAML, what is not used
     /// here, and variables that are not set. Where the syntax is broken, each top-level key is read by itself, so that a
-    /// mistake in one hides none in the others.
+    /// mistake in one hides none in the others; up to [`MAX_NODES`] values, and until more is wrong than is shown.
     pub(in crate::config) fn parse(
         text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let broken = match Builder::new(environment, 0, &mut problems).document(text) {
+        let whole = Builder::new(environment, 0, &mut problems, &mut 0).document(text);
+        let broken = match whole {
             Ok(root) => return (root, problems),
             Err(broken) => broken,
         };
         problems.clear();
         let mut is_found = false;
         let mut entries: Vec<(Key, Self)> = Vec::new();
+        let mut keys = Keys::default();
+        let mut nodes = 0;
         for (first_line, part) in parts(text) {
-            match Builder::new(environment, first_line, &mut problems).document(part) {
+            if nodes > MAX_NODES || problems.len() > MAX_PROBLEMS {
+                break;
+            }
+            let part =
+                Builder::new(environment, first_line, &mut problems, &mut nodes).document(part);
+            match part {
                 Ok(Self {
                     value: Value::Map(part),
                     ..
                 }) => {
                     for (key, value) in part {
-                        match entries.iter().find(|(first, _)| first.text == key.text) {
-                            Some((first, _)) => problems.push(repeated(&key, first)),
-                            None => entries.push((key, value)),
+                        match keys.add(&key) {
+                            Err(problem) => problems.push(problem),
+                            Ok(()) => entries.push((key, value)),
                         }
                     }
                 }
@@ -139,12 +151,28 @@ impl Node {
 pub(in crate::config) const NOT_A_MAP: &str =
     "keys with values are expected: write `key: value`, one a line";
 
-fn repeated(key: &Key, first: &Key) -> Problem {
-    let (text, line) = (&key.text, first.place.line);
-    Problem::at(
-        key.place,
-        format!("`{text}` is there already, in line {line}: write it once"),
-    )
+/// The keys of a map, each with where it is written first: by hash, as a map may have as many as a document has values.
+#[derive(Debug, Default)]
+struct Keys(HashMap<String, Place>);
+
+impl Keys {
+    /// Adds a key; a problem where it is there already.
+    fn add(&mut self, key: &Key) -> Result<(), Problem> {
+        let text = &key.text;
+        match self.0.entry(text.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(key.place);
+                Ok(())
+            }
+            Entry::Occupied(first) => {
+                let line = first.get().line;
+                Err(Problem::at(
+                    key.place,
+                    format!("`{text}` is there already, in line {line}: write it once"),
+                ))
+            }
+        }
+    }
 }
 
 /// The parts of a text that begin with a key in the first column, each with the number of lines before it.
@@ -172,7 +200,8 @@ struct Builder<'a> {
     problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
     root: Option<Node>,
-    nodes: usize,
+    /// Values so far.
+    nodes: &'a mut usize,
 }
 
 /// A list or map whose end has not come yet.
@@ -180,6 +209,8 @@ struct Open {
     node: Node,
     /// The key whose value comes next.
     key: Option<Key>,
+    /// A map's keys so far.
+    keys: Keys,
     /// Does the value belong to a key that is there already?
     is_repeated: bool,
 }
@@ -189,6 +220,7 @@ impl<'a> Builder<'a> {
         environment: &'a dyn Fn(&str) -> Option<String>,
         first_line: usize,
         problems: &'a mut Vec<Problem>,
+        nodes: &'a mut usize,
     ) -> Self {
         Self {
             environment,
@@ -196,7 +228,7 @@ impl<'a> Builder<'a> {
             problems,
             open: Vec::new(),
             root: None,
-            nodes: 0,
+            nodes,
         }
     }
 
@@ -267,16 +299,17 @@ impl<'a> Builder<'a> {
         if let Some(Open {
             node,
             key: key @ None,
+            keys,
             is_repeated,
         }) = self.open.last_mut()
-            && let Value::Map(entries) = &node.value
+            && matches!(node.value, Value::Map(_))
         {
             let new = Key {
                 place: at,
                 text: text.to_owned(),
             };
-            if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
-                self.problems.push(repeated(&new, first));
+            if let Err(problem) = keys.add(&new) {
+                self.problems.push(problem);
                 *is_repeated = true;
             }
             *key = Some(new);
@@ -313,14 +346,15 @@ impl<'a> Builder<'a> {
         self.open.push(Open {
             node: Node { place: at, value },
             key: None,
+            keys: Keys::default(),
             is_repeated: false,
         });
         Ok(())
     }
 
     fn finished(&mut self, node: Node) -> Result<(), Problem> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
+        *self.nodes += 1;
+        if *self.nodes > MAX_NODES {
             return Err(Problem::at(node.place, "the file has too many values"));
         }
         let Some(open) = self.open.last_mut() else {

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::Node;
-use super::each::read_each;
+use super::each::{MAX_PROBLEMS, read_each};
+use super::node::MAX_NODES;
 use super::read::read;
+use super::{Node, Value};
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -227,6 +228,41 @@ fn depth_and_number_are_bounded() {
     assert!(outer(&deep).unwrap_err().contains("too deep"));
     let many = format!("list: [{}]", "a,".repeat(30_000));
     assert!(outer(&many).unwrap_err().contains("too many"));
+}
+
+#[test]
+fn what_is_read_of_a_broken_document_is_bounded_over_all_its_parts() {
+    let keys: String = (0..3 * MAX_NODES)
+        .map(|number| format!("k{number}:\n"))
+        .collect();
+    let (node, problems) = Node::parse(&format!("list: [a\n{keys}"), &|_| None);
+    let Value::Map(entries) = node.value else {
+        panic!("{:?}", node.value);
+    };
+    assert!(
+        (MAX_NODES / 4..=MAX_NODES).contains(&entries.len()),
+        "{}",
+        entries.len()
+    );
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("line 1, column 7: "), "{said:?}");
+    assert!(said[1].contains("the file has too many values"), "{said:?}");
+    // The same where everything is broken.
+    let (_, problems) = Node::parse(&"a: *b c: d\n".repeat(3 * MAX_PROBLEMS), &|_| None);
+    assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+}
+
+#[test]
+fn a_key_that_is_repeated_in_a_broken_document_is_found() {
+    let (problems, value) = each("on: true\nlist: [a\non: false\nratio: 2.5\n");
+    let repeated = "line 3, column 1: `on` is there already, in line 1";
+    assert!(
+        problems.iter().any(|problem| problem.starts_with(repeated)),
+        "{problems:?}"
+    );
+    let value = value.unwrap();
+    assert_eq!((value.on, value.ratio), (true, 2.5));
 }
 
 proptest::proptest! {

@@ -20,7 +20,7 @@ pub struct PcValues<'data> {
 }
 
 impl<'data> PcValues<'data> {
-    pub(super) const fn new(bytes: &'data [u8], quantum: u8, function: Range<u64>) -> Self {
+    pub(crate) const fn new(bytes: &'data [u8], quantum: u8, function: Range<u64>) -> Self {
         Self {
             bytes,
             quantum,

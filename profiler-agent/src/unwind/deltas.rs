@@ -157,12 +157,14 @@ impl Iterator for Deltas<'_> {
                 (range, delta)
             }
         };
-        if self.framed.is_none() && delta > 0 {
+        // A frame that is larger than any is a mistake: nothing is counted from it.
+        let is_frame = (1..=MAX_DELTA).contains(&delta);
+        if self.framed.is_none() && is_frame {
             let framed = range.start.0.saturating_add(self.set_up_bytes(delta));
             self.framed = Some(framed);
             self.first = delta;
         }
-        if self.saved.is_none() && delta >= SAVED_BYTES {
+        if self.saved.is_none() && is_frame && delta >= SAVED_BYTES {
             self.saved = Some(delta);
         }
         if matches!(self.shape, Shape::FramedSwitch(..)) {
@@ -256,5 +258,37 @@ fn save_foreign_registers(
             rule.base_register_offset = 32 - 192;
         }
         (Machine::Aarch64, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_counted_from_a_frame_that_is_larger_than_any() {
+        // A delta of 2,147,483,646, then one of 16.
+        let bytes = [
+            0xfe, 0xff, 0xff, 0xff, 0x0f, 1, 0xdb, 0xff, 0xff, 0xff, 0x0f, 1, 0,
+        ];
+        let range = 0x1000..0x1008;
+        let rules = |machine, shape| {
+            let values = PcValues::new(&bytes, 4, range.clone());
+            let deltas = Deltas::new(machine, BaseRegister::Rbx, shape, values);
+            deltas.map(|(_, rule)| rule).collect::<Vec<Rule>>()
+        };
+        let expected = [Rule::NONE, plain(Machine::Aarch64, 16, 16)];
+        assert_eq!(rules(Machine::Aarch64, Shape::Plain), expected);
+        let expected = [Rule::NONE, plain(Machine::X86_64, 16, 16)];
+        assert_eq!(rules(Machine::X86_64, Shape::Plain), expected);
+        for shape in [
+            Shape::Injected,
+            Shape::SavesForeignRegisters,
+            Shape::SavesBaseRegister(32),
+        ] {
+            for machine in [Machine::Aarch64, Machine::X86_64] {
+                assert_eq!(rules(machine, shape).len(), 2);
+            }
+        }
     }
 }

@@ -53,6 +53,9 @@ pub fn build_page<S: Source + ?Sized>(
         return Ok(None);
     }
     let code = Code::of(&image, source.length())?;
+    if page >= code.pages() {
+        return Ok(None);
+    }
     let Some(mut list) = search_table::entries(header, frames, &code, page) else {
         return Ok(None);
     };

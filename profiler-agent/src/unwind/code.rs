@@ -13,6 +13,8 @@ use crate::elf::Segment;
 const MAX_SEGMENTS: usize = 64;
 /// Address space per byte of the file: code of files is dense, give or take alignment.
 const SPAN_PER_BYTE: u64 = 16;
+/// Code ends below it: the pages of a table, and some bytes behind them, have addresses.
+const HIGHEST_END: u64 = u64::MAX - (4 << PAGE_BITS);
 /// Address space that every file may span.
 const SPAN_AT_LEAST: u64 = 1 << 30;
 
@@ -39,7 +41,7 @@ impl Code {
         let (Some(start), Some(end)) = (start, end) else {
             return Err(Absent::NoCode);
         };
-        if segments.len() > MAX_SEGMENTS {
+        if segments.len() > MAX_SEGMENTS || end > HIGHEST_END {
             return Err(Absent::Malformed(Malformed::Segments));
         }
         let start = start >> PAGE_BITS << PAGE_BITS;

@@ -117,7 +117,8 @@ pub(super) fn infer<S: Source + ?Sized>(
         };
         // What is said of the entry point replaces what its instructions say.
         if let Some(entry) = entry {
-            let range = entry.address..entry.address + u64::from(entry.length);
+            let end = entry.address.saturating_add(u64::from(entry.length));
+            let range = entry.address..end;
             inferred.rules.retain(|rule| !range.contains(&rule.address));
             inferred.rules.push(entry);
         }
@@ -197,7 +198,8 @@ fn is_mostly_without(table: &UnwindTable, code: &Code) -> bool {
 fn row_at(rows: &[Supplement], address: u64) -> Option<&Rule> {
     let behind = rows.partition_point(|row| row.address <= address);
     let row = rows.get(behind.checked_sub(1)?)?;
-    (address < row.address + u64::from(row.length)).then_some(&row.rule)
+    let end = row.address.saturating_add(u64::from(row.length));
+    (address < end).then_some(&row.rule)
 }
 
 /// The entry point up to its call, where it is one: it clears the frame pointer first.

@@ -343,7 +343,10 @@ fn covered(known: &BTreeMap<u64, Known>) -> Vec<(u64, u64)> {
         .values()
         .filter_map(|function| function.followed.as_ref()?.rows.as_ref())
         .flatten()
-        .map(|row| (row.address, row.address + u64::from(row.length)))
+        .map(|row| {
+            let end = row.address.saturating_add(u64::from(row.length));
+            (row.address, end)
+        })
         .collect();
     ranges.sort_unstable();
     ranges

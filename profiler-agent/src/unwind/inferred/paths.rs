@@ -193,7 +193,7 @@ impl Paths {
         let mut end = address;
         let known = self.known.range(..address).rev();
         known.map_while(move |(at, (_, length))| {
-            let follows = at + u64::from(*length) == end;
+            let follows = at.saturating_add(u64::from(*length)) == end;
             end = *at;
             follows.then_some(*at)
         })
@@ -253,7 +253,7 @@ impl Paths {
                     rule,
                 }),
             }
-            end = address + u64::from(*length);
+            end = address.saturating_add(u64::from(*length));
         }
         rows
     }

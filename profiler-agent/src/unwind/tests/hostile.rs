@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::elf_file::{DebugFrame, ElfFile, X86_64};
 use super::{assert_consistent, build, rule_at};
-use crate::unwind::{Absent, TooLarge};
+use crate::unwind::{Absent, Malformed, TooLarge, build_page, layout};
 
 const TEXT: u64 = 0x40_1000;
 
@@ -227,6 +227,29 @@ proptest! {
         if let Ok(built) = build(&file.bytes()) {
             assert_consistent(&built);
         }
+    }
+}
+
+/// Addresses behind such code would wrap.
+#[test]
+fn code_at_the_end_of_the_address_space_is_malformed() {
+    for below in [0x40, 0x1000, 0x1_0000, 0x2_0000] {
+        let mut file = ElfFile::new(X86_64, vec![0x90; 64]);
+        file.text_address = 0_u64.wrapping_sub(below);
+        let bytes = file.bytes();
+        let malformed = Absent::Malformed(Malformed::Segments);
+        assert_eq!(build(&bytes).unwrap_err(), malformed, "{below:#x}");
+        assert_eq!(layout(&bytes).unwrap_err(), malformed, "{below:#x}");
+        assert_eq!(build_page(&bytes, 0), Ok(None), "{below:#x}");
+    }
+}
+
+#[test]
+fn a_page_that_a_file_does_not_have_has_no_table_of_its_own() {
+    let bytes = vdso();
+    let pages = layout(&bytes).unwrap().pages;
+    for page in [pages, u32::MAX] {
+        assert_eq!(build_page(&bytes, page), Ok(None));
     }
 }
 

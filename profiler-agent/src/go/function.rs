@@ -76,12 +76,20 @@ impl<'data> Function<'data> {
     pub fn name(&self) -> Option<&'data [u8]> {
         self.table.name(self.number(self.fixed())?.cast_signed())
     }
-    /// Is this its name? A name may be long, and any number of functions may have the same one: no more of it is read.
-    pub(super) fn is_named(&self, name: &[u8]) -> bool {
-        let offset = self.number(self.fixed());
-        let found = offset.and_then(|offset| self.table.names.get(offset as usize..));
-        let rest = found.and_then(|found| found.strip_prefix(name));
-        rest.is_some_and(|rest| rest.first() == Some(&0))
+    /// Its name, if it has no more than `most` bytes. A name may be long, and any number of functions may have the same one:
+    /// no more of it is read.
+    #[must_use]
+    pub fn short_name(&self, most: usize) -> Option<&'data [u8]> {
+        let offset = self.number(self.fixed())?;
+        let found = self.table.names.get(offset as usize..)?;
+        let found = &found[..found.len().min(most.saturating_add(1))];
+        let length = found.iter().position(|byte| *byte == 0)?;
+        Some(&found[..length])
+    }
+    /// Is this its name?
+    #[must_use]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        self.short_name(name.len()) == Some(name)
     }
     /// Its flags.
     #[must_use]

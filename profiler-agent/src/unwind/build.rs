@@ -154,6 +154,9 @@ struct Go<'a> {
     functions: GoFunctions,
 }
 
+/// Bytes of a function in assembly that are read; what is longer is none of those that are looked for.
+const MAX_ASSEMBLY_BYTES: u64 = 64 << 10;
+
 /// The code of a function in assembly, and its address.
 fn assembly<'s, S: Source + ?Sized>(
     source: &'s S,
@@ -163,9 +166,10 @@ fn assembly<'s, S: Source + ?Sized>(
 ) -> Option<(Cow<'s, [u8]>, u64)> {
     let function = lines
         .functions()
-        .find(|function| function.name() == Some(name) && function.flags().assembly())?;
+        .find(|function| function.flags().assembly() && function.is_named(name))?;
     let (start, end) = (function.entry().0, function.end().0);
-    Some((image.code(source, start, end - start)?, start))
+    let length = (end - start <= MAX_ASSEMBLY_BYTES).then_some(end - start)?;
+    Some((image.code(source, start, length)?, start))
 }
 
 /// Where `asmcgocall` leaves the goroutine, by its instructions.

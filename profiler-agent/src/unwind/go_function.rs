@@ -19,6 +19,11 @@ pub(super) const RACE_CALL: &[u8] = b"racecall";
 /// The function that runs another one on the scheduler's stack.
 pub(super) const SYSTEM_STACK: &[u8] = b"runtime.systemstack";
 
+/// Bytes of a function's name that are looked at: all that are special have fewer.
+const MAX_NAME: usize = 64;
+/// Ranges of a function's deltas that are looked at for a frame: what writes the stack pointer makes it at once.
+const MAX_RANGES: usize = 256;
+
 /// `mov %rdi, offset(%rsp)`, up to the offset.
 const X86_64_STORE: [u8; 4] = [0x48, 0x89, 0x7c, 0x24];
 /// `str x4, [sp]`.
@@ -128,7 +133,7 @@ impl GoFunctions {
     /// The rules of a function that signal handlers return to. They hold from one byte before: no call
     /// precedes the function's address where that is a return address.
     pub(super) fn trampoline(&self, function: &Function<'_>) -> Option<[Supplement; 2]> {
-        if function.name() != Some(b"runtime.sigreturn__sigaction") {
+        if !function.is_named(b"runtime.sigreturn__sigaction") {
             return None;
         }
         let (start, end) = (function.entry().0, function.end().0);
@@ -148,7 +153,7 @@ impl GoFunctions {
 
     fn shape(&self, function: &Function<'_>) -> Shape {
         let flags = function.flags();
-        let name = function.name().unwrap_or_default();
+        let name = function.short_name(MAX_NAME).unwrap_or_default();
         // A Go function of the same name as one in assembly is a wrapper that calls it.
         let shape = if flags.assembly() {
             self.assembly(name)
@@ -160,7 +165,7 @@ impl GoFunctions {
             None if flags.top_frame() => Shape::Root,
             None if flags.writes_stack_pointer() => {
                 let framed = |value: Result<_, _>| value.is_ok_and(|(_, delta)| delta > 0);
-                if function.stack_deltas().any(framed) {
+                if function.stack_deltas().take(MAX_RANGES).any(framed) {
                     Shape::FramedSwitch(StackSwitch::FramePointer, 0)
                 } else {
                     Shape::Unknown

@@ -185,7 +185,9 @@ pub(super) fn search<S: Source + ?Sized>(
         bytes: Cow::Borrowed(&[]),
     };
     let mut left = MAX_SEARCHED;
-    for load in image.loads.iter().filter(|load| load.allows(PF_X)) {
+    // Empty ones may be many, and all rows are looked at for each.
+    let executable = image.loads.iter().filter(|load| load.allows(PF_X));
+    for load in executable.filter(|load| load.place.length > 0) {
         let (place, code) = (load.place, load.addresses());
         for gap in Gaps::new(table) {
             let start = (table.start.0 + gap.start).max(code.start);

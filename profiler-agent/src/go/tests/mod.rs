@@ -55,6 +55,8 @@ fn every_layout_is_read() {
             let name = function.name().unwrap();
             assert!(function.is_named(name) && !function.is_named(&name[..name.len() - 1]));
             assert!(!function.is_named(b"main.mainly"));
+            assert_eq!(function.short_name(name.len()), Some(name));
+            assert_eq!(function.short_name(name.len() - 1), None);
         }
         let goexit = table.lookup(ElfAddress(TEXT + 15)).unwrap();
         assert_eq!((goexit.id(), goexit.entry().0), (8, TEXT));

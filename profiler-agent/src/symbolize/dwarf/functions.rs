@@ -49,14 +49,15 @@ impl FunctionIndex {
         }
     }
 
-    /// The entry of the function at `address`: of several the one that starts last, the innermost.
-    pub(super) fn at(&self, address: u64) -> Option<UnitOffset> {
+    /// The entry of the function at `address`: of several the one that starts last, the innermost. Between the two any number
+    /// of others may lie.
+    pub(super) fn at(&self, address: u64, work: &mut Work<'_, '_, '_>) -> Option<UnitOffset> {
         let behind = self.ranges.partition_point(|range| range.start <= address);
         self.ranges[..behind]
             .iter()
             .zip(&self.reach[..behind])
             .rev()
-            .take_while(|(_, reach)| **reach > address)
+            .take_while(|(_, reach)| **reach > address && work.step(1))
             .find(|(range, _)| address - range.start < u64::from(range.length))
             .map(|(range, _)| UnitOffset(range.entry as usize))
     }
@@ -181,5 +182,35 @@ impl<'data> CodeRanges<'data> {
         if let Some(end) = end.filter(|end| *end > low) {
             each(low, end, work);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::budget::Budget;
+
+    #[test]
+    fn functions_between_an_address_and_its_own_are_counted() {
+        let range = |start, length| FunctionRange {
+            start,
+            length,
+            entry: length,
+        };
+        // One around a thousand others.
+        let mut ranges = vec![range(0, 10_000)];
+        ranges.extend((0..1_000).map(|number| range(1 + number, 1)));
+        let index = FunctionIndex {
+            reach: vec![10_000; ranges.len()].into(),
+            ranges: ranges.into(),
+        };
+        let never = || false;
+        let at = |steps| {
+            let mut budget = Budget::new(steps, 0, &never);
+            let found = index.at(5_000, &mut Work::new(&[], &mut budget));
+            (found, budget.is_cut())
+        };
+        assert_eq!(at(2_000), (Some(UnitOffset(10_000)), false));
+        assert_eq!(at(500), (None, true));
     }
 }

@@ -115,7 +115,10 @@ impl<'data> Batch<'_, '_, '_, 'data> {
         }
         let functions: Vec<Option<UnitOffset>> = wanted
             .iter()
-            .map(|address| self.index.functions.get(&number)?.at(*address))
+            .map(|address| {
+                let functions = self.index.functions.get(&number)?;
+                functions.at(*address, &mut self.work)
+            })
             .collect();
         let mut calls: Option<(UnitOffset, InlinedCalls<'data>)> = None;
         for (((place, address), row), function) in asked

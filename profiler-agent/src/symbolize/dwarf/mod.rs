@@ -186,7 +186,7 @@ impl<'data> Batch<'_, '_, '_, 'data> {
         let mut found: Vec<Option<DwarfLocation>> = vec![None; addresses.len()];
         let claims: Vec<Vec<u32>> = addresses
             .iter()
-            .map(|address| self.index.units.at(*address).take(MAX_CLAIMS).collect())
+            .map(|address| self.index.units.at(*address, MAX_CLAIMS, &mut self.work))
             .collect();
         for round in 0..MAX_CLAIMS {
             let mut groups: BTreeMap<u32, Vec<usize>> = BTreeMap::new();

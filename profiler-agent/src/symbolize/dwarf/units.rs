@@ -120,15 +120,17 @@ impl UnitIndex {
         }
     }
 
-    /// The units that may have the code at `address`, as indices.
-    pub(super) fn at(&self, address: u64) -> impl Iterator<Item = u32> + '_ {
+    /// The units that may have the code at `address`, `most` of them, as indices. Between two any number of others may lie.
+    pub(super) fn at(&self, address: u64, most: usize, work: &mut Work<'_, '_, '_>) -> Vec<u32> {
         let behind = self.ranges.partition_point(|range| range.start <= address);
         self.ranges[..behind]
             .iter()
             .rev()
-            .take_while(move |range| range.reach > address)
-            .filter(move |range| range.end > address)
+            .take_while(|range| range.reach > address && work.step(1))
+            .filter(|range| range.end > address)
             .map(|range| range.unit)
+            .take(most)
+            .collect()
     }
 
     /// Where a unit starts in `.debug_info`.
@@ -221,5 +223,35 @@ impl Ranges {
         });
         self.joined = self.all.len();
         work.release((before - self.joined) * 2 * size_of::<UnitRange>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::budget::Budget;
+
+    #[test]
+    fn units_between_an_address_and_its_own_are_counted() {
+        let range = |start, end, unit| UnitRange {
+            start,
+            end,
+            reach: 10_000,
+            unit,
+        };
+        let mut ranges = vec![range(0, 10_000, 7)];
+        ranges.extend((0..1_000).map(|number| range(1 + number, 2 + number, 8)));
+        let index = UnitIndex {
+            ranges: ranges.into(),
+            offsets: Box::default(),
+        };
+        let never = || false;
+        let at = |steps| {
+            let mut budget = Budget::new(steps, 0, &never);
+            let found = index.at(5_000, 4, &mut Work::new(&[], &mut budget));
+            (found, budget.is_cut())
+        };
+        assert_eq!(at(2_000), (vec![7], false));
+        assert_eq!(at(500), (vec![], true));
     }
 }

@@ -30,11 +30,13 @@
 //! and a location is unnamed.
 //!
 //! # Bounds
-//! A body is at most [`MAX_RAW`] bytes and has at most [`MAX_FRAMES`] frames in all stacks, and nothing in it is counted above [`MAX_COUNT`]; a profile
-//! that is larger is not encoded. Everything else that is decoded takes memory in proportion to its body.
+//! A body is at most [`MAX_RAW`] bytes and has at most [`MAX_FRAMES`] frames in all stacks, nothing in it is counted above [`MAX_COUNT`], and
+//! what is decoded takes at most [`MAX_MEMORY`] bytes in all, copies of shared texts among them ([`size`]). A profile that is larger is not
+//! encoded, so whatever is encoded can be decoded.
 
 mod columns;
 mod read;
+mod size;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -44,6 +46,7 @@ use profiler_common::unwind::Outcome;
 use super::leb128::{Reader, number};
 use super::seal::{seal, unseal};
 use crate::profile::Profile;
+use size::{MAX_MEMORY, Room};
 
 /// The first byte.
 const VERSION: u8 = 5;
@@ -69,6 +72,7 @@ pub fn encode(profile: &Profile) -> Option<Vec<u8>> {
     if body.len() as u64 > MAX_RAW {
         return None;
     }
+    size::take(&mut Room::new(MAX_MEMORY), profile, &body)?;
     let mut out = vec![VERSION];
     number(&mut out, body.len() as u64);
     out.extend(zstd::bulk::compress(&body, ZSTD_LEVEL).ok()?);
@@ -109,7 +113,7 @@ pub fn decode(bytes: &[u8]) -> Option<Profile> {
 /// The profile that a body holds, before compression; `None` where it is malformed. Untrusted, but for its length.
 #[must_use]
 pub fn decode_body(body: &[u8]) -> Option<Profile> {
-    read::profile(body)
+    read::profile(body, Room::new(MAX_MEMORY))
 }
 
 /// What each of so many occurrences stands for that have a sample's value together, where it is the same for all; 0 where

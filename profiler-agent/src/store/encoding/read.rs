@@ -1,4 +1,5 @@
-//! A body as a profile. Untrusted: every index is checked against its table, and a table has no more rows than bytes.
+//! A body as a profile. Untrusted: every index is checked against its table, a table has no more rows than bytes, and what
+//! all of it takes in memory is taken of the [`Room`] that there is before it is allocated.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use hashbrown::HashSet;
 use profiler_common::unwind::Outcome;
 
 use super::columns::{Near, Next, ReadTexts, column, read_signed, rows};
+use super::size::{self, Room};
 use super::write::Form;
 use crate::profile::window::OutcomeCounts;
 use crate::profile::{
@@ -16,11 +18,16 @@ use crate::profile::{
 };
 use crate::store::leb128::Reader;
 
-/// The profile of a body; `None` where it is malformed.
-pub(super) fn profile(body: &[u8]) -> Option<Profile> {
+/// The profile of a body; `None` where it is malformed, or takes more memory than there is room.
+pub(super) fn profile(body: &[u8], mut room: Room) -> Option<Profile> {
+    room.take_texts(body)?;
     let mut reader = Reader(body);
     let texts = ReadTexts::new(&mut reader)?;
-    let mut body = Body { reader, texts };
+    let mut body = Body {
+        reader,
+        texts,
+        room,
+    };
     let start = body.number()?;
     let end = start.wrapping_add(body.number()?);
     let kind = ProfileKind::from_name(&body.text()?)?;
@@ -60,6 +67,7 @@ pub(super) fn profile(body: &[u8]) -> Option<Profile> {
 struct Body<'a> {
     reader: Reader<'a>,
     texts: ReadTexts,
+    room: Room,
 }
 
 impl Body<'_> {
@@ -84,8 +92,11 @@ impl Body<'_> {
         let text = self.text()?;
         seen.insert(Arc::clone(&text)).then_some(text)
     }
+    /// A copy of a text.
     fn boxed(&mut self) -> Option<Box<str>> {
-        Some((*self.text()?).into())
+        let text = self.text()?;
+        self.room.take(1, size::copy(&text))?;
+        Some((*text).into())
     }
     /// An index into a table of this length.
     fn index(&mut self, length: usize) -> Option<u32> {
@@ -95,8 +106,11 @@ impl Body<'_> {
     fn array<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
         self.reader.bytes(BYTES)?.try_into().ok()
     }
-    fn rows(&mut self, bytes: usize) -> Option<usize> {
-        rows(&mut self.reader, bytes)
+    /// The number of rows of a table that has at least so many bytes in each, and takes so much memory for each.
+    fn rows(&mut self, bytes: usize, memory: usize) -> Option<usize> {
+        let rows = rows(&mut self.reader, bytes)?;
+        self.room.take(rows, memory)?;
+        Some(rows)
     }
     fn column<T>(
         &mut self,
@@ -105,16 +119,22 @@ impl Body<'_> {
     ) -> Option<std::vec::IntoIter<T>> {
         Some(column(rows, || value(self))?.into_iter())
     }
-    /// How many parts each row has, and how many all have together, where each takes a byte.
-    fn parts(&mut self, rows: usize) -> Option<(std::vec::IntoIter<usize>, usize)> {
+    /// How many parts each row has, and how many all have together, where each takes a byte, and so much memory.
+    fn parts(&mut self, rows: usize, memory: usize) -> Option<(std::vec::IntoIter<usize>, usize)> {
         let lengths = self.column(rows, |body| usize::try_from(body.number()?).ok())?;
-        let mut all = lengths.as_slice().iter();
+        let all = self.sum(lengths.as_slice())?;
+        self.room.take(all, memory)?;
+        Some((lengths, all))
+    }
+    /// How many parts all rows have together, where each takes a byte.
+    fn sum(&self, lengths: &[usize]) -> Option<usize> {
+        let mut all = lengths.iter();
         let all = all.try_fold(0usize, |sum, length| sum.checked_add(*length))?;
-        (all <= self.reader.0.len()).then_some((lengths, all))
+        (all <= self.reader.0.len()).then_some(all)
     }
 
     fn processes(&mut self) -> Option<Vec<Arc<Process>>> {
-        let count = self.rows(9)?;
+        let count = self.rows(9, size::PROCESS)?;
         let mut pids = self.column(count, Self::small)?;
         let mut near = Near::default();
         let mut started = self.column(count, |body| near.read(&mut body.reader))?;
@@ -131,7 +151,7 @@ impl Body<'_> {
             })
             .collect::<Option<Vec<_>>>()?
             .into_iter();
-        let (mut lengths, _) = self.parts(count)?;
+        let (mut lengths, _) = self.parts(count, size::ATTRIBUTE)?;
         column(count, || {
             Some(Arc::new(Process {
                 key: ProcessKey {
@@ -163,7 +183,7 @@ impl Body<'_> {
     }
 
     fn threads(&mut self, processes: usize) -> Option<Vec<Thread>> {
-        let count = self.rows(3)?;
+        let count = self.rows(3, size::THREAD)?;
         let mut next = Next::default();
         let mut of = self.column(count, |body| next.read(&mut body.reader, processes))?;
         let mut near = Near::default();
@@ -180,7 +200,7 @@ impl Body<'_> {
     }
 
     fn functions(&mut self) -> Option<Vec<Function>> {
-        let count = self.rows(4)?;
+        let count = self.rows(4, size::FUNCTION)?;
         let mut names = self.column(count, Self::text)?;
         let mut usual = names.clone();
         let mut system_names = self.column(count, |body| {
@@ -198,7 +218,7 @@ impl Body<'_> {
     }
 
     fn mappings(&mut self) -> Option<Vec<Mapping>> {
-        let count = self.rows(6)?;
+        let count = self.rows(6, size::MAPPING)?;
         let mut files = self.column(count, Self::text)?;
         let mut starts = self.column(count, Self::number)?;
         let mut lengths = self.column(count, Self::number)?;
@@ -224,7 +244,7 @@ impl Body<'_> {
     }
 
     fn locations(&mut self, mappings: usize, functions: &[Function]) -> Option<Vec<Location>> {
-        let count = self.rows(5)?;
+        let count = self.rows(5, size::LOCATION)?;
         let mut of = self.column(count, |body| body.index(mappings + 1))?;
         let mut near: Vec<Near> = Vec::new();
         near.resize_with(mappings + 1, Near::default);
@@ -234,7 +254,7 @@ impl Body<'_> {
         })?;
         let mut frame_types = self.column(count, |body| Some(frame_type(&body.text()?)))?;
         let mut kinds = self.column(count, |body| Some(kind(&body.text()?)))?;
-        let (mut lengths, all) = self.parts(count)?;
+        let (mut lengths, all) = self.parts(count, size::LINE)?;
         let mut next = Next::default();
         let mut function_of =
             self.column(all, |body| next.read(&mut body.reader, functions.len()))?;
@@ -263,7 +283,7 @@ impl Body<'_> {
     }
 
     fn label_sets(&mut self) -> Option<Vec<LabelSet>> {
-        let count = self.rows(2)?;
+        let count = self.rows(2, size::LABEL_SET)?;
         let has = self.column(count, Self::truth)?;
         let mut near = Near::default();
         let mut goroutines = has
@@ -273,7 +293,7 @@ impl Body<'_> {
             })
             .collect::<Option<Vec<_>>>()?
             .into_iter();
-        let (mut lengths, all) = self.parts(count)?;
+        let (mut lengths, all) = self.parts(count, size::LABEL)?;
         let mut keys = self.column(all, Self::text)?;
         let mut values = self.column(all, Self::text)?;
         column(count, || {
@@ -291,7 +311,7 @@ impl Body<'_> {
     }
 
     fn stacks(&mut self, locations: usize) -> Option<Stacks> {
-        let count = self.rows(2)?;
+        let count = self.rows(2, size::STACK)?;
         let shared = self.column(count, Self::small)?;
         let added = self.column(count, Self::small)?;
         let mut next = Next::default();
@@ -302,14 +322,16 @@ impl Body<'_> {
             if shared as usize > outermost_first.len() {
                 return None;
             }
+            // What is shared takes no bytes: all stacks together stay within a bound.
+            let length = shared as usize + added as usize;
+            if stacks.frame_count() + length > super::MAX_FRAMES {
+                return None;
+            }
+            self.room.take(length, size::FRAME)?;
             outermost_first.truncate(shared as usize);
             for _ in 0..added {
                 let location = next.read(&mut self.reader, locations)?;
                 outermost_first.push(LocationIndex(location));
-            }
-            // What is shared takes no bytes: all stacks together stay within a bound.
-            if stacks.frame_count() + outermost_first.len() > super::MAX_FRAMES {
-                return None;
             }
             leaf_first.clear();
             leaf_first.extend(outermost_first.iter().rev());
@@ -319,7 +341,7 @@ impl Body<'_> {
     }
 
     fn links(&mut self) -> Option<Vec<Link>> {
-        let count = self.rows(24)?;
+        let count = self.rows(24, 0)?;
         let mut traces = self.column(count, Self::array)?;
         column(count, || {
             Some(Link {
@@ -335,7 +357,7 @@ impl Body<'_> {
         (threads, stacks, label_sets): (usize, usize, usize),
     ) -> Option<Vec<ProfileSample>> {
         let links = self.links()?;
-        let count = self.rows(8)?;
+        let count = self.rows(8, size::SAMPLE)?;
         let mut thread = self.column(count, |body| body.index(threads))?;
         let mut next = Next::default();
         let mut stack = self.column(count, |body| next.read(&mut body.reader, stacks))?;
@@ -390,11 +412,8 @@ impl Body<'_> {
 
     /// The times of each sample, given how many it has.
     fn times(&mut self, lengths: &[usize]) -> Option<Vec<Vec<UnixTime>>> {
-        let mut all = lengths.iter();
-        let all = all.try_fold(0usize, |sum, length| sum.checked_add(*length))?;
-        if all > self.reader.0.len() {
-            return None;
-        }
+        let all = self.sum(lengths)?;
+        self.room.take(all, size::TIME)?;
         let mut first = Near::default();
         let mut lengths = lengths.iter();
         column(lengths.len(), || {
@@ -412,9 +431,10 @@ impl Body<'_> {
 
     fn outcomes(&mut self, processes: usize) -> Option<Vec<OutcomeCounts>> {
         let count = usize::try_from(self.reader.count(processes as u64)?).ok()?;
+        self.room.take(count, size::OUTCOMES)?;
         let mut outcomes = vec![OutcomeCounts::default(); count];
         let mut seen = HashSet::new();
-        for _ in 0..self.rows(1)? {
+        for _ in 0..self.rows(1, 0)? {
             let name = self.new_text(&mut seen)?;
             let outcome = Outcome::ALL
                 .into_iter()
@@ -432,7 +452,7 @@ impl Body<'_> {
     fn losses(&mut self) -> Option<Losses> {
         let mut losses = Losses::default();
         let mut seen = HashSet::new();
-        for _ in 0..self.rows(2)? {
+        for _ in 0..self.rows(2, 0)? {
             let name = self.new_text(&mut seen)?;
             losses.add_named(&name, self.count()?);
         }

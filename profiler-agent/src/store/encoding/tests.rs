@@ -5,13 +5,15 @@ use std::sync::Arc;
 use profiler_common::unwind::Outcome;
 use proptest::prelude::*;
 
-use super::{decode, decode_body, encode, is_encoded, write};
+use super::size::{self, MAX_MEMORY, Room};
+use super::{decode, decode_body, encode, is_encoded, read, write};
 use crate::profile::example::{any_profile, example};
 use crate::profile::{
-    AttributeValue, BootTime, BuildId, Degradation, FrameType, HtlHash, LocationIndex,
+    AttributeValue, BootTime, BuildId, ContainerId, Degradation, FrameType, HtlHash, LocationIndex,
     LocationKind, Merger, Occurrences, Process, Profile, ResourceAttribute, SampleLoss, StackIndex,
     Stacks, UnixTime,
 };
+use crate::store::leb128::number;
 use crate::store::seal::seal;
 
 /// A generator of numbers (Knuth's MMIX), of all sizes.
@@ -225,7 +227,96 @@ fn frames_are_bounded() {
     assert!(decode_body(&body).is_none());
 }
 
+/// A body as a file that says `length` of it, whatever its bounds.
+fn sealed(body: &[u8], length: u64) -> Vec<u8> {
+    let mut file = vec![super::VERSION];
+    number(&mut file, length);
+    file.extend(zstd::bulk::compress(body, super::ZSTD_LEVEL).unwrap());
+    seal(&mut file);
+    file
+}
+
+/// Each process has texts of its own: a few bytes must not become many copies of a long one.
+#[test]
+fn copies_of_texts_are_bounded() {
+    let long: Box<str> = "x".repeat(1 << 20).into();
+    type Change = fn(&mut Process, &str);
+    let changes: [Change; 4] = [
+        |process, long| process.comm = long.into(),
+        |process, long| process.executable = long.into(),
+        |process, long| process.cgroup = long.into(),
+        |process, long| process.container = Some(ContainerId(long.into())),
+    ];
+    for change in changes {
+        let mut profile = example();
+        profile.outcomes = Vec::new();
+        let mut process = Process::clone(&profile.processes[0]);
+        change(&mut process, &long);
+        // One text of 1 MiB.
+        profile.processes.push(Arc::new(process.clone()));
+        assert_eq!(read_back(&profile), profile);
+        // And 1,100 of it, which the profile at hand shares.
+        profile.processes.resize(1_100, Arc::new(process));
+        assert_eq!(encode(&profile), None);
+        let body = write::body(&profile);
+        let file = sealed(&body, body.len() as u64);
+        assert!(file.len() < 20_000, "{}", file.len());
+        assert!(decode(&file).is_none());
+    }
+}
+
+/// Texts that compress well are many more in memory than in a file.
+#[test]
+fn texts_are_bounded() {
+    // Empty ones: one byte each. Their number alone is too large.
+    let count = MAX_MEMORY / 40;
+    let mut body = Vec::new();
+    number(&mut body, count);
+    body.resize(body.len() + count as usize, 0);
+    let file = sealed(&body, body.len() as u64);
+    assert!(file.len() < 20_000, "{}", file.len());
+    assert!(Room::new(MAX_MEMORY).take_texts(&body).is_none());
+    assert!(decode(&file).is_none());
+    // A file that says it is longer than it may be, or that is not as long as it says.
+    let body = write::body(&example());
+    for length in [super::MAX_RAW + 1, 1 << 40, u64::MAX, body.len() as u64 - 1] {
+        assert!(decode(&sealed(&body, length)).is_none(), "{length}");
+    }
+    assert!(decode(&sealed(&body, body.len() as u64)).is_some());
+}
+
+/// A number may stand anywhere: nothing is allocated for rows that are not there.
+#[test]
+fn counts_of_what_is_not_there_are_refused() {
+    let body = write::body(&example());
+    for count in [1 << 40, u64::MAX] {
+        let mut written = Vec::new();
+        number(&mut written, count);
+        let mut read = 0;
+        for place in 0..body.len() {
+            let mut changed = body.clone();
+            changed.splice(place..=place, written.iter().copied());
+            read += u32::from(decode_body(&changed).is_some());
+        }
+        // Values, times and addresses may be large, tables may not.
+        assert!(read > 0 && (read as usize) < body.len() / 2, "{read}");
+        assert!(decode_body(&written).is_none());
+    }
+}
+
 proptest! {
+    /// Both sides count the same, or there would be profiles that are encoded and never decoded.
+    #[test]
+    fn the_room_of_both_sides_is_the_same(profile in any_profile(5_000, true), seed in any::<u64>()) {
+        let profile = with_everything(profile, seed);
+        let body = write::body(&profile);
+        let mut room = Room::new(u64::MAX);
+        size::take(&mut room, &profile, &body).unwrap();
+        let taken = u64::MAX - room.left();
+        prop_assert_eq!(read::profile(&body, Room::new(taken)), Some(profile));
+        prop_assert_eq!(read::profile(&body, Room::new(taken - 1)), None);
+    }
+
     #[test]
     fn what_is_written_is_read(profile in any_profile(5_000, true), seed in any::<u64>()) {
         prop_assert_eq!(&read_back(&profile), &profile);

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let config = match read() {
         None => AgentConfig::default(),
         Some(Ok(config)) => config,
-        Some(Err(error)) => return fail(exit::USAGE, &error),
+        Some(Err(error)) => return exit::fail_config(&error),
     };
     let ready = |address| {
         log::say(&format!(

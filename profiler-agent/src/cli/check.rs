@@ -1,12 +1,13 @@
 //! `profiler-agent check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::exit::{self, fail};
+use super::{exit, terminal};
 use crate::config::AgentConfig;
+use crate::profile::plain::plain;
 
 /// The command line of `check`.
 #[derive(Args)]
@@ -32,18 +33,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let config = match config {
         Ok(config) => config,
-        Err(error) => return fail(exit::USAGE, &error),
+        Err(error) => return exit::fail_config(&error),
     };
-    if arguments.print {
-        print!("{}", config.show());
-        return ExitCode::SUCCESS;
-    }
+    let printed = match arguments.print {
+        true => terminal::print(config.show()),
+        false => terminal::print(plain(&verdict(&config, path))),
+    };
+    printed.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Where profiles would go.
+fn verdict(config: &AgentConfig, path: &Path) -> String {
     let names: Vec<&str> = config.exporters.keys().map(String::as_str).collect();
     let exporters = if names.is_empty() {
         "no exporters".to_owned()
     } else {
         format!("exporters: {}", names.join(", "))
     };
-    println!("{}: right; {exporters}", arguments.config.display());
-    ExitCode::SUCCESS
+    format!("{}: right; {exporters}", path.display())
 }

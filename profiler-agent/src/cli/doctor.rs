@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::exit;
+use super::{exit, terminal};
 use crate::collect::survey::{Attempt, Feature, State, Survey};
 use crate::telemetry::log;
 
@@ -48,10 +48,12 @@ struct FeatureLine<'a> {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     log::to_terminal(log::LogLevel::Error);
     let survey = Survey::take();
-    if arguments.json {
-        println!("{}", json(&survey));
-    } else {
-        print!("{}", text(&survey));
+    let printed = terminal::print(match arguments.json {
+        true => json(&survey),
+        false => text(&survey),
+    });
+    if let Err(code) = printed {
+        return code;
     }
     match survey.state() {
         State::Ok | State::Degraded => ExitCode::SUCCESS,

@@ -1,7 +1,11 @@
 //! Exit codes.
 
+use std::fmt::Display;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
+
+use super::terminal;
+use crate::config::ConfigError;
 
 /// It failed.
 pub(super) const FAILED: u8 = 1;
@@ -24,8 +28,22 @@ pub(super) fn of_status(status: ExitStatus) -> u8 {
     }
 }
 
-/// Says what is wrong and gives the exit code.
-pub(super) fn fail(code: u8, problem: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("profiler-agent: {problem}");
+/// Says what is wrong, in one line, and gives the exit code.
+pub(super) fn fail(code: u8, problem: &dyn Display) -> ExitCode {
+    terminal::say_line(format_args!("profiler-agent: {problem}"));
     code.into()
+}
+
+/// Says all that is wrong with a configuration, a line each, and gives the exit code.
+pub(super) fn fail_config(error: &ConfigError) -> ExitCode {
+    let ConfigError::Wrong { path, problems } = error else {
+        return fail(USAGE, error);
+    };
+    for problem in problems {
+        terminal::say_line(format_args!(
+            "profiler-agent: {}: {problem}",
+            path.display()
+        ));
+    }
+    USAGE.into()
 }

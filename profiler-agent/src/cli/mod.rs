@@ -1,5 +1,11 @@
 //! The commands, one file each, and what their exit codes mean.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where nobody reads any more, and write what commands a terminal: see `terminal`"
+)]
+
 mod agent;
 mod check;
 mod doctor;
@@ -8,9 +14,11 @@ mod exit;
 mod progress;
 mod record;
 mod summary;
+mod terminal;
 mod version;
 mod view;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -61,26 +69,28 @@ fn hint(error: &clap::Error) -> Option<String> {
     })
 }
 
+fn printed(text: impl Display) -> ExitCode {
+    match terminal::print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => {
-            println!("{}", version::text());
-            return ExitCode::SUCCESS;
+            return printed(version::text());
         }
+        Err(error) if !error.use_stderr() => return printed(error.render()),
         Err(error) => {
-            // Nothing can be done about a closed terminal.
-            let _ = error.print();
+            terminal::say(error.render());
             if let Some(hint) = hint(&error) {
-                eprintln!("{hint}");
+                terminal::say_line(hint);
             }
-            return if error.use_stderr() {
-                exit::USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            return exit::USAGE.into();
         }
     };
     crate::telemetry::memory::keep_small();

@@ -1,7 +1,7 @@
 //! `profiler-agent record`.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::duration;
 use super::exit::{self, fail};
-use super::{progress, summary};
+use super::{progress, summary, terminal};
 use crate::app::collector::Kinds;
 use crate::app::incomplete;
 use crate::app::record::{CommandEnd, RecordError, Recorded, Recording, record};
@@ -109,17 +109,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         command: arguments.command.clone(),
         way: arguments.walk,
     };
-    let terminal = std::io::stderr().is_terminal();
+    let shows_progress = std::io::stderr().is_terminal();
     let mut progress = |passed: Duration, samples: u64| {
-        if terminal {
-            eprint!("\r\x1b[K{}", progress::line(passed, samples));
-            // A terminal that is gone does not matter.
-            let _ = std::io::stderr().flush();
+        if shows_progress {
+            terminal::show(&progress::line(passed, samples));
         }
     };
     let recorded = record(&recording, &mut progress);
-    if terminal {
-        eprint!("\r\x1b[K");
+    if shows_progress {
+        terminal::show("");
     }
     match recorded {
         Ok(recorded) => write(&recorded, format, arguments),
@@ -200,7 +198,7 @@ fn write(recorded: &Recorded, format: Format, arguments: &Arguments) -> ExitCode
     };
     let keeps = recorded.profile.samples.is_empty() && output.is_file();
     let written = match () {
-        () if is_standard_output(output) => std::io::stdout().write_all(&encoded),
+        () if is_standard_output(output) => terminal::print_bytes(&encoded),
         () if keeps => Ok(()),
         () => file::write(output, &encoded),
     };
@@ -214,20 +212,22 @@ fn write(recorded: &Recorded, format: Format, arguments: &Arguments) -> ExitCode
     let sentences = incomplete::sentences(&recorded.profile);
     if arguments.json {
         let file = (!keeps).then_some(output.as_path());
-        println!("{}", summary::json(&report, file, &sentences));
+        if let Err(code) = terminal::print(summary::json(&report, file, &sentences)) {
+            return code;
+        }
     } else {
         let stays = if keeps { " stays as it was" } else { "" };
-        eprintln!("{report}; {}{stays}", output.display());
+        terminal::say_line(format_args!("{report}; {}{stays}", output.display()));
         for sentence in sentences {
-            eprintln!("{sentence}");
+            terminal::say_line(sentence);
         }
     }
     match recorded.command {
         Some(CommandEnd::Ended(status)) => exit::of_status(status).into(),
         Some(CommandEnd::Runs { pid }) => {
-            eprintln!(
+            terminal::say_line(format_args!(
                 "the command (process {pid}) did not end at SIGTERM and still runs: kill -KILL {pid} ends it"
-            );
+            ));
             ExitCode::SUCCESS
         }
         None if keeps => fail(exit::FAILED, &"nothing was sampled"),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::{self, fail};
+use super::terminal;
 use crate::app::view::{self, Access};
 use crate::telemetry::log;
 
@@ -44,8 +45,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         None if arguments.allow_unauthenticated => Access::Everybody,
         None => Access::Users,
     };
-    let ready = |address| eprintln!("the page is on http://{address}/ (Ctrl-C ends it)");
-    let note = |file: &Path, text: &str| eprintln!("{}: {text}", file.display());
+    let ready = |address| {
+        terminal::say(format_args!(
+            "the page is on http://{address}/ (Ctrl-C ends it)"
+        ));
+    };
+    let note =
+        |file: &Path, text: &str| terminal::say_line(format_args!("{}: {text}", file.display()));
     match view::run(&arguments.files, arguments.listen, access, note, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(exit::FAILED, &error),

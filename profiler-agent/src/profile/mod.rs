@@ -30,6 +30,7 @@ pub mod named;
 pub mod occurrences;
 pub mod pairs;
 pub mod payload;
+pub mod plain;
 pub mod process;
 pub mod quantity;
 pub mod sample;

@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn no_name_commands_the_terminal() {
+        let path = "\u{1b}[31m\u{202e}\u{9b}x";
+        let text = written(LogFormat::Text, || tracing::warn!(%path, "{path}"));
+        assert_eq!(text.len(), 1, "{text:?}");
+        let is_hidden = crate::profile::plain::is_hidden;
+        assert!(!text[0].contains(is_hidden), "{text:?}");
+        assert!(text[0].contains("\\u202e"), "{text:?}");
+    }
+
+    #[test]
     fn a_place_that_writes_too_much_is_cut_and_others_are_not() {
         let before = suppressed();
         let lines = written(LogFormat::Json, || {

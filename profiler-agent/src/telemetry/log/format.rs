@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::limited::Limited;
 use crate::profile::hexadecimal::text_of;
+use crate::profile::plain::plain_lines;
 use crate::telemetry::limit::Verdict;
 use crate::telemetry::thread_context;
 
@@ -47,7 +48,7 @@ where
         let mut line = String::new();
         self.format
             .format_event(context, Writer::new(&mut line), event)?;
-        write!(writer, "{}", line.trim_end_matches('\n'))?;
+        write!(writer, "{}", plain_lines(line.trim_end_matches('\n')))?;
         match suppressed {
             0 => writeln!(writer),
             _ => writeln!(writer, " suppressed={suppressed}"),

@@ -1,10 +1,13 @@
 //! The page over saved profiles.
 
+mod input;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use input::Bounds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,9 +45,6 @@ pub enum ViewError {
     },
 }
 
-/// Longest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 30;
-
 /// Who may see the files.
 #[derive(Clone, Copy, Debug)]
 pub enum Access<'a> {
@@ -56,7 +56,7 @@ pub enum Access<'a> {
     Everybody,
 }
 
-/// Shows the files until SIGTERM or SIGINT. `note` is told what a person should know of a file, `ready` the page's address.
+/// Shows the files until SIGTERM or SIGINT; `-` is standard input. `note` is told what a person should know of a file, `ready` the page's address.
 pub fn run(
     files: &[PathBuf],
     address: SocketAddr,
@@ -71,9 +71,11 @@ pub fn run(
     };
     let mut saved = Vec::new();
     for path in files {
-        let label = path
-            .file_name()
-            .map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+        let label = match path.file_name() {
+            Some(name) if name == input::STANDARD_INPUT => "standard input".into(),
+            Some(name) => name.to_string_lossy(),
+            None => path.to_string_lossy(),
+        };
         let (bytes, profile) = read(path, &note).map_err(|problem| ViewError::File {
             path: path.clone(),
             problem,
@@ -124,14 +126,9 @@ pub fn run(
 }
 
 fn read(path: &Path, note: &impl Fn(&Path, &str)) -> Result<(u64, Profile), String> {
-    let length = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
-    if length > MAX_FILE_BYTES {
-        return Err("it is longer than 1 GiB".to_owned());
-    }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let waits = || note(path, "waiting for what comes of this pipe");
+    let bytes = input::read(path, Bounds::default(), waits)?;
     let saved = read_saved(&bytes, &ReadLimits::default()).map_err(|error| error.to_string())?;
     saved.notes.iter().for_each(|text| note(path, text));
-    Ok((length, saved.profile))
+    Ok((bytes.len() as u64, saved.profile))
 }

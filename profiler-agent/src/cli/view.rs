@@ -14,7 +14,8 @@ use crate::telemetry::log;
 /// The command line of `view`.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Profiles: pprof, OTLP (protobuf or JSON), collapsed stacks or the output of `perf script`, told by their content.
+    /// Profiles: pprof, OTLP (protobuf or JSON), collapsed stacks or the output of `perf script`, told by their content. Files
+    /// or pipes; - for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Address and port of the page; port 0 takes a free one.

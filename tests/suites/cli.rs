@@ -80,7 +80,7 @@ fn scripts_get_one_json_object() {
         "--",
         "sh",
         "-c",
-        "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done",
+        "echo its own words; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done",
     ]);
     assert!(output.status.success(), "{}", log(&output));
     let printed = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
@@ -106,11 +106,33 @@ fn scripts_get_one_json_object() {
     );
     assert!(summary["own_cpu_seconds"].as_f64() > Some(0.0), "{printed}");
     assert!(!log(&output).contains("samples of"), "{}", log(&output));
+    assert!(log(&output).contains("its own words"), "{}", log(&output));
     ends_with(
         &["record", "--json", "-o", "-"],
         2,
         &["--json writes to standard output too"],
     );
+}
+
+#[test]
+fn a_reader_of_standard_output_that_is_gone_is_an_error() {
+    let directory = directory();
+    let file = directory.path().join("a.pb.gz");
+    let workload = Workload::start(&mut Command::new(c("split")));
+    let pid = workload.pid().to_string();
+    for arguments in [&["--json", "-o", text(&file)][..], &["-o", "-"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = agent::command(&["record", "-d", "1", "-p", &pid]);
+        command.args(arguments);
+        let running = command.stdout(writer).stderr(Stdio::piped()).spawn();
+        drop(command);
+        let ended = running.expect("the agent starts").wait_with_output();
+        let ended = ended.expect("the agent ends");
+        assert_eq!(ended.status.code(), Some(1), "{}", log(&ended));
+        assert!(log(&ended).contains("cannot write"), "{}", log(&ended));
+    }
+    assert!(file.exists(), "the recording is written all the same");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,13 +18,17 @@ pub(super) struct Launched {
 }
 
 impl Launched {
-    /// Forks the process that will run `program`. It waits until it is released; if this agent ends
-    /// before, it ends too.
-    pub(super) fn prepare(program: &OsStr, arguments: &[OsString]) -> io::Result<Self> {
+    /// Forks the process that will run `program`, with this standard output. It waits until it is released; if this agent
+    /// ends before, it ends too.
+    pub(super) fn prepare(
+        program: &OsStr,
+        arguments: &[OsString],
+        prints: Stdio,
+    ) -> io::Result<Self> {
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let (gate_reader, gate) = io::pipe()?;
         let mut command = Command::new(program);
-        command.args(arguments);
+        command.args(arguments).stdout(prints);
         let (pid_descriptor, gate_descriptor) = (pid_writer.as_raw_fd(), gate_reader.as_raw_fd());
         let gate_writer = gate.as_raw_fd();
         let hold = move || {

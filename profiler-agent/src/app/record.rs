@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -37,6 +37,8 @@ pub struct Recording {
     pub duration: Option<Duration>,
     /// A command to start and follow.
     pub command: Vec<OsString>,
+    /// What the command prints goes to standard error: standard output is for what is said of the recording.
+    pub command_to_stderr: bool,
     /// How stacks are walked; `None`: the first way that the kernel takes.
     pub way: Option<Way>,
 }
@@ -137,12 +139,20 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handling SIGINT"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handling SIGTERM"))?;
     let mut launched = match recording.command.split_first() {
-        Some((program, arguments)) => Some(Launched::prepare(program, arguments).map_err(
-            |source| RecordError::Command {
-                command: program.clone(),
-                source,
-            },
-        )?),
+        Some((program, arguments)) => {
+            let prints = match recording.command_to_stderr {
+                true => io::stderr().into(),
+                false => Stdio::inherit(),
+            };
+            Some(
+                Launched::prepare(program, arguments, prints).map_err(|source| {
+                    RecordError::Command {
+                        command: program.clone(),
+                        source,
+                    }
+                })?,
+            )
+        }
         None => None,
     };
     let mut selected = recording.pids.clone();

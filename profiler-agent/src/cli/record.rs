@@ -51,7 +51,8 @@ pub(super) struct Arguments {
     /// pprof, otlp, collapsed or svg [default: by the file's ending].
     #[arg(long)]
     format: Option<String>,
-    /// Print one JSON object on standard output at the end, in place of the lines on standard error.
+    /// Print one JSON object on standard output at the end, in place of the lines on standard error. What the command
+    /// prints on its standard output goes to standard error then.
     #[arg(long)]
     json: bool,
     /// Leave out the children of the processes.
@@ -107,6 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             .duration
             .or_else(|| arguments.command.is_empty().then_some(DEFAULT_DURATION)),
         command: arguments.command.clone(),
+        command_to_stderr: arguments.json,
         way: arguments.walk,
     };
     let shows_progress = std::io::stderr().is_terminal();

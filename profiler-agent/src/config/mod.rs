@@ -189,9 +189,12 @@ impl AgentConfig {
             return Ok(config);
         }
         problems.sort_by_key(|problem| problem.place);
-        if problems.len() > MAX_PROBLEMS {
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        if more > 0 {
             problems.truncate(MAX_PROBLEMS);
-            problems.push(Problem::new("there is more: correct these first"));
+            problems.push(Problem::new(format!(
+                "{more} or more other problems are left out: correct these {MAX_PROBLEMS} first"
+            )));
         }
         Err(problems)
     }

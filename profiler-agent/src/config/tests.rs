@@ -514,3 +514,29 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = AgentConfig::read(Path::new("/nowhere/agent.yaml"), &environment).unwrap_err();
     assert!(error.to_string().contains("/nowhere/agent.yaml"), "{error}");
 }
+
+#[test]
+fn problems_that_are_left_out_are_counted() {
+    let section = |name: &str, count: usize| {
+        let keys: String = (0..count).map(|key| format!("  wrong{key}: 1\n")).collect();
+        format!("{name}:\n{keys}")
+    };
+    let problems = |text: &str| AgentConfig::parse(text, &|_| None).unwrap_err();
+    let all = problems(&section("sampling", 100));
+    assert_eq!(all.len(), 100);
+    assert!(all[99].to_string().contains("wrong99"), "{}", all[99]);
+    for (text, more) in [
+        (section("sampling", 101), "1 or more"),
+        (section("sampling", 150), "1 or more"),
+        (
+            section("sampling", 80) + &section("store", 70),
+            "50 or more",
+        ),
+    ] {
+        let some = problems(&text);
+        assert_eq!(some.len(), 101);
+        let last = some[100].to_string();
+        assert!(last.starts_with(more), "{last}");
+        assert!(last.contains("left out: correct these 100 first"), "{last}");
+    }
+}

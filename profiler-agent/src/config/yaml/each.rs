@@ -6,8 +6,10 @@ use super::node::{Node, Value};
 use super::read::read;
 use crate::config::problem::Problem;
 
-/// Most problems of a file: each makes its section be read once more.
+/// Most problems of a file that are told.
 pub(in crate::config) const MAX_PROBLEMS: usize = 100;
+/// Most that are looked for in a section, each of which makes it be read once more: those, and whether there are others.
+const MAX_FOUND: usize = MAX_PROBLEMS + 1;
 
 /// The value that `node` says without what is wrong in it, which becomes [`Value::Unread`]; every problem has its
 /// place and its path below `node`. `None` where the node as a whole is not what it should be.
@@ -27,7 +29,7 @@ pub(in crate::config) fn read_each_with<T>(
     if node.value == Value::Unread {
         return None;
     }
-    while problems.len() < MAX_PROBLEMS {
+    while problems.len() < MAX_FOUND {
         match read_once(node) {
             Ok(value) => return Some(value),
             Err(mut problem) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use crate::profile::Profile;
 use crate::profile::window::OutcomeCounts;
+use crate::profile::{LocationKind, Profile};
 
 /// What a recording is worth, in numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,22 +73,20 @@ impl Display for Report {
     }
 }
 
-/// Frames with a real name, and all frames, each as often as it was sampled. The mark of a broken
-/// stack is no frame.
+/// Frames with a real name, and all frames, each as often as it was sampled. The end of a stack that was not walked to its
+/// root is no frame; a frame of an interpreter is one, which has neither mapping nor address.
 fn named_frames(profile: &Profile) -> (u64, u64) {
     let (mut named, mut all) = (0, 0);
     for sample in &profile.samples {
         for location in profile.stacks.get(sample.stack) {
             let location = &profile.locations[location.0 as usize];
-            let is_mark = location.mapping.is_none() && location.address == 0;
-            if !is_mark {
-                all += sample.count;
-                named += if location.kind.is_named() {
-                    sample.count
-                } else {
-                    0
-                };
-            }
+            let (is_frame, is_named) = match location.kind {
+                LocationKind::Named => (true, true),
+                LocationKind::Unnamed => (true, false),
+                LocationKind::StackEnd(_) => (false, false),
+            };
+            all += if is_frame { sample.count } else { 0 };
+            named += if is_named { sample.count } else { 0 };
         }
     }
     (named, all)
@@ -130,7 +128,27 @@ fn percentage(parts: (u64, u64)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, named_frames};
+    use crate::profile::LocationKind;
+    use crate::profile::example::example;
+
+    #[test]
+    fn frames_are_told_by_what_they_stand_for() {
+        let mut profile = example();
+        let (named, all) = named_frames(&profile);
+        assert!(0 < named && named < all, "{named} of {all}");
+        // Those of interpreters lie in no mapping.
+        for location in &mut profile.locations {
+            (location.mapping, location.address) = (None, 0);
+        }
+        assert_eq!(named_frames(&profile), (named, all));
+        for location in &mut profile.locations {
+            if let LocationKind::StackEnd(_) = location.kind {
+                (location.kind, location.address) = (LocationKind::Unnamed, 1);
+            }
+        }
+        assert!(named_frames(&profile).1 > all);
+    }
 
     #[test]
     fn digits_are_grouped_by_three() {

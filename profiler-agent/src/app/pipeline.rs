@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock;
@@ -83,12 +83,18 @@ pub(super) fn spawn(
             outputs.export(&profile, name);
             give_memory_back();
         }
+        // There is no later window to say it.
+        outputs.lock_totals().losses.merge(&late);
     })
 }
 
 impl Outputs {
+    fn lock_totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, profile: &Profile, is_kept: bool) {
-        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.lock_totals();
         let samples = profile.sample_count();
         totals.samples += samples;
         totals.unstored += if is_kept { 0 } else { samples };
@@ -135,5 +141,41 @@ pub(super) fn give_memory_back() {
     // SAFETY: no preconditions.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example::example;
+    use crate::store::Limits;
+
+    #[test]
+    fn a_window_that_cannot_be_encoded_is_counted_and_the_next_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Limits::default()).unwrap();
+        let outputs = Outputs {
+            store: Arc::new(store),
+            outlets: Outlets::default(),
+            totals: Arc::default(),
+        };
+        let usual = example();
+        let mut too_large = example();
+        too_large.samples[0].count = 1 << 41;
+        let error = encode_window(&too_large).unwrap_err().to_string();
+        assert_eq!(error, "the profile is larger than a window may be");
+        let mut late = Losses::default();
+        for (profile, is_kept) in [(&usual, true), (&too_large, false), (&usual, true)] {
+            assert_eq!(outputs.keep(profile, &mut late), is_kept);
+            outputs.count(profile, is_kept);
+        }
+        assert_eq!(late.of(Degradation::StoreFailed), 1);
+        assert_eq!(outputs.store.size().windows, 2);
+        let totals = outputs.lock_totals();
+        assert_eq!(
+            (totals.windows, totals.unstored),
+            (3, too_large.sample_count())
+        );
+        assert_eq!(totals.samples - totals.unstored, 2 * usual.sample_count());
     }
 }

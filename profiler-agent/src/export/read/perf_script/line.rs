@@ -26,45 +26,43 @@ pub(super) struct Line<'a> {
     pub(super) file: &'a str,
 }
 
-/// The words of a line, each with where it begins and ends.
-fn words(line: &str) -> impl Iterator<Item = (usize, usize, &str)> {
-    line.split_ascii_whitespace().map(move |word| {
-        let start = word.as_ptr().addr() - line.as_ptr().addr();
-        (start, start + word.len(), word)
+/// A word of a line, with where it begins and ends.
+#[derive(Clone, Copy)]
+struct Word<'a> {
+    start: usize,
+    end: usize,
+    text: &'a str,
+}
+
+/// The words of a line.
+fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
+    line.split_ascii_whitespace().map(move |text| {
+        let start = text.as_ptr().addr() - line.as_ptr().addr();
+        Word {
+            start,
+            end: start + text.len(),
+            text,
+        }
     })
 }
 
+/// A line is any bytes, a mebibyte of them: each word is looked at a few times, and what is before it never again.
 pub(super) fn header(line: &str) -> Option<Header<'_>> {
-    let timed = words(line).find_map(|(start, end, word)| {
-        let time = time(word.strip_suffix(':')?)?;
-        let owner = owner(&line[..start])?;
-        Some((owner, Some(time), end))
-    });
-    let (owner, time, end) = match timed {
-        Some(timed) => timed,
-        None => {
-            let (_, end, _) = words(line).find(|(_, _, word)| ids(word).is_some())?;
-            let cpu = words(&line[end..])
-                .next()
-                .filter(|(_, _, word)| is_cpu(word))
-                .map_or(0, |(_, end, _)| end);
-            (owner(&line[..end])?, None, end + cpu)
-        }
-    };
+    let (owner, time, end) = timed(line).or_else(|| untimed(line))?;
     let mut rest = &line[end..];
     let mut period = None;
-    if let Some((_, end, word)) = words(rest).next()
-        && let Ok(number) = word.parse()
+    if let Some(word) = words(rest).next()
+        && let Ok(number) = word.text.parse()
     {
         period = Some(number);
-        rest = &rest[end..];
+        rest = &rest[word.end..];
     }
     let mut event = "";
-    if let Some((_, end, word)) = words(rest).next()
-        && let Some(name) = word.strip_suffix(':')
+    if let Some(word) = words(rest).next()
+        && let Some(name) = word.text.strip_suffix(':')
     {
         event = name;
-        rest = &rest[end..];
+        rest = &rest[word.end..];
     }
     Some(Header {
         owner,
@@ -75,18 +73,40 @@ pub(super) fn header(line: &str) -> Option<Header<'_>> {
     })
 }
 
-/// `COMM PID/TID [CPU]`, with everything but one number left out at will.
-fn owner(text: &str) -> Option<Owner<'_>> {
-    let mut text = text.trim();
-    if let Some((before, last)) = text.rsplit_once([' ', '\t'])
-        && is_cpu(last)
-    {
-        text = before.trim_end();
+type Owned<'a> = (Owner<'a>, Option<u64>, usize);
+
+/// `COMM PID/TID [CPU] TIME:`, with everything but one number and the time left out at will; and where it ends.
+fn timed(line: &str) -> Option<Owned<'_>> {
+    let (mut before, mut last) = (None::<Word<'_>>, None::<Word<'_>>);
+    for word in words(line) {
+        let ids = match last {
+            Some(cpu) if is_cpu(cpu.text) => before,
+            other => other,
+        };
+        if let Some(time) = word.text.strip_suffix(':').and_then(time)
+            && let Some(owner) = ids.and_then(|ids| owner(line, ids))
+        {
+            return Some((owner, Some(time), word.end));
+        }
+        (before, last) = (last, Some(word));
     }
-    let (comm, last) = text.rsplit_once([' ', '\t']).unwrap_or(("", text));
-    let (pid, tid) = ids(last)?;
+    None
+}
+
+/// `COMM PID/TID [CPU]` up to the first word that may be an id.
+fn untimed(line: &str) -> Option<Owned<'_>> {
+    let mut words = words(line);
+    let ids = words.find(|word| ids(word.text).is_some())?;
+    let cpu = words.next().filter(|word| is_cpu(word.text));
+    let end = cpu.map_or(ids.end, |cpu| cpu.end);
+    Some((owner(line, ids)?, None, end))
+}
+
+/// `COMM PID/TID`, of which the latter is a word of the line.
+fn owner<'a>(line: &'a str, last: Word<'a>) -> Option<Owner<'a>> {
+    let (pid, tid) = ids(last.text)?;
     Some(Owner {
-        comm: comm.trim(),
+        comm: line[..last.start].trim(),
         pid,
         tid,
     })
@@ -129,7 +149,9 @@ pub(super) fn single(text: &str) -> Option<Line<'_>> {
 
 /// `ADDRESS NAME+0xOFFSET (FILE)`, with or without the offset and the file.
 pub(super) fn frame(line: &str) -> Option<Line<'_>> {
-    let (_, end, word) = words(line).next()?;
+    let Word {
+        end, text: word, ..
+    } = words(line).next()?;
     if word.len() > 16 || !word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -173,7 +195,10 @@ fn without_offset(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::export::read::text::MAX_LINE;
 
     #[test]
     fn sample_lines_with_any_fields() {
@@ -225,9 +250,46 @@ mod tests {
             let read = (header.owner, header.time, header.period, header.event);
             assert_eq!(read, expected, "{line}");
         }
-        for line in ["", "no numbers here", "  w.c:3"] {
+        for line in [
+            "",
+            "no numbers here",
+            "  w.c:3",
+            "[000] 1.5:",
+            "x [000] 1.5:",
+            "1.5:",
+        ] {
             assert_eq!(header(line), None, "{line}");
         }
+    }
+
+    /// Lines of a mebibyte, whose words each look like what a sample's line has: a minute each, were all that is before a
+    /// word looked at again.
+    #[test]
+    fn long_lines_take_time_in_proportion() {
+        let start = Instant::now();
+        let half = MAX_LINE / 2;
+        let spaces = " ".repeat(half);
+        for (before, word) in [
+            (&*spaces, "x 1.5: "),
+            ("", "x\u{c}1.5:\u{c}"),
+            (&*spaces, "x [1] 1.5: "),
+            (&*spaces, "1.5:\u{c}"),
+            ("1 ", "a ("),
+            ("1 ", "a+0x1"),
+            ("1 ", ") (deleted)"),
+            ("x 1 1.5: 1 e: 1 ", "-1/-1 "),
+        ] {
+            let line = before.to_owned() + &word.repeat(half / word.len());
+            if let Some(header) = header(&line) {
+                let _ = single(header.rest);
+            }
+            let _ = frame(&line);
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[test]

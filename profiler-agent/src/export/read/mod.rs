@@ -4,6 +4,9 @@
 mod collapsed;
 mod infer;
 mod otlp_json;
+mod otlp_requests;
+#[cfg(test)]
+mod otlp_requests_tests;
 mod perf_script;
 mod saved;
 #[cfg(test)]
@@ -115,7 +118,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(what: &'static str, limit: usize) -> Self {
+    pub(super) const fn new(what: &'static str, limit: usize) -> Self {
         Self {
             what,
             limit,

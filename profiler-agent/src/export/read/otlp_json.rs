@@ -1,15 +1,16 @@
-//! OTLP as JSON to the same request as protobuf, read in one pass: names of fields in lowerCamelCase, ids in hexadecimal,
+//! A request of OTLP as JSON to the same as protobuf: names of fields in lowerCamelCase, ids in hexadecimal,
 //! 64-bit numbers as texts or numbers. Fields that the reader of the request does not need are left out.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use serde::de::{
     DeserializeSeed, Deserializer as _, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{Budget, ReadError, ReadLimits, bytes_of};
+use super::{ReadError, bytes_of};
 
 /// How a field is written.
 #[derive(Clone, Copy)]
@@ -106,32 +107,57 @@ const ANY_VALUE: &[Field] = &[
     ("doubleValue", 4, Double),
 ];
 
-/// The request as protobuf.
+/// A request as protobuf, within the room that there is; `None` for JSON of something else.
 ///
 /// # Errors
-/// [`ReadError::Json`] with line and column; [`ReadError::Unknown`] for JSON of something else.
-pub(super) fn to_protobuf(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<u8>, ReadError> {
-    Budget::new("bytes", limits.bytes).take(bytes.len())?;
+/// It is no object, or not one of OTLP, with line and column; or there is no room for it.
+pub(super) fn request(bytes: &[u8], room: &Room) -> Result<Option<Vec<u8>>, serde_json::Error> {
     let mut request = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let fields = Fields {
         fields: REQUEST,
         into: &mut request,
+        room,
     };
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let known = (&mut reader).deserialize_map(fields)?;
-    reader.end()?;
-    if known == 0 {
-        return Err(ReadError::Unknown {
-            hint: "it is JSON, but holds no OTLP profiles (`resourceProfiles`)",
-        });
+    Ok((known > 0).then_some(request))
+}
+
+/// Bytes that may still be written: a number of two digits can become eleven bytes.
+pub(super) struct Room {
+    limit: usize,
+    /// `None` where more was to be written.
+    left: Cell<Option<usize>>,
+}
+
+impl Room {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            left: Cell::new(Some(limit)),
+        }
     }
-    Ok(request)
+    fn take<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        let left = self.left.get().and_then(|left| left.checked_sub(bytes));
+        self.left.set(left);
+        left.map(|_| ()).ok_or_else(|| E::custom("it is too large"))
+    }
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.left.get().is_none()
+    }
+    pub(super) const fn too_large(&self) -> ReadError {
+        ReadError::TooLarge {
+            what: "bytes as protobuf",
+            limit: self.limit,
+        }
+    }
 }
 
 /// Writes the fields of a message; gives how many of them are known.
 struct Fields<'a> {
     fields: &'static [Field],
     into: &'a mut Vec<u8>,
+    room: &'a Room,
 }
 
 impl<'de> Visitor<'de> for Fields<'_> {
@@ -151,6 +177,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
                         number: *number,
                         kind: *kind,
                         into: self.into,
+                        room: self.room,
                     })?;
                 }
                 None => {
@@ -167,31 +194,46 @@ struct One<'a> {
     number: u32,
     kind: Kind,
     into: &'a mut Vec<u8>,
+    room: &'a Room,
 }
 
 impl One<'_> {
     fn number<E: Error>(self, number: u64) -> Result<(), E> {
         match self.kind {
             Number => {
+                self.room
+                    .take(key_len(self.number) + encoded_len_varint(number))?;
                 encode_key(self.number, WireType::Varint, self.into);
                 encode_varint(number, self.into);
             }
-            Fixed64 => self.eight(number),
-            Double => self.eight((number as f64).to_bits()),
+            Fixed64 => self.eight(number)?,
+            Double => self.eight((number as f64).to_bits())?,
             Text | Id | Message(_) => return Err(E::custom("a number is not expected here")),
         }
         Ok(())
     }
 
-    fn eight(self, number: u64) {
+    fn eight<E: Error>(self, number: u64) -> Result<(), E> {
+        self.room.take(key_len(self.number) + 8)?;
         encode_key(self.number, WireType::SixtyFourBit, self.into);
         self.into.extend(number.to_le_bytes());
+        Ok(())
     }
 
-    fn bytes(self, bytes: &[u8]) {
+    fn bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        self.room.take(bytes.len())?;
+        self.message(bytes)
+    }
+
+    /// Writes a message, whose bytes were taken when they were written.
+    fn message<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        let length = bytes.len() as u64;
+        self.room
+            .take(key_len(self.number) + encoded_len_varint(length))?;
         encode_key(self.number, WireType::LengthDelimited, self.into);
-        encode_varint(bytes.len() as u64, self.into);
+        encode_varint(length, self.into);
         self.into.extend(bytes);
+        Ok(())
     }
 }
 
@@ -223,15 +265,18 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.number(value.cast_unsigned())
+        match self.kind {
+            Double => self.eight((value as f64).to_bits()),
+            Fixed64 if value < 0 => Err(E::custom("a number that is not negative is expected")),
+            _ => self.number(value.cast_unsigned()),
+        }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
         match self.kind {
             Double => self.eight(value.to_bits()),
-            _ => return Err(E::custom("a whole number is expected")),
+            _ => Err(E::custom("a whole number is expected")),
         }
-        Ok(())
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
@@ -239,17 +284,20 @@ impl<'de> Visitor<'de> for One<'_> {
             Text => self.bytes(text.as_bytes()),
             Id => {
                 let id = bytes_of(text).ok_or_else(|| E::custom("an id is hexadecimal"))?;
-                self.bytes(&id);
+                self.bytes(&id)
             }
-            Number | Fixed64 => {
-                let number = text.parse::<u64>();
-                let number = number.or_else(|_| text.parse::<i64>().map(i64::cast_unsigned));
-                let number = number.map_err(|_| E::custom("a whole number is expected"))?;
-                return self.number(number);
-            }
-            Double | Message(_) => return Err(E::custom("a text is not expected here")),
+            Number | Fixed64 => match (text.parse(), text.parse()) {
+                (Ok(number), _) => self.number(number),
+                (_, Ok(number)) => self.visit_i64(number),
+                _ => Err(E::custom("a whole number is expected")),
+            },
+            // `NaN` and `Infinity` among them.
+            Double => match text.parse::<f64>() {
+                Ok(number) => self.eight(number.to_bits()),
+                Err(_) => Err(E::custom("a number is expected")),
+            },
+            Message(_) => Err(E::custom("a text is not expected here")),
         }
-        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -258,6 +306,7 @@ impl<'de> Visitor<'de> for One<'_> {
                 number: self.number,
                 kind: self.kind,
                 into: self.into,
+                room: self.room,
             };
             if list.next_element_seed(element)?.is_none() {
                 return Ok(());
@@ -273,9 +322,9 @@ impl<'de> Visitor<'de> for One<'_> {
         Fields {
             fields,
             into: &mut message,
+            room: self.room,
         }
         .visit_map(map)?;
-        self.bytes(&message);
-        Ok(())
+        self.message(&message)
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Fields, ReadError, ReadLimits, collapsed, otlp_json, perf_script};
+use super::{Fields, ReadError, ReadLimits, collapsed, otlp_requests, perf_script};
 use crate::export::{otlp, pprof};
 use crate::profile::Profile;
 
@@ -15,7 +15,7 @@ pub enum SavedFormat {
     Pprof,
     /// OTLP as protobuf.
     Otlp,
-    /// OTLP as JSON.
+    /// OTLP as JSON: a request, or several.
     OtlpJson,
     /// Collapsed stacks.
     Collapsed,
@@ -59,10 +59,7 @@ fn decode_plain(bytes: &[u8], limits: &ReadLimits) -> Result<Saved, ReadError> {
     let (profile, notes) = match format {
         SavedFormat::Pprof => (pprof::decode(bytes, limits)?, Vec::new()),
         SavedFormat::Otlp => (otlp::decode(bytes, limits)?, Vec::new()),
-        SavedFormat::OtlpJson => {
-            let request = otlp_json::to_protobuf(bytes, limits)?;
-            (otlp::decode(&request, limits)?, Vec::new())
-        }
+        SavedFormat::OtlpJson => otlp_requests::decode(bytes, limits)?,
         SavedFormat::Collapsed => collapsed::decode(bytes, limits)?,
         SavedFormat::PerfScript => perf_script::decode(bytes, limits)?,
     };

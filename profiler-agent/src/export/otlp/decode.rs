@@ -69,7 +69,7 @@ fn headers<'a>(
             if let (1, value) = resource? {
                 let resource: Resource = message(value, "resource")?;
                 for attribute in &resource.attributes {
-                    tables.apply(attribute, &mut facts);
+                    tables.apply(attribute, &mut facts)?;
                 }
             }
         }
@@ -288,6 +288,7 @@ impl<'a> Reader<'a> {
                 for index in &sample.attributes {
                     self.tables.apply_indexed(*index, &mut facts)?;
                 }
+                self.tables.copied(&facts)?;
                 let process = self.builder.process(Arc::new(facts.process()));
                 let thread = self.builder.thread(facts.thread(process));
                 let new = (thread, self.builder.labels(facts.labels()));

@@ -65,6 +65,34 @@ impl Facts {
         }
     }
 
+    /// All texts that a process, its thread and its labels are made of.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let Self {
+            pid: _,
+            tid: _,
+            thread,
+            service,
+            comm,
+            executable_name,
+            executable_path,
+            cgroup,
+            container,
+            labels,
+            goroutine: _,
+        } = self;
+        let labels = labels.iter().flat_map(|label| [&label.key, &label.value]);
+        let own = [
+            thread,
+            service,
+            comm,
+            executable_name,
+            executable_path,
+            cgroup,
+            container,
+        ];
+        own.into_iter().chain(labels).map(|text| &**text)
+    }
+
     pub(super) fn labels(&self) -> LabelSet {
         let mut labels = self.labels.clone();
         labels.sort_unstable();

@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::profiles::v1development as proto;
 use super::facts::Facts;
 use super::{BUILD_ID_GNU, BUILD_ID_HTLHASH, FRAME_TYPE};
 use crate::export::read::{
-    Budget, Fields, ReadError, ReadLimits, Value, bytes_of, frame_type_of, location_kind_of,
-    made_up_name, message, numbers,
+    Budget, Fields, LongTexts, ReadError, ReadLimits, Value, bytes_of, frame_type_of,
+    location_kind_of, made_up_name, message, numbers,
 };
 use crate::profile::{
     BuildId, FrameType, Function, HtlHash, LineEntry, Link, Location, LocationIndex, LocationKind,
@@ -19,7 +19,6 @@ use crate::profile::{
 };
 
 /// The tables; index 0 means none in each.
-#[derive(Default)]
 pub(super) struct Tables {
     mappings: Vec<proto::Mapping>,
     locations: Vec<proto::Location>,
@@ -28,6 +27,7 @@ pub(super) struct Tables {
     strings: Vec<Arc<str>>,
     attributes: Vec<proto::KeyValueAndUnit>,
     stacks: Vec<Vec<i32>>,
+    long: LongTexts,
 }
 
 fn entry<'a, T>(table: &'a [T], index: i32, what: &'static str) -> Result<&'a T, ReadError> {
@@ -51,7 +51,16 @@ fn some_entry<'a, T>(
 impl Tables {
     /// Of the request `bytes`.
     pub(super) fn read(bytes: &[u8], limits: &ReadLimits) -> Result<Self, ReadError> {
-        let mut tables = Self::default();
+        let mut tables = Self {
+            mappings: Vec::new(),
+            locations: Vec::new(),
+            functions: Vec::new(),
+            links: Vec::new(),
+            strings: Vec::new(),
+            attributes: Vec::new(),
+            stacks: Vec::new(),
+            long: LongTexts::new(limits),
+        };
         let mut entries = Budget::new("entries", limits.entries);
         let mut elements = Budget::new("lines and frames", limits.elements);
         for field in Fields::new(bytes, "request") {
@@ -109,17 +118,37 @@ impl Tables {
     /// Index 0 is "" even where the table is missing.
     pub(super) fn string(&self, index: i32) -> Result<Arc<str>, ReadError> {
         match some_entry(&self.strings, index, "string")? {
-            Some(text) => Ok(Arc::clone(text)),
+            Some(text) => {
+                self.long.used(text.as_bytes())?;
+                Ok(Arc::clone(text))
+            }
             None => Ok("".into()),
         }
     }
 
+    /// The same; `None` where there is no such string.
+    fn any_string(&self, index: i32) -> Result<Option<Arc<str>>, ReadError> {
+        match self.string(index) {
+            Err(ReadError::Dangling { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Counts what is copied of facts that become a process and labels.
+    pub(super) fn copied(&self, facts: &Facts) -> Result<(), ReadError> {
+        facts
+            .texts()
+            .try_for_each(|text| self.long.used(text.as_bytes()))
+    }
+
     /// Adds what a resource's attribute says; keys and values may be indices.
-    pub(super) fn apply(&self, attribute: &KeyValue, facts: &mut Facts) {
+    pub(super) fn apply(&self, attribute: &KeyValue, facts: &mut Facts) -> Result<(), ReadError> {
         if attribute.key_strindex == 0 {
-            self.apply_value(&attribute.key, attribute.value.as_ref(), facts);
-        } else if let Ok(key) = self.string(attribute.key_strindex) {
-            self.apply_value(&key, attribute.value.as_ref(), facts);
+            return self.apply_value(&attribute.key, attribute.value.as_ref(), facts);
+        }
+        match self.any_string(attribute.key_strindex)? {
+            Some(key) => self.apply_value(&key, attribute.value.as_ref(), facts),
+            None => Ok(()),
         }
     }
 
@@ -127,22 +156,31 @@ impl Tables {
     pub(super) fn apply_indexed(&self, index: i32, facts: &mut Facts) -> Result<(), ReadError> {
         if let Some(attribute) = some_entry(&self.attributes, index, "attribute")? {
             let key = self.string(attribute.key_strindex)?;
-            self.apply_value(&key, attribute.value.as_ref(), facts);
+            self.apply_value(&key, attribute.value.as_ref(), facts)?;
         }
         Ok(())
     }
 
-    fn apply_value(&self, key: &str, value: Option<&AnyValue>, facts: &mut Facts) {
+    fn apply_value(
+        &self,
+        key: &str,
+        value: Option<&AnyValue>,
+        facts: &mut Facts,
+    ) -> Result<(), ReadError> {
         match value.and_then(|value| value.value.as_ref()) {
-            Some(AnyValueKind::StringValue(text)) => facts.text(key, text),
+            Some(AnyValueKind::StringValue(text)) => {
+                self.long.used(text.as_bytes())?;
+                facts.text(key, text);
+            }
             Some(AnyValueKind::StringValueStrindex(index)) => {
-                if let Ok(text) = self.string(*index) {
+                if let Some(text) = self.any_string(*index)? {
                     facts.text(key, &text);
                 }
             }
             Some(AnyValueKind::IntValue(number)) => facts.number(key, *number),
             _ => {}
         }
+        Ok(())
     }
 
     /// The text of the attribute with this key.
@@ -157,7 +195,10 @@ impl Tables {
                     .as_ref()
                     .and_then(|value| value.value.as_ref())
                 {
-                    Some(AnyValueKind::StringValue(text)) => Ok(Some(text.as_str().into())),
+                    Some(AnyValueKind::StringValue(text)) => {
+                        self.long.used(text.as_bytes())?;
+                        Ok(Some(text.as_str().into()))
+                    }
                     Some(AnyValueKind::StringValueStrindex(index)) => self.string(*index).map(Some),
                     _ => Ok(None),
                 };
@@ -223,6 +264,7 @@ impl Tables {
             let function = entry(&self.functions, line.function_index, "function")?;
             let name = self.string(function.name_strindex)?;
             source = self.string(function.filename_strindex)?;
+            self.long.used(file.unwrap_or("").as_bytes())?;
             kind = location_kind_of(&name, file);
             lines.push(LineEntry {
                 function: builder.function(Function {

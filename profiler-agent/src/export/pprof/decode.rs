@@ -47,7 +47,7 @@ fn decode_message(bytes: &[u8], limits: &ReadLimits) -> Result<Profile, ReadErro
     let tables = Tables::read(bytes, limits)?;
     let values = tables.values()?;
     let mut reader = Reader {
-        strings: Strings::new(&tables.strings),
+        strings: Strings::new(&tables.strings, limits),
         builder: ProfileBuilder::default(),
         locations: HashMap::new(),
         threads: HashMap::new(),
@@ -172,6 +172,7 @@ impl Reader<'_> {
         functions: &HashMap<u64, (FunctionIndex, Arc<str>, Arc<str>)>,
     ) -> Result<LocationIndex, ReadError> {
         let file = mapping.map(|(_, file)| &**file);
+        self.strings.used(file.unwrap_or(""))?;
         let mut lines = Vec::with_capacity(location.line.len().max(1));
         let mut source: &str = "";
         let mut kind = LocationKind::Unnamed;
@@ -180,6 +181,8 @@ impl Reader<'_> {
                 .get(&line.function_id)
                 .ok_or(ReadError::dangling("function", line.function_id))?;
             source = file_of_source;
+            self.strings.used(name)?;
+            self.strings.used(file.unwrap_or(""))?;
             kind = location_kind_of(name, file);
             lines.push(LineEntry {
                 function: *function,
@@ -298,6 +301,7 @@ impl Reader<'_> {
             "" if labels.comm == 0 => &self.main_file,
             executable => executable,
         };
+        self.strings.used(executable)?;
         let comm = self.strings.get(labels.comm)?;
         let comm = match &*comm {
             "" => executable.rsplit('/').next().unwrap_or(""),

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::generated as proto;
 use crate::export::read::{
-    Budget, Fields, MAX_COUNT, ReadError, ReadLimits, Value, message, numbers,
+    Budget, Fields, LongTexts, MAX_COUNT, ReadError, ReadLimits, Value, message, numbers,
 };
 use crate::profile::{ProfileKind, SampleKind, SamplePeriod};
 
@@ -104,7 +104,7 @@ impl<'a> Tables<'a> {
     }
 
     fn not_time(&self) -> ReadError {
-        let strings = Strings::new(&self.strings);
+        let strings = Strings::new(&self.strings, &ReadLimits::default());
         let show = |value: &proto::ValueType| {
             let kind = strings.text(value.r#type).unwrap_or_default();
             format!("{kind}/{}", strings.text(value.unit).unwrap_or_default())
@@ -152,27 +152,35 @@ impl Values {
     }
 }
 
-/// The string table; each string is made once.
+/// The string table; each string is made once, and the long ones are counted.
 pub(super) struct Strings<'a> {
     bytes: &'a [&'a [u8]],
     made: HashMap<i64, Arc<str>>,
+    long: LongTexts,
 }
 
 impl<'a> Strings<'a> {
-    pub(super) fn new(bytes: &'a [&'a [u8]]) -> Self {
+    pub(super) fn new(bytes: &'a [&'a [u8]], limits: &ReadLimits) -> Self {
         Self {
             bytes,
             made: HashMap::new(),
+            long: LongTexts::new(limits),
         }
+    }
+    /// Counts a use of a text that was made.
+    pub(super) fn used(&self, text: &str) -> Result<(), ReadError> {
+        self.long.used(text.as_bytes())
     }
     pub(super) fn text(&self, index: i64) -> Result<Cow<'a, str>, ReadError> {
         let position = usize::try_from(index).ok();
         let bytes = position.and_then(|position| self.bytes.get(position));
         let bytes = bytes.ok_or(ReadError::dangling("string", index))?;
+        self.long.used(bytes)?;
         Ok(String::from_utf8_lossy(bytes))
     }
     pub(super) fn get(&mut self, index: i64) -> Result<Arc<str>, ReadError> {
         if let Some(made) = self.made.get(&index) {
+            self.used(made)?;
             return Ok(Arc::clone(made));
         }
         let text: Arc<str> = self.text(index)?.into();

@@ -16,6 +16,8 @@ mod tests;
 mod text;
 mod wire;
 
+use std::cell::Cell;
+
 pub(super) use infer::{bytes_of, frame_type_of, location_kind_of, made_up_name};
 pub use saved::{Saved, SavedFormat, decode as read_saved};
 pub(super) use wire::{Fields, Value, fixed64s, message, numbers};
@@ -107,6 +109,39 @@ impl ReadError {
     pub(super) fn dangling(what: &'static str, id: impl Into<i128>) -> Self {
         let id = id.into();
         Self::Dangling { what, id }
+    }
+}
+
+/// Texts that are longer than names usually are. Each counts as often as it is used, for whatever uses it reads all of it,
+/// and copies it at times: a file that has a long text once and refers to it a million times would else take the memory and
+/// time of a million.
+pub(super) struct LongTexts {
+    limit: usize,
+    left: Cell<usize>,
+}
+
+impl LongTexts {
+    /// Bytes of a text that is not long: the number of entries bounds those.
+    const USUAL: usize = 256;
+
+    pub(super) const fn new(limits: &ReadLimits) -> Self {
+        Self {
+            limit: limits.bytes,
+            left: Cell::new(limits.bytes),
+        }
+    }
+
+    /// Counts a use of a text.
+    pub(super) fn used(&self, text: &[u8]) -> Result<(), ReadError> {
+        if text.len() <= Self::USUAL {
+            return Ok(());
+        }
+        let left = self.left.get().checked_sub(text.len());
+        self.left.set(left.ok_or(ReadError::TooLarge {
+            what: "bytes of long texts, each as often as it is used",
+            limit: self.limit,
+        })?);
+        Ok(())
     }
 }
 

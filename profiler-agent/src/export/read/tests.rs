@@ -1,6 +1,7 @@
 //! Whatever the bytes are: a profile within the limits, or an error.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,7 +10,10 @@ use proptest::prelude::*;
 use super::{ReadError, ReadLimits, frame_type_of, location_kind_of};
 use crate::export::{otlp, pprof};
 use crate::profile::example::{any_profile, example, flatten};
-use crate::profile::{Occurrences, Profile};
+use crate::profile::{
+    Label, LabelSet, LabelSetIndex, LocationIndex, Occurrences, Process, Profile, StackIndex,
+    Thread, ThreadIndex,
+};
 
 fn otlp_file(profile: &Profile) -> Vec<u8> {
     let options = otlp::Options::file(otlp::Host::default());
@@ -193,6 +197,95 @@ fn bombs_are_refused() {
     // An OTLP dictionary of empty strings.
     let dictionary = [&[0x12, 0xa0, 0x1f][..], &[0x2a, 0].repeat(2_000)].concat();
     assert_eq!(too_large(otlp::decode(&dictionary, &limits)), "entries");
+}
+
+/// A text that a file has once, and refers to again and again.
+#[test]
+fn long_texts_count_as_often_as_they_are_used() {
+    let long = "x".repeat(10_000);
+    let limits = ReadLimits {
+        bytes: 1 << 20,
+        entries: 10_000,
+        elements: 100_000,
+    };
+    for (which, change) in CHANGES.iter().enumerate() {
+        for (count, is_read) in [(10, true), (500, false)] {
+            let mut profile = example();
+            change(&mut profile, &long, count);
+            let files = [
+                (
+                    pprof::encode(&profile).unwrap(),
+                    pprof::decode as fn(&[u8], &ReadLimits) -> _,
+                ),
+                (otlp_file(&profile), otlp::decode),
+            ];
+            for (file, decode) in files {
+                match decode(&file, &limits) {
+                    Ok(read) => assert!(is_read && read.samples.len() >= profile.samples.len()),
+                    Err(error) => {
+                        let said = error.to_string();
+                        // OTLP has the path of a process in each resource.
+                        let is_long = file.len() > limits.bytes
+                            || said.starts_with("more than 1048576 bytes of long texts");
+                        assert!(!is_read && is_long, "{which}: {said}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Gives so many processes, files of locations without a name, functions and labels of `example` a text in common.
+const CHANGES: [fn(&mut Profile, &str, u32); 3] = [
+    |profile, long, count| {
+        each_sample(profile, count, |profile, number| {
+            let mut process = Process::clone(&profile.processes[0]);
+            process.key.pid = number + 1_000;
+            process.executable = long.into();
+            profile.processes.push(Arc::new(process));
+            let process = profile.processes.len() as u32 - 1;
+            let thread = Thread {
+                process,
+                ..profile.threads[0].clone()
+            };
+            profile.threads.push(thread);
+            profile.outcomes = Vec::new();
+        });
+    },
+    |profile, long, count| {
+        profile.mappings[0].file = long.into();
+        each_sample(profile, count, |profile, number| {
+            let mut location = profile.locations[0].clone();
+            location.address = 0x2000 + u64::from(number);
+            profile.locations.push(location);
+            let index = LocationIndex(profile.locations.len() as u32 - 1);
+            profile.stacks.push(&[index]);
+        });
+    },
+    |profile, long, count| {
+        each_sample(profile, count, |profile, number| {
+            let label = |key: &str, value: &str| Label {
+                key: key.into(),
+                value: value.into(),
+            };
+            profile.label_sets.push(LabelSet {
+                labels: [label("a", &number.to_string()), label("b", long)].into(),
+                goroutine: None,
+            });
+        });
+    },
+];
+
+/// As many samples, each of which refers to what was added last.
+fn each_sample(profile: &mut Profile, count: u32, add: impl Fn(&mut Profile, u32)) {
+    for number in 0..count {
+        add(profile, number);
+        let mut sample = profile.samples[0].clone();
+        sample.thread = ThreadIndex(profile.threads.len() as u32 - 1);
+        sample.stack = StackIndex(profile.stacks.len() as u32 - 1);
+        sample.labels = LabelSetIndex(profile.label_sets.len() as u32 - 1);
+        profile.samples.push(sample);
+    }
 }
 
 #[test]

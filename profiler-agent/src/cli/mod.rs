@@ -9,6 +9,8 @@
 mod agent;
 mod check;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod duration;
 mod exit;
 mod progress;

@@ -18,17 +18,16 @@ pub(super) fn problems(config: &AgentConfig) -> Vec<Problem> {
     if !token_file.as_os_str().is_empty()
         && let Err(message) = token(token_file)
     {
-        problems.push(at(&["page", "token_file"], message));
+        problems.push(Problem {
+            path: vec!["page".to_owned(), "token_file".to_owned()],
+            ..Problem::new(message)
+        });
     }
     for (name, exporter) in &config.exporters {
         let mut checks = Checks::new(config.sampling.window.0);
         exporter.settings().check_files(&mut checks);
-        for wrong in checks.wrong() {
-            let path = ["exporters", name]
-                .into_iter()
-                .chain(wrong.key.splitn(2, '.'));
-            problems.push(at(&path.collect::<Vec<_>>(), wrong.fix));
-        }
+        let wrong = checks.wrong().into_iter();
+        problems.extend(wrong.map(|wrong| Problem::of_exporter(name, wrong)));
     }
     problems
 }
@@ -40,14 +39,6 @@ fn token(path: &Path) -> Result<(), String> {
     Token::parse(&content)
         .map(drop)
         .map_err(|error| format!("{shown} holds no token for the page: {error}"))
-}
-
-fn at(path: &[&str], message: String) -> Problem {
-    Problem {
-        place: None,
-        path: path.iter().map(|key| (*key).to_owned()).collect(),
-        message,
-    }
 }
 
 #[cfg(test)]
@@ -72,7 +63,7 @@ mod tests {
         std::fs::write(path("short"), "abc").unwrap();
         let config = format!(
             "page: {{token_file: {short}}}\nexporters:\n  otlp_grpc:\n    endpoint: c:4317\n    headers:\n      \
-             a: {{file: {header}}}\n      b: {{file: {lines}}}\n      c: {{file: /nowhere/c}}\n    tls:\n      \
+             a: {{file: {header}}}\n      b.x: {{file: {lines}}}\n      c: {{file: /nowhere/c}}\n    tls:\n      \
              ca_file: {ca}\n      cert_file: {ca}\n      key_file: {short}\n  pyroscope:\n    \
              endpoint: https://p\n    tls: {{ca_file: {short}}}\n",
             short = path("short"),
@@ -87,7 +78,7 @@ mod tests {
         let text = error.to_string();
         let expected = [
             "line 1, column 20: page.token_file: ",
-            "exporters.otlp_grpc.headers.b: ",
+            "line 7, column 12: exporters.otlp_grpc.headers.b.x: ",
             "exporters.otlp_grpc.headers.c: read /nowhere/c",
             "line 12, column 17: exporters.otlp_grpc.tls.key_file: ",
             "line 15, column 20: exporters.pyroscope.tls.ca_file: ",

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::export::settings::Wrong;
+
 /// Where something is written in a file: both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -29,6 +31,17 @@ impl Problem {
             place: None,
             path: Vec::new(),
             message: message.into(),
+        }
+    }
+
+    /// A problem with a setting of an exporter. Its key leads one level down at most: what follows the first `.` is one key,
+    /// which may have dots itself, as names of headers and labels do.
+    pub(super) fn of_exporter(name: &str, wrong: Wrong) -> Self {
+        let keys = ["exporters", name].into_iter();
+        let keys = keys.chain(wrong.key.splitn(2, '.'));
+        Self {
+            path: keys.map(str::to_owned).collect(),
+            ..Self::new(wrong.fix)
         }
     }
 

@@ -210,7 +210,7 @@ fn what_is_in_effect_is_shown_without_secrets_and_read_back() {
 }
 
 /// Each with the beginning of what is said of it.
-const BROKEN: [(&str, &str); 70] = [
+const BROKEN: [(&str, &str); 72] = [
     (
         "store: {directory: ''}",
         "line 1, column 20: store.directory: an absolute path is needed",
@@ -448,6 +448,14 @@ const BROKEN: [(&str, &str); 70] = [
     (
         "exporters: {otlp_grpc: {endpoint: 'c:1', headers: {a b: c}}}",
         "exporters.otlp_grpc.headers.a b: this is no name of a header",
+    ),
+    (
+        "exporters: {otlp_grpc: {endpoint: 'c:1', headers: {a.b.c: \"x\\ny\"}}}",
+        "line 1, column 59: exporters.otlp_grpc.headers.a.b.c: its value is not one line",
+    ),
+    (
+        "exporters: {pyroscope: {endpoint: 'http://p', external_labels: {a.b: x}}}",
+        "line 1, column 70: exporters.pyroscope.external_labels.a.b: names of labels are",
     ),
     (
         "exporters: {otlp_grpc: {endpoint: 'c:1', headers: {a: {fil: x}}}}",

@@ -9,29 +9,19 @@ use super::sections::{Page, Sync};
 use crate::collect;
 use crate::export::settings::Checks;
 
-/// What is wrong below a path.
-pub(super) struct Found {
-    path: Vec<String>,
+/// What is wrong.
+#[derive(Default)]
+struct Found {
     problems: Vec<Problem>,
 }
 
 impl Found {
-    fn new(path: &[&str]) -> Self {
-        Self {
-            path: path.iter().map(|key| (*key).to_owned()).collect(),
-            problems: Vec::new(),
-        }
-    }
-
-    /// Notes `fix` for `key` unless it `holds`.
-    pub(super) fn unless(&mut self, holds: bool, key: &str, fix: impl Into<String>) {
+    /// Notes `fix` for `key` unless it `holds`; `.` leads further down.
+    fn unless(&mut self, holds: bool, key: &str, fix: impl Into<String>) {
         if !holds {
-            let mut path = self.path.clone();
-            path.extend(key.split('.').map(str::to_owned));
             self.problems.push(Problem {
-                place: None,
-                path,
-                message: fix.into(),
+                path: key.split('.').map(str::to_owned).collect(),
+                ..Problem::new(fix)
             });
         }
     }
@@ -45,7 +35,7 @@ impl AgentConfig {
     /// All values that are not within their range; their places are found out by who called.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let window = self.sampling.window.0;
-        let mut found = Found::new(&[]);
+        let mut found = Found::default();
         found.unless(
             (1..=10_000).contains(&self.sampling.frequency),
             "sampling.frequency",
@@ -126,13 +116,10 @@ impl AgentConfig {
         }
         let mut problems = found.problems;
         for (name, exporter) in &self.exporters {
-            let mut found = Found::new(&["exporters", name]);
             let mut checks = Checks::new(window);
             exporter.settings().check(&mut checks);
-            for wrong in checks.wrong() {
-                found.unless(false, &wrong.key, wrong.fix);
-            }
-            problems.extend(found.problems);
+            let wrong = checks.wrong().into_iter();
+            problems.extend(wrong.map(|wrong| Problem::of_exporter(name, wrong)));
         }
         problems
     }

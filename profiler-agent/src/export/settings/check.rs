@@ -13,7 +13,7 @@ use crate::profile::quantity::{Bytes, Span};
 /// A value that is not within its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
-    /// Its key, below the destination's; `.` leads further down.
+    /// Its key, below the destination's; the first `.` leads further down, to a key that may have more of them.
     pub key: String,
     /// What it may be.
     pub fix: String,

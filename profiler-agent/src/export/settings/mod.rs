@@ -73,7 +73,7 @@ impl Default for SendingQueue {
     }
 }
 
-/// A user and a password for HTTP's basic authentication; none when the user is empty.
+/// A user and a password for HTTP's basic authentication: both, or neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {

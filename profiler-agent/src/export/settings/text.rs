@@ -56,7 +56,7 @@ impl Serialize for Header {
     }
 }
 
-/// A user and a password for HTTP's basic authentication.
+/// A password, which is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub Secret);
 

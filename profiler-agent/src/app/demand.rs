@@ -41,6 +41,8 @@ pub(super) struct Demand {
 const MAX_PAGES_AHEAD: usize = 64;
 /// How long a file whose table found no room is not asked for again.
 const NO_ROOM_FOR: Duration = Duration::from_secs(30);
+/// How long one that could not be read is not.
+const UNANSWERED_FOR: Duration = Duration::from_secs(5);
 /// How long one whose table the kernel refused is not.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
@@ -148,6 +150,15 @@ impl Demand {
                     if !facts.is_empty() {
                         self.facts.push((executable, *facts));
                     }
+                    continue;
+                }
+                What::Unanswered(pages, cause) => {
+                    self.losses.add(cause, 1);
+                    self.files.remove(&executable);
+                    for page in pages {
+                        self.pages.remove(&(executable, page));
+                    }
+                    self.refused.insert(executable, now.plus(UNANSWERED_FOR));
                     continue;
                 }
                 What::Layout(layout) => {

@@ -2,11 +2,15 @@
 //!
 //! One says where files' code is and builds the tables of single pages, which takes a moment each. What takes a
 //! whole file (Go, code without call frame information) is built by another one, which nobody else waits for.
+//!
+//! Every order is answered. A file that makes its reader panic, or that is truncated while it is read, is malformed; one
+//! that cannot be read just now is asked for again later.
 
 mod requests;
 mod whole;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +25,7 @@ use super::economy::Shortage;
 use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
-use crate::confine::{self, Attempts};
+use crate::confine::{self, Attempts, Unfinished};
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
 use crate::profile::{Degradation, ElfAddress, Executable, ExecutableId, UnwindTable};
@@ -80,6 +84,8 @@ pub enum What {
     Layout(Result<Layout, Option<Degradation>>),
     /// What else it says.
     Facts(Box<FileFacts>),
+    /// Nothing of what was asked for: where its code is and what else it says, and these pages. It may be asked for again.
+    Unanswered(Vec<AddressPage>, Degradation),
     /// The table of a page.
     Page {
         /// The page that was asked for.
@@ -151,7 +157,7 @@ impl TableBuilder {
             loop {
                 match requests.next_within(LOOK) {
                     Next::Order(order) => {
-                        whole.fill(&order, &outgoing);
+                        answer(order, &outgoing, |order| whole.fill(order, &outgoing));
                         used = Instant::now();
                     }
                     Next::Nothing => {}
@@ -166,13 +172,20 @@ impl TableBuilder {
         builder.threads.push(thread.spawn(move || {
             let attempts = Attempts::new("table-reader", MAX_HANGING);
             while let Some(order) = requests.next() {
+                let (outgoing, whole) = (outgoing.clone(), Arc::clone(&whole));
                 if !may_hang(&order.executable) {
-                    fill(order, &outgoing, &whole);
+                    answer(order, &outgoing, |order| fill(order, &outgoing, &whole));
                     continue;
                 }
-                let (outgoing, whole) = (outgoing.clone(), Arc::clone(&whole));
+                let (refused, refusal) = (order.clone(), outgoing.clone());
+                let begun = attempts.run(PATIENCE, move || {
+                    answer(order, &outgoing, |order| fill(order, &outgoing, &whole));
+                });
                 // What comes late is taken all the same.
-                drop(attempts.run(PATIENCE, move || fill(order, &outgoing, &whole)));
+                if let Err(Unfinished::Full) = begun {
+                    let unanswered = What::Unanswered(refused.pages, Degradation::FileUnanswered);
+                    refusal.send(refused.executable.id, unanswered);
+                }
             }
         })?);
         Ok(builder)
@@ -209,15 +222,54 @@ pub(super) fn may_hang(executable: &Executable) -> bool {
     executable.length > COPIED && file.is_some_and(|file| !confine::is_local(file))
 }
 
-/// Does what an order asks for; what takes the whole file is left to `whole`.
-fn fill(mut order: Order, outgoing: &Outgoing, whole: &Requests) {
+/// Answers an order by `fill`, which takes out of it what it answered. A file that makes it panic is malformed.
+fn answer(mut order: Order, outgoing: &Outgoing, fill: impl FnOnce(&mut Order)) {
+    if catch_unwind(AssertUnwindSafe(|| fill(&mut order))).is_err() {
+        let path = order.executable.path.escape_debug();
+        tracing::debug!(%path, "reading an executable panicked");
+        call_malformed(&mut order, outgoing);
+    }
+}
+
+/// Answers what is left of an order: nothing is known of the file, because it is malformed.
+fn call_malformed(order: &mut Order, outgoing: &Outgoing) {
     let id = order.executable.id;
+    let mut loss = Some(Degradation::ElfMalformed);
+    if order.first {
+        outgoing.send(id, What::Layout(Err(loss.take())));
+    }
+    for at in order.pages.drain(..) {
+        let what = What::Page {
+            at,
+            page: None,
+            table: None,
+            loss: loss.take(),
+        };
+        outgoing.send(id, what);
+    }
+    if std::mem::take(&mut order.first) {
+        outgoing.send(id, What::Facts(Box::default()));
+    }
+}
+
+/// Does what an order asks for; what takes the whole file is left to `whole`.
+fn fill(order: &mut Order, outgoing: &Outgoing, whole: &Requests) {
+    let file = order.executable.file.as_ref();
+    let mapped = file.and_then(|file| MappedFile::new(file).ok());
+    fill_from(order, mapped.as_ref(), outgoing, whole);
+}
+
+fn fill_from(
+    order: &mut Order,
+    mapped: Option<&MappedFile>,
+    outgoing: &Outgoing,
+    whole: &Requests,
+) {
     let executable = Arc::clone(&order.executable);
-    let mapped = executable
-        .file
-        .as_ref()
-        .and_then(|file| MappedFile::new(file).ok());
-    let bytes: &[u8] = match (&executable.image, &mapped) {
+    let id = executable.id;
+    // What was read of it then is void.
+    let is_truncated = || mapped.is_some_and(MappedFile::truncated);
+    let bytes: &[u8] = match (&executable.image, mapped) {
         (Some(image), _) => image,
         (None, Some(mapped)) => mapped,
         (None, None) => &[],
@@ -226,13 +278,15 @@ fn fill(mut order: Order, outgoing: &Outgoing, whole: &Requests) {
         tracing::debug!(%absent, path = %executable.path.escape_debug(), "no unwind table");
         absent.loss()
     });
+    let lines = mapped
+        .filter(|file| go::is_go(file))
+        .and_then(|file| LineTable::find(file).ok());
+    if is_truncated() {
+        return call_malformed(order, outgoing);
+    }
     if order.first {
         outgoing.send(id, What::Layout(layout));
     }
-    let lines = mapped
-        .as_ref()
-        .filter(|file| go::is_go(file))
-        .and_then(|file| LineTable::find(file).ok());
     order.pages.retain(|at| {
         let page = layout.ok().and_then(|layout| at.within(layout));
         let built = match page {
@@ -244,6 +298,9 @@ fn fill(mut order: Order, outgoing: &Outgoing, whole: &Requests) {
             (Some(_), Ok(None) | Err(_)) => return true,
             (_, built) => built.ok().flatten(),
         };
+        if is_truncated() {
+            return true;
+        }
         let what = What::Page {
             at: *at,
             page,
@@ -253,13 +310,21 @@ fn fill(mut order: Order, outgoing: &Outgoing, whole: &Requests) {
         outgoing.send(id, what);
         false
     });
-    if order.first {
-        let go = mapped.as_ref().zip(lines.as_ref());
-        let facts = FileFacts::read(&executable, go);
+    if is_truncated() {
+        return call_malformed(order, outgoing);
+    }
+    if std::mem::take(&mut order.first) {
+        let facts = FileFacts::read(&executable, mapped.zip(lines.as_ref()));
         outgoing.send(id, What::Facts(Box::new(facts)));
     }
     if !order.pages.is_empty() {
-        order.first = false;
-        whole.push(order);
+        whole.push(Order {
+            executable,
+            first: false,
+            pages: std::mem::take(&mut order.pages),
+        });
     }
 }
+
+#[cfg(test)]
+mod tests;

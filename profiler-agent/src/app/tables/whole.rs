@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{CachePlace, MAX_HANGING, Outgoing, What, may_hang};
 use crate::app::queue::Order;
-use crate::confine::Attempts;
+use crate::confine::{Attempts, Unfinished};
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
 use crate::profile::{Degradation, Executable, ExecutableId, HtlHash, UnwindTable};
@@ -47,12 +47,14 @@ impl Whole {
         self.kept.clear();
     }
 
-    /// Sends the pages of an order.
-    pub(super) fn fill(&mut self, order: &Order, outgoing: &Outgoing) {
-        let executable = &order.executable;
+    /// Sends the pages of an order, and takes them out of it.
+    pub(super) fn fill(&mut self, order: &mut Order, outgoing: &Outgoing) {
+        let Order {
+            executable, pages, ..
+        } = order;
         let table = self.table(executable);
         let mut loss = table.as_ref().err().copied().flatten();
-        for at in &order.pages {
+        pages.retain(|at| {
             let table = table.as_ref().ok();
             let page = table.and_then(|table| at.within(layout_of(table)));
             let table = table
@@ -65,7 +67,8 @@ impl Whole {
                 loss: loss.take(),
             };
             outgoing.send(executable.id, what);
-        }
+            false
+        });
     }
 
     fn table(
@@ -81,7 +84,12 @@ impl Whole {
         let table = if may_hang(executable) {
             let executable = Arc::clone(executable);
             let built = self.attempts.run(PATIENCE, move || built(&executable));
-            built.map_err(|_| Some(Degradation::FileUnanswered))??
+            built.map_err(|unfinished| {
+                Some(match unfinished {
+                    Unfinished::Panicked => Degradation::ElfMalformed,
+                    Unfinished::Late(_) | Unfinished::Full => Degradation::FileUnanswered,
+                })
+            })??
         } else {
             table_of(executable, self.cache.as_mut())?
         };
@@ -142,7 +150,7 @@ fn built(executable: &Executable) -> Result<UnwindTable, Option<Degradation>> {
         (None, Some(file), Some((mapped, lines))) => {
             let built = build_go(file, lines);
             if mapped.truncated() {
-                return Err(None);
+                return Err(Some(Degradation::ElfMalformed));
             }
             built
         }

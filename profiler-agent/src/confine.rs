@@ -11,10 +11,11 @@
 //!
 //! A file system may not answer: one in user space is as hostile as its owner, one in the network may be gone. Who
 //! waits for it waits for ever, and no signal ends that. So what opens or reads such a file runs on a thread that can be
-//! left behind ([`Attempts`]).
+//! left behind ([`Attempts`], [`Readers`]). So does what reads the memory of a process: its owner may have mapped such a file there.
 
 mod attempt;
 mod file_system;
+mod readers;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -29,6 +30,7 @@ use rustix::fs::{
 
 pub use self::attempt::{Attempts, Straggler, Unfinished};
 pub use self::file_system::{attributes, is_local, is_local_device};
+pub use self::readers::Readers;
 use crate::profile::VirtualAddress;
 
 /// The longest file that is opened.
@@ -125,7 +127,8 @@ pub fn process_root(pid: u32) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// The memory of process `pid`, open for reading; positions in it are addresses.
+/// The memory of process `pid`, open for reading; positions in it are addresses. It may let its reader hang: to be read by
+/// [`Readers`].
 ///
 /// # Errors
 /// `ENOENT`/`ESRCH` when it is gone, `EACCES` without `CAP_SYS_PTRACE`.
@@ -135,7 +138,7 @@ pub fn memory_of(pid: u32) -> io::Result<File> {
 }
 
 /// The environment that process `pid` was started with, as the process has it now: `NAME=VALUE`, each with a zero byte behind it; at
-/// most `max_bytes` of it. It is memory of the process, which may let its reader hang: to be read in [`Attempts`].
+/// most `max_bytes` of it. It is memory of the process, which may let its reader hang: to be read by [`Readers`].
 ///
 /// # Errors
 /// `ENOENT`/`ESRCH` when it is gone, `EACCES` without `CAP_SYS_PTRACE`.

@@ -7,6 +7,7 @@
 //!
 //! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
 
+mod attributes;
 mod deferred;
 mod held;
 mod second;
@@ -38,7 +39,7 @@ use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
-use crate::enrich::{Amended, Enricher};
+use crate::enrich::Enricher;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
@@ -133,6 +134,7 @@ impl Running {
             self.wake.clear();
             self.load_tables();
             self.take_constants();
+            self.take_attributes();
             if woken.sideband || self.sideband.holds() {
                 self.read_sideband();
                 // What follows at once is read together.
@@ -253,17 +255,8 @@ impl Running {
         // First the rings, then the side-band: so it is read up to the time of every sample.
         self.read_rings();
         self.read_sideband();
-        let processes = &self.processes;
-        for amended in self.enricher.look(|pid| processes.image(pid), now) {
-            let Amended {
-                pid,
-                image,
-                attributes,
-            } = amended;
-            if let Some(process) = self.processes.set_resource(pid, image, attributes) {
-                self.windows.amend(process);
-            }
-        }
+        self.ask_attributes(now);
+        self.take_attributes();
         self.locate(self.known_until.min(self.window_end));
         for pid in self.runtimes.due(now) {
             self.publish_runtime(pid, now);
@@ -274,7 +267,8 @@ impl Running {
             self.every_second(now, stood_still);
         }
         self.close_windows(now);
-        let missing = self.demand.outstanding() > 0;
+        let missing = self.demand.outstanding() > 0
+            || now >= self.window_end && self.enricher.is_waited_for(self.window_end, now);
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
     }
@@ -289,7 +283,7 @@ impl Running {
                 return;
             }
             let count = count_of(&sample);
-            enricher.sampled(sample.pid);
+            enricher.sampled(sample.pid, sample.time);
             read += count;
             if !held.push(sample) {
                 overflow += count;
@@ -358,7 +352,9 @@ impl Running {
     /// later windows are not located before. An agent that stood still closes each window that has samples.
     fn close_windows(&mut self, now: BootTime) {
         while now >= self.window_end {
-            if self.is_waited_for() && now < self.window_end.plus(self.patience) {
+            if self.is_waited_for() && now < self.window_end.plus(self.patience)
+                || self.enricher.is_waited_for(self.window_end, now)
+            {
                 return;
             }
             self.give_up_labels();
@@ -437,14 +433,17 @@ impl Running {
         let now = boot_now();
         self.read_rings();
         self.read_sideband();
+        self.ask_attributes(now);
         self.locate(self.window_end);
         self.close_windows(now);
         self.locate(BootTime(u64::MAX));
-        while self.is_waited_for() && boot_now().since(now) < self.patience {
+        while self.lacks_something(boot_now()) && boot_now().since(now) < self.patience {
             self.wait(FIRST_TURNS);
             self.wake.clear();
             self.load_tables();
             self.take_constants();
+            self.ask_attributes(boot_now());
+            self.take_attributes();
         }
         self.give_up_labels();
         self.give_up();

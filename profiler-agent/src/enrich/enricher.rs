@@ -1,20 +1,18 @@
 //! When to look at processes. A process is looked at once it is sampled.
 //!
-//! Its environment is read once. Looking for the mapping that it publishes reads all of /proc/PID/maps: done less and less often
-//! while there is none, and for so many processes at a time. Once it is found, a look is one short read of memory.
+//! Nobody waits for a look: the collector asks for it, and takes what was seen when that is there ([`Readers`]). A process
+//! is looked at again while it is sampled: less and less often while it publishes nothing, then as often as its context may
+//! change.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
-use super::environment::{self, Environment};
 use super::layers::{Layers, Source};
-use super::published::{self, Published, Unpublished};
-use crate::confine::{self, Attempts};
+use super::look::{Look, Seen};
+use super::published::{Published, Unpublished};
+use crate::confine::Readers;
 use crate::profile::{BootTime, Degradation, Losses, ResourceAttribute, VirtualAddress};
 
 /// Time to the second search of a process without a mapping; each further one doubles it.
@@ -23,25 +21,26 @@ const FIRST_SEARCH: Duration = Duration::from_millis(500);
 const LAST_SEARCH: Duration = Duration::from_secs(60);
 /// Time between two looks at a mapping.
 const LOOK: Duration = Duration::from_secs(5);
-/// Processes that are looked at in a turn.
-const LOOKS_IN_A_TURN: usize = 16;
-/// Bytes of /proc/PID/maps that are read.
-const MAX_MAPS_BYTES: u64 = 16 << 20;
-/// The longest line of it.
-const MAX_LINE: usize = 8192;
-
-/// How long a process's environment is waited for: it is the process's memory, and who owns that may let a reader hang.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// Environments that may hang at a time; while they do, none is read.
-const MAX_HANGING: usize = 2;
+/// How long the end of a window waits for what is said of a process that was first sampled in it.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// A process that could not be looked at for as long is counted.
+const UNSEEN: Duration = Duration::from_secs(10);
+/// Looks that may hang at a time.
+const MAX_HANGING: usize = 16;
 
 /// What is known of one process image.
 #[derive(Debug)]
 struct Known {
     image: BootTime,
+    /// Its first sample.
+    sampled: BootTime,
     layers: Layers,
     /// Is its environment still to be read?
     unread: bool,
+    /// Was anything seen of it?
+    seen: bool,
+    /// Is it counted as one that could not be looked at?
+    counted: bool,
     /// Where its context is.
     address: Option<VirtualAddress>,
     /// Which one was read.
@@ -61,65 +60,82 @@ pub struct Amended {
     pub attributes: Arc<[ResourceAttribute]>,
 }
 
+type LookAt = dyn Fn(Look, u32) -> Seen + Send + Sync;
+
 /// See the module.
-#[derive(Debug)]
 pub struct Enricher {
     known: HashMap<u32, Known>,
-    sampled: HashSet<u32>,
-    readers: Attempts,
+    /// The processes that are to be looked at, each with a sample.
+    sampled: HashMap<u32, BootTime>,
+    /// By pid and when the image began.
+    readers: Readers<(u32, BootTime), Seen>,
+    look: Arc<LookAt>,
     losses: Losses,
 }
 
-impl Default for Enricher {
-    fn default() -> Self {
+impl Enricher {
+    /// Nothing is known. `notify` is called from another thread when there is something to [`take`](Enricher::take).
+    #[must_use]
+    pub fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::over(Arc::new(Look::at), notify)
+    }
+
+    fn over(look: Arc<LookAt>, notify: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             known: HashMap::new(),
-            sampled: HashSet::new(),
-            readers: Attempts::new("environment", MAX_HANGING),
+            sampled: HashMap::new(),
+            readers: Readers::new("process-look", MAX_HANGING, notify),
+            look,
             losses: Losses::default(),
         }
     }
-}
 
-impl Enricher {
     /// Notes that a process was sampled.
-    pub fn sampled(&mut self, pid: u32) {
-        self.sampled.insert(pid);
+    pub fn sampled(&mut self, pid: u32, time: BootTime) {
+        self.sampled.entry(pid).or_insert(time);
     }
 
-    /// Looks at the sampled processes whose time has come.
-    pub fn look(&mut self, image: impl Fn(u32) -> Option<BootTime>, now: BootTime) -> Vec<Amended> {
-        let mut found = Vec::new();
-        let mut looks = 0;
-        let sampled = std::mem::take(&mut self.sampled);
-        for pid in sampled {
+    /// Asks for looks at the sampled processes whose time has come.
+    pub fn ask(&mut self, image: impl Fn(u32) -> Option<BootTime>, now: BootTime) {
+        for (pid, time) in std::mem::take(&mut self.sampled) {
             let Some(image) = image(pid) else {
                 continue;
             };
-            let known = self.known.entry(pid).or_insert_with(|| Known::new(image));
+            let known = self.known.entry(pid);
+            let known = known.or_insert_with(|| Known::new(image, time));
             if known.image != image {
-                *known = Known::new(image);
+                *known = Known::new(image, time);
             }
-            if known.next > now {
+            if known.next > now || self.readers.is_asked(&(pid, image)) {
                 continue;
             }
-            looks += 1;
-            if looks > LOOKS_IN_A_TURN {
-                self.sampled.insert(pid);
+            let (wanted, look) = (known.look(), Arc::clone(&self.look));
+            if !self
+                .readers
+                .ask((pid, image), now, move || look(wanted, pid))
+            {
+                self.sampled.insert(pid, time);
+                let is_long = now.since(known.sampled.max(known.next)) >= UNSEEN;
+                if is_long && !std::mem::replace(&mut known.counted, true) {
+                    self.losses.add(Degradation::FileUnanswered, 1);
+                }
+            }
+        }
+        let late = self.readers.follow(now);
+        self.losses.add(Degradation::FileUnanswered, late);
+    }
+
+    /// Takes what was seen since the last call.
+    pub fn take(&mut self, now: BootTime) -> Vec<Amended> {
+        let mut found = Vec::new();
+        while let Some(((pid, image), seen)) = self.readers.take() {
+            let Some(known) = self.known.get_mut(&pid) else {
+                continue;
+            };
+            if known.image != image {
                 continue;
             }
-            let mut changed = known.read_environment(pid, &self.readers, &mut self.losses);
-            match known.look(pid, now) {
-                Ok(Some(attributes)) => {
-                    changed |= known.layers.put(Source::ProcessContext, attributes);
-                }
-                Ok(None) | Err(Unpublished::Absent | Unpublished::Updating) => {}
-                Err(reason) => {
-                    tracing::debug!(pid, %reason, "no resource");
-                    self.losses.add(Degradation::ProcessContextMalformed, 1);
-                }
-            }
-            if changed {
+            if known.take(pid, seen, now, &mut self.losses) {
                 found.push(Amended {
                     pid,
                     image,
@@ -130,10 +146,22 @@ impl Enricher {
         found
     }
 
-    /// Forgets the processes that are gone.
+    /// Is a process with a sample up to `until` being looked at for the first time, and was that asked for a moment ago?
+    #[must_use]
+    pub fn is_waited_for(&self, until: BootTime, now: BootTime) -> bool {
+        self.readers.asked().any(|((pid, image), at)| {
+            let is_first = |known: &Known| known.image == *image && !known.seen;
+            let known = self.known.get(pid).filter(|known| is_first(known));
+            known.is_some_and(|known| known.sampled <= until) && now.since(at) < PATIENCE
+        })
+    }
+
+    /// Forgets the processes that are gone and of which nothing is asked for.
     pub fn prune(&mut self, image: impl Fn(u32) -> Option<BootTime>) {
-        self.known
-            .retain(|pid, known| image(*pid) == Some(known.image));
+        let readers = &self.readers;
+        self.known.retain(|pid, known| {
+            image(*pid) == Some(known.image) || readers.is_asked(&(*pid, known.image))
+        });
     }
 
     /// What could not be read since the last call.
@@ -143,11 +171,14 @@ impl Enricher {
 }
 
 impl Known {
-    fn new(image: BootTime) -> Self {
+    fn new(image: BootTime, sampled: BootTime) -> Self {
         Self {
             image,
+            sampled,
             layers: Layers::default(),
             unread: true,
+            seen: false,
+            counted: false,
             address: None,
             read: None,
             next: BootTime(0),
@@ -155,95 +186,56 @@ impl Known {
         }
     }
 
-    /// Reads the environment if it was not; true where it says something.
-    fn read_environment(&mut self, pid: u32, readers: &Attempts, losses: &mut Losses) -> bool {
-        if !self.unread || readers.is_full() {
+    const fn look(&self) -> Look {
+        Look {
+            environment: self.unread,
+            address: self.address,
+            read: self.read,
+        }
+    }
+
+    /// Takes in what was seen, nothing where that panicked; true where something is said of it that was not before.
+    fn take(&mut self, pid: u32, seen: Option<Seen>, now: BootTime, losses: &mut Losses) -> bool {
+        self.seen = true;
+        let Some(seen) = seen else {
+            // It would again.
+            self.unread = false;
+            self.next = now.plus(LAST_SEARCH);
+            losses.add(Degradation::ProcessContextMalformed, 1);
             return false;
-        }
-        let read = readers.run(PATIENCE, move || {
-            confine::environment_of(pid, environment::MAX_BYTES)
-        });
-        let content = match read {
-            Ok(Ok(content)) => content,
-            Ok(Err(error)) => {
-                tracing::debug!(pid, %error, "no environment");
-                Vec::new()
-            }
-            Err(unfinished) => {
-                self.unread = false;
-                unfinished.count(losses);
-                return false;
-            }
         };
-        // It is empty for a moment in an exec; the next look is later each time.
-        self.unread = content.is_empty();
-        let Environment {
-            attributes,
-            malformed,
-        } = environment::parse(&content);
-        if let Some(reason) = malformed {
-            tracing::debug!(pid, reason, "an environment is malformed");
-            losses.add(Degradation::EnvironmentMalformed, 1);
+        let mut changed = false;
+        if let Some(environment) = seen.environment {
+            self.unread = false;
+            if let Some(reason) = environment.malformed {
+                tracing::debug!(pid, reason, "an environment is malformed");
+                losses.add(Degradation::EnvironmentMalformed, 1);
+            }
+            changed |= self.layers.put(Source::Environment, environment.attributes);
         }
-        self.layers.put(Source::Environment, attributes)
-    }
-
-    /// Searches the mapping if it is not known, reads it if it changed.
-    fn look(
-        &mut self,
-        pid: u32,
-        now: BootTime,
-    ) -> Result<Option<Arc<[ResourceAttribute]>>, Unpublished> {
-        if self.address.is_none() {
-            self.address = search(pid);
-        }
-        let Some(address) = self.address else {
-            self.next = now.plus(self.wait);
-            self.wait = (self.wait * 2).min(LAST_SEARCH);
-            return Ok(None);
-        };
+        (self.address, self.read) = (seen.address, seen.read);
         self.next = now.plus(LOOK);
-        let file = confine::memory_of(pid).map_err(|_| Unpublished::Absent)?;
-        let memory = |at: u64, into: &mut [u8]| {
-            i64::try_from(at).is_ok() && file.read_exact_at(into, at).is_ok()
-        };
-        let now_published = published::published(address, memory);
-        if now_published == Err(Unpublished::Absent) {
-            // It moved, or never was one.
-            self.address = None;
-            self.next = now.plus(self.wait);
-            self.wait = (self.wait * 2).min(LAST_SEARCH);
-        }
-        if now_published? == self.read.unwrap_or_default() {
-            return Ok(None);
-        }
-        let (published, attributes) = published::read(address, memory).inspect_err(|reason| {
-            if *reason == Unpublished::Updating {
-                self.next = now.plus(FIRST_SEARCH);
+        match seen.context {
+            Ok(Some(attributes)) => {
+                self.wait = FIRST_SEARCH;
+                changed |= self.layers.put(Source::ProcessContext, attributes);
             }
-        })?;
-        self.read = Some(published);
-        self.wait = FIRST_SEARCH;
-        Ok(Some(attributes))
+            Ok(None) if self.address.is_some() => {}
+            // It moved, never was one, or is not there yet.
+            Ok(None) | Err(Unpublished::Absent) => {
+                self.address = None;
+                self.next = now.plus(self.wait);
+                self.wait = (self.wait * 2).min(LAST_SEARCH);
+            }
+            Err(Unpublished::Updating) => self.next = now.plus(FIRST_SEARCH),
+            Err(reason @ (Unpublished::TooLong(_) | Unpublished::Malformed)) => {
+                tracing::debug!(pid, %reason, "no resource");
+                losses.add(Degradation::ProcessContextMalformed, 1);
+            }
+        }
+        changed
     }
 }
 
-/// Where a process has its context.
-fn search(pid: u32) -> Option<VirtualAddress> {
-    let file = File::open(format!("/proc/{pid}/maps")).ok()?;
-    let mut lines = BufReader::with_capacity(32 << 10, file.take(MAX_MAPS_BYTES));
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let length = (&mut lines)
-            .take(MAX_LINE as u64)
-            .read_until(b'\n', &mut line)
-            .ok()?;
-        if length == 0 {
-            return None;
-        }
-        if let Some(address) = published::find(line.trim_ascii_end()) {
-            return Some(address);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

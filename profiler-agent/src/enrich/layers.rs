@@ -31,8 +31,8 @@ impl Layers {
         is_new
     }
 
-    /// What counts: each key once, as its strongest layer has it; sorted by key. A name of the service that is empty says
-    /// nothing.
+    /// What counts: each key once, as its strongest layer has it; sorted by key. A name of the service that is empty, or
+    /// no text, says nothing.
     #[must_use]
     pub fn attributes(&self) -> Arc<[ResourceAttribute]> {
         let mut strongest = BTreeMap::new();
@@ -47,7 +47,7 @@ impl Layers {
 
 fn is_unnamed(attribute: &ResourceAttribute) -> bool {
     *attribute.key == *Process::SERVICE_NAME
-        && matches!(&attribute.value, AttributeValue::Text(name) if name.is_empty())
+        && !matches!(&attribute.value, AttributeValue::Text(name) if !name.is_empty())
 }
 
 #[cfg(test)]
@@ -101,6 +101,19 @@ mod tests {
             &[("service.name", "shop"), ("x", "")],
         );
         check(&[(Environment, &[("service.name", "")])], &[]);
+    }
+
+    #[test]
+    fn a_name_of_a_service_that_is_no_text_hides_none_that_is() {
+        let mut layers = Layers::default();
+        let number = ResourceAttribute {
+            key: Process::SERVICE_NAME.into(),
+            value: AttributeValue::Integer(7),
+        };
+        layers.put(Source::ProcessContext, Arc::new([number]));
+        assert!(layers.attributes().is_empty());
+        layers.put(Source::Environment, layer(&[("service.name", "shop")]));
+        assert_eq!(*layers.attributes(), *layer(&[("service.name", "shop")]));
     }
 
     #[test]

@@ -19,17 +19,20 @@
 //!
 //! # Time
 //! Layers arrive late: after the first samples of a process, and perhaps after its end. Windows take the attributes that are known
-//! when they are closed, and a process that ended takes them for as long as it is known.
+//! when they are closed, and a process that ended takes them for as long as it is known. Samples that waited for something else
+//! take those that are known when they are added. The end of a window waits for a moment for first looks that are under way.
 //!
 //! # Trust
 //! All of it is untrusted: read with bounds in bytes and in keys, and never believed in what the kernel knows better (pid,
-//! executable, container).
+//! executable, container). Looking at a process may hang for as long as it wants: that is done on threads that nobody waits for
+//! ([`confine::Readers`](crate::confine::Readers)), and a process that does not answer is counted.
 //!
 //! [`ResourceAttribute`]: crate::profile::ResourceAttribute
 
 mod enricher;
 pub mod environment;
 mod layers;
+mod look;
 pub mod published;
 
 pub use enricher::{Amended, Enricher};

@@ -54,7 +54,7 @@ pub enum Unpublished {
 }
 
 /// When a context was published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published(u64);
 
 /// Where the context lies, by one line of /proc/PID/maps (without its newline).
@@ -75,15 +75,32 @@ pub fn find(line: &[u8]) -> Option<VirtualAddress> {
     u64::from_str_radix(start, 16).ok().map(VirtualAddress)
 }
 
-/// When what is at `address` was published; for [`read`] not to be called when nothing changed.
+/// Reads the attributes of the context at `address` where it is not the one that was read before; `last` is the one that was
+/// read last from then on. One that is malformed or too long counts as read: it is refused once, not at each look.
 ///
 /// # Errors
 /// See [`Unpublished`].
-pub fn published(
+pub fn read_new(
     address: VirtualAddress,
+    last: &mut Option<Published>,
     memory: impl Fn(u64, &mut [u8]) -> bool,
-) -> Result<Published, Unpublished> {
-    Header::read(address, &memory).map(|header| Published(header.published))
+) -> Result<Option<Arc<[ResourceAttribute]>>, Unpublished> {
+    let now = Published(Header::read(address, &memory)?.published);
+    if *last == Some(now) {
+        return Ok(None);
+    }
+    match read(address, memory) {
+        Ok((published, attributes)) => {
+            *last = Some(published);
+            Ok(Some(attributes))
+        }
+        Err(reason) => {
+            if matches!(reason, Unpublished::TooLong(_) | Unpublished::Malformed) {
+                *last = Some(now);
+            }
+            Err(reason)
+        }
+    }
 }
 
 /// Reads the attributes of the context at `address`, sorted by key.

@@ -95,6 +95,10 @@ impl Running {
         let constants = Constants::spawn(wake.clone()).map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
+        let notify = || {
+            let wake = wake.clone();
+            move || wake.wake()
+        };
         let now = boot_now();
         let mut running = Self {
             kernel,
@@ -104,7 +108,7 @@ impl Running {
             kernel_code: KernelCodeTable::default(),
             demand,
             runtimes: Runtimes::default(),
-            enricher: Enricher::default(),
+            enricher: Enricher::new(notify()),
             constants,
             correlator: Correlator::new(config.correlation),
             windows: Windows::new(&config.kinds, now),

@@ -88,8 +88,40 @@ fn attributes_are_read_sorted_and_once() {
             ("service.name", "Text(\"shop\")".to_owned()),
         ]
     );
-    let again = super::published(VirtualAddress(HEADER), &memory);
-    assert_eq!(again, Ok(Published(77)));
+}
+
+/// What is there is read once, and what is malformed is refused once, until something else is published.
+#[test]
+fn each_publication_is_read_once() {
+    let whole = payload(vec![text("service.name", "shop")]);
+    let length = whole.len();
+    let mut last = None;
+    let mut look = |header: Vec<u8>| {
+        let found = read_new(
+            VirtualAddress(HEADER),
+            &mut last,
+            memory(header, whole.clone()),
+        );
+        found.map(|attributes| attributes.map(|attributes| attributes.len()))
+    };
+    let too_long = MAX_PAYLOAD + 1;
+    for (length, published, expected) in [
+        (length, 77, Ok(Some(1))),
+        (length, 77, Ok(None)),
+        (length - 1, 78, Err(Unpublished::Malformed)),
+        (length - 1, 78, Ok(None)),
+        (length - 1, 79, Err(Unpublished::Malformed)),
+        (too_long as usize, 80, Err(Unpublished::TooLong(too_long))),
+        (too_long as usize, 80, Ok(None)),
+        // What could not be read is tried again.
+        (length + 1, 81, Err(Unpublished::Absent)),
+        (length + 1, 81, Err(Unpublished::Absent)),
+        (length, 0, Err(Unpublished::Updating)),
+        (length, 81, Ok(Some(1))),
+        (length, 81, Ok(None)),
+    ] {
+        assert_eq!(look(header(2, length, published)), expected, "{published}");
+    }
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use profiler_tests::agent::until;
-use profiler_tests::build::c;
+use profiler_tests::build::{c, c_library};
 use profiler_tests::claim::{
     C_ROOTS, has_chain, has_chain_in, has_samples, names_all, reaches_root,
 };
@@ -24,11 +24,15 @@ const GROWTH: u64 = 32 * MIB;
 
 /// The program, run by nobody.
 pub(crate) fn unprivileged(program: &Path) -> Workload {
+    Workload::start(&mut by_nobody(program))
+}
+
+fn by_nobody(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(program);
-    Workload::start(&mut command)
+    command
 }
 
 /// A number of /proc/PID/status, in bytes.
@@ -172,4 +176,65 @@ fn a_file_system_that_does_not_answer_holds_up_nobody() {
     // Its requests fail then: the program can end.
     drop(file_system);
     drop((hung, honest));
+}
+
+/// Where the memory of processes does not answer who looks for what they publish and for their thread contexts, others have
+/// their names and windows go on. (Of an environment, the kernel shows no page of a file.)
+#[test]
+fn memory_that_does_not_answer_holds_up_nobody() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), everybody).expect("it is ours");
+    let copy = |file: PathBuf| {
+        let copied = directory.path().join(file.file_name().expect("a name"));
+        fs::copy(&file, &copied).expect("there is room");
+        copied
+    };
+    let program = copy(c("unanswering"));
+    let library = c_library(
+        "thread_context_library",
+        "unanswering-context",
+        &["-Wl,-z,relro,-z,now"],
+    );
+    let library = copy(library);
+    let honest = Workload::start(&mut Command::new(c("split")));
+    let daemon = Daemon::with("");
+    let from = settled(&daemon);
+    let file_system = Fuse::mount(vec![1; 8 << 20]);
+    // From then on the kernel knows all of the file but its content.
+    drop(fs::File::open(file_system.program()).expect("it answers"));
+    file_system.hang();
+    let unanswering: Vec<Workload> = ["context", "variable"]
+        .into_iter()
+        .map(|what| {
+            let mut command = by_nobody(&program);
+            command.arg(what).arg(file_system.program()).arg(&library);
+            Workload::start(&mut command)
+        })
+        .collect();
+    windows(&daemon, 6);
+    is_honest(&daemon, from);
+    let mut command = Command::new(c("split"));
+    command.env("OTEL_SERVICE_NAME", "late");
+    let late = Workload::start(&mut command);
+    until("who comes later is called by its name", || {
+        let answer = daemon.ask("/api/services");
+        let services = answer["services"].as_array().expect("a list");
+        services.iter().any(|service| service["name"] == "late")
+    });
+    drop(late);
+    has_samples(&stored(&daemon, from, "unanswering"), 300);
+    until("each of them is counted", || {
+        let metrics = daemon.telemetry("/metrics", "");
+        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+        let counted = metrics.lines().find_map(|line| {
+            let (name, count) = line.rsplit_once(' ')?;
+            let is_it = name.contains("\"file_unanswered\"");
+            is_it.then(|| count.parse::<f64>().expect("a number"))
+        });
+        counted.is_some_and(|counted| counted >= 2.0)
+    });
+    daemon.stop();
+    drop(file_system);
+    drop((unanswering, honest));
 }

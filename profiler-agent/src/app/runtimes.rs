@@ -6,6 +6,8 @@
 //! variable in a library is known when the dynamic linker has noted it: until then it is looked for again,
 //! less and less often.
 
+mod variables;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +15,14 @@ use hashbrown::HashMap;
 use profiler_common::layout::{RuntimeEntry, ThreadLocal};
 
 use crate::collect::publish::Publisher;
-use crate::confine;
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable, Runtime, Slot};
 use crate::profile::{
     BootTime, Degradation, ElfAddress, Executable, ExecutableId, ExecutableMapping, Losses,
     MappingKind, VirtualAddress, mapping_bias,
 };
-use crate::thread_local::{self, ProcessMemory, Resolved, Role};
+use crate::thread_local::{self, Resolved, Role};
+use variables::{Known, Variables};
 
 /// Time to the second look for a variable whose place was not noted yet; each further one doubles it.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
@@ -97,15 +99,35 @@ struct Look {
     wait: Duration,
 }
 
+impl Look {
+    fn after_refusal(process: Mapped<'_>, now: BootTime) -> Self {
+        Self {
+            image: process.image,
+            next: now.plus(AFTER_REFUSAL),
+            wait: AFTER_REFUSAL,
+        }
+    }
+}
+
 /// What is known of the runtimes in executables, and in which processes it is still to be found.
-#[derive(Default)]
 pub(super) struct Runtimes {
     by_file: HashMap<ExecutableId, Arc<FileFacts>>,
     looks: HashMap<u32, Look>,
+    variables: Variables,
     losses: Losses,
 }
 
 impl Runtimes {
+    /// Nothing is known. `notify` is called from another thread when there is something to [`take`](Runtimes::take).
+    pub(super) fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            by_file: HashMap::new(),
+            looks: HashMap::new(),
+            variables: Variables::new(notify),
+            losses: Losses::default(),
+        }
+    }
+
     /// Notes what a file says. Is it something that its processes are to be told of?
     pub(super) fn learn(&mut self, executable: ExecutableId, facts: FileFacts) -> bool {
         let matters = facts.matters();
@@ -123,20 +145,53 @@ impl Runtimes {
     ) {
         let files = self.files(process.program, mappings);
         let mut entry = with_go(&files).unwrap_or_default();
-        let resolved = variables(process.pid, &files);
-        resolved.write(&mut entry);
-        self.look_again(process, &resolved, now);
+        self.resolve(process, &files, now).write(&mut entry);
         if entry == RuntimeEntry::default() {
             return;
         }
         if !publisher.set_runtime(process.pid, process.image, &entry, now) {
-            let look = Look {
-                image: process.image,
-                next: now.plus(AFTER_REFUSAL),
-                wait: AFTER_REFUSAL,
-            };
-            self.looks.entry(process.pid).or_insert(look);
+            self.looks
+                .entry(process.pid)
+                .or_insert_with(|| Look::after_refusal(process, now));
         }
+    }
+
+    /// Where the variables of a process are, as far as that is known.
+    fn resolve(&mut self, process: Mapped<'_>, files: &[KnownFile<'_>], now: BootTime) -> Resolved {
+        let files = files
+            .iter()
+            .map(|file| (Arc::clone(&file.facts), file.role));
+        let files = files.collect();
+        match self.variables.of(process.pid, process.image, files, now) {
+            Known::Whole(resolved) => {
+                self.look_again(process, &resolved, now);
+                resolved
+            }
+            Known::Meanwhile(resolved) => resolved,
+            Known::Refused(resolved) => {
+                let look = Look::after_refusal(process, now);
+                self.looks.insert(process.pid, look);
+                resolved
+            }
+        }
+    }
+
+    /// The processes of which more is known since the last call: they are to be published.
+    pub(super) fn take(&mut self) -> Vec<u32> {
+        let mut pids = Vec::new();
+        while let Some((pid, is_read)) = self.variables.take() {
+            if !is_read {
+                self.losses.add(Degradation::ThreadContextUnresolved, 1);
+            }
+            pids.push(pid);
+        }
+        pids
+    }
+
+    /// Goes on where the memory of a process hangs; to be called a few times a second.
+    pub(super) fn follow(&mut self, now: BootTime) {
+        let late = self.variables.follow(now);
+        self.losses.add(Degradation::FileUnanswered, late);
     }
 
     /// What a walk needs to know of Go in a process with these mappings, which may be gone by now.
@@ -209,7 +264,10 @@ impl Runtimes {
 
     /// The processes that are to be looked at again now.
     pub(super) fn due(&self, now: BootTime) -> Vec<u32> {
-        let due = self.looks.iter().filter(|(_, look)| look.next <= now);
+        let due = self
+            .looks
+            .iter()
+            .filter(|(pid, look)| look.next <= now && !self.variables.is_asked(**pid, look.image));
         due.map(|(pid, _)| *pid).collect()
     }
 
@@ -222,6 +280,7 @@ impl Runtimes {
         self.by_file.retain(|executable, _| used(*executable));
         self.looks
             .retain(|pid, look| image(*pid) == Some(look.image));
+        self.variables.prune(image);
     }
 
     /// What could not be found since the last call.
@@ -236,13 +295,6 @@ struct KnownFile<'a> {
     facts: Arc<FileFacts>,
     mapping: &'a ExecutableMapping,
     role: Role,
-}
-
-/// Where the variables of thread contexts are in a process.
-fn variables(pid: u32, files: &[KnownFile<'_>]) -> Resolved {
-    let memory = ProcessMemory::new(|| confine::memory_of(pid).ok());
-    let files = files.iter().map(|file| (&file.facts.variables, file.role));
-    thread_local::resolve(files, &memory)
 }
 
 /// The entry of a process with the first of these files that has Go in it.

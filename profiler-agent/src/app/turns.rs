@@ -33,7 +33,7 @@ use super::constants::Constants;
 use super::demand::Demand;
 use super::economy::Shortage;
 use super::memory_limit::MemoryLimit;
-use super::runtimes::{Mapped, Runtimes};
+use super::runtimes::Runtimes;
 use super::wake::{Waiter, Wake};
 use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
@@ -134,6 +134,7 @@ impl Running {
             self.wake.clear();
             self.load_tables();
             self.take_constants();
+            self.take_variables();
             self.take_attributes();
             if woken.sideband || self.sideband.holds() {
                 self.read_sideband();
@@ -168,21 +169,6 @@ impl Running {
         }
         if loaded && !self.deferred.is_empty() {
             self.resume();
-        }
-    }
-
-    fn publish_runtime(&mut self, pid: u32, now: BootTime) {
-        if let (Some(image), Some(process)) =
-            (self.processes.image(pid), self.processes.process(pid))
-        {
-            let process = Mapped {
-                pid,
-                image,
-                program: &process.executable,
-            };
-            let mappings = self.processes.mappings(pid);
-            let publisher = &mut self.kernel.publisher;
-            self.runtimes.publish(process, mappings, publisher, now);
         }
     }
 
@@ -258,6 +244,7 @@ impl Running {
         self.ask_attributes(now);
         self.take_attributes();
         self.locate(self.known_until.min(self.window_end));
+        self.runtimes.follow(now);
         for pid in self.runtimes.due(now) {
             self.publish_runtime(pid, now);
         }

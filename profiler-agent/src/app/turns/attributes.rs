@@ -1,7 +1,9 @@
-//! What is said of processes: asked for at each turn, taken when it is there.
+//! What is read of processes beside their mappings: what is said of them, and where their runtimes have what the kernel side
+//! reads. It is asked for, and taken when it is there.
 
 use super::Running;
 use crate::app::clock::boot_now;
+use crate::app::runtimes::Mapped;
 use crate::enrich::Amended;
 use crate::profile::BootTime;
 
@@ -23,6 +25,30 @@ impl Running {
             if let Some(process) = self.processes.set_resource(pid, image, attributes) {
                 self.windows.amend(process);
             }
+        }
+    }
+
+    /// Tells the kernel side of the runtime of a process, as far as that is known.
+    pub(super) fn publish_runtime(&mut self, pid: u32, now: BootTime) {
+        if let (Some(image), Some(process)) =
+            (self.processes.image(pid), self.processes.process(pid))
+        {
+            let process = Mapped {
+                pid,
+                image,
+                program: &process.executable,
+            };
+            let mappings = self.processes.mappings(pid);
+            let publisher = &mut self.kernel.publisher;
+            self.runtimes.publish(process, mappings, publisher, now);
+        }
+    }
+
+    /// Tells it of the processes whose memory was read.
+    pub(super) fn take_variables(&mut self) {
+        let now = boot_now();
+        for pid in self.runtimes.take() {
+            self.publish_runtime(pid, now);
         }
     }
 

@@ -107,7 +107,7 @@ impl Running {
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             kernel_code: KernelCodeTable::default(),
             demand,
-            runtimes: Runtimes::default(),
+            runtimes: Runtimes::new(notify()),
             enricher: Enricher::new(notify()),
             constants,
             correlator: Correlator::new(config.correlation),
@@ -155,6 +155,7 @@ impl Running {
             self.wait(Duration::from_millis(50));
             self.wake.clear();
             self.load_tables();
+            self.take_variables();
             self.read_sideband();
         }
         self.kernel.traces.follow(Path::new(traces::PINNED));

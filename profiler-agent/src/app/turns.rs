@@ -311,6 +311,10 @@ impl Running {
 
     /// Adds a sample whose stack is as whole as it gets to the window.
     fn add_finished(&mut self, mut located: LocatedSample) {
+        // It may have waited while more was said of its process.
+        if let Some(process) = self.processes.known(located.process.key) {
+            located.process = Arc::clone(process);
+        }
         self.kernel_code.settle(located.time, &mut located.frames);
         for frame in &located.frames {
             if let Some(executable) = &frame.executable {

@@ -156,6 +156,11 @@ impl History {
         self.images.iter_mut().rfind(|image| image.image == began)
     }
 
+    /// The image with this key, ended or not.
+    pub(super) fn of_key(&self, key: ProcessKey) -> Option<&Image> {
+        self.images.iter().rfind(|image| image.process.key == key)
+    }
+
     /// Starts a new image at `time`.
     pub(super) fn push(&mut self, time: BootTime, image: Image, threads: u32) {
         let last = self.last_mut();

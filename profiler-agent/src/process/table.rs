@@ -143,6 +143,13 @@ impl<R: Reader> ProcessTable<R> {
         Some(&self.processes.get(&pid)?.current()?.process)
     }
 
+    /// What is known by now of the process of a sample that was located before.
+    #[must_use]
+    pub fn known(&self, key: ProcessKey) -> Option<&Arc<Process>> {
+        let image = self.processes.get(&key.pid)?.of_key(key)?;
+        Some(&image.process)
+    }
+
     /// The live processes.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         self.processes

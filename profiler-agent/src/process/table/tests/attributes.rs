@@ -29,6 +29,17 @@ fn attributes_may_come_late_and_after_the_end() {
     assert_eq!((known.service(), &*known.comm), ("late", "first"));
     let known = table.set_resource(5, second, attributes("later")).unwrap();
     assert_eq!((known.service(), &*known.comm), ("later", "second"));
+    // A sample that was located before finds what is known by now of its image.
+    let known = table.known(sampled.process.key).unwrap();
+    assert_eq!((known.service(), &*known.comm), ("late", "first"));
+    assert!(
+        table
+            .known(ProcessKey {
+                pid: 6,
+                ..known.key
+            })
+            .is_none()
+    );
     assert!(
         table
             .set_resource(5, BootTime(7), attributes("x"))
@@ -38,4 +49,5 @@ fn attributes_may_come_late_and_after_the_end() {
     assert_eq!(late.process.service(), "late");
     table.prune(BootTime(20 * SECOND));
     assert!(table.set_resource(5, second, attributes("x")).is_none());
+    assert!(table.known(sampled.process.key).is_none());
 }

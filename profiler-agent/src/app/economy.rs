@@ -52,6 +52,8 @@ pub struct Economy {
     pub kernel_tables: u64,
     /// Tables of whole files that are kept for the next page.
     pub whole_tables: usize,
+    /// Samples that wait for the end of an earlier window, with their frames and labels.
+    pub waiting_samples: usize,
     /// Stacks that wait for tables.
     pub waiting_stacks: usize,
     /// Samples that wait for texts of their labels.
@@ -76,6 +78,7 @@ impl Economy {
         Self {
             kernel_tables: part(kernel_tables),
             whole_tables: part_of(32 << 20),
+            waiting_samples: part_of(64 << 20),
             waiting_stacks: part_of(16 << 20),
             waiting_labels: part_of(8 << 20),
             merging: part_of(store::Limits::MERGE_BYTES),

@@ -1,25 +1,38 @@
 //! Samples that were read and are not located yet: the side-band is not read up to their time, or an earlier window is still
 //! open.
 
-use crate::profile::{BootTime, RawSample};
+use crate::profile::{BootTime, RawContext, RawSample};
 
 /// Samples that may wait; more are lost.
 const MAX_SAMPLES: usize = 500_000;
+/// What is kept of the room for samples that are gone.
+const MIN_ROOM: usize = 4_096;
 
 /// The samples that wait, in the order in which they were read.
 pub(super) struct Held {
     samples: Vec<RawSample>,
-    /// Bytes of stacks that they brought along.
+    /// Their bytes, without the stacks that they brought along.
+    bytes: usize,
+    /// Bytes of those stacks.
     stack_bytes: usize,
-    /// Bytes of stacks that may wait.
-    most: usize,
+    most: Most,
+}
+
+/// What may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// Bytes of samples with their frames and labels.
+    pub(super) samples: usize,
+    /// Bytes of stacks that they brought along.
+    pub(super) stacks: usize,
 }
 
 impl Held {
-    /// For stacks of so many bytes at a time.
-    pub(super) const fn of(most: usize) -> Self {
+    /// For so much at a time.
+    pub(super) const fn of(most: Most) -> Self {
         Self {
             samples: Vec::new(),
+            bytes: 0,
             stack_bytes: 0,
             most,
         }
@@ -29,12 +42,14 @@ impl Held {
     /// keeps the one that the kernel side walked: a window that waits for its tables at a high frequency would take all
     /// memory otherwise.
     pub(super) fn push(&mut self, mut sample: RawSample) -> bool {
-        if self.samples.len() >= MAX_SAMPLES {
+        let bytes = bytes(&sample);
+        if self.samples.len() >= MAX_SAMPLES || self.bytes + bytes > self.most.samples {
             return false;
         }
-        let bytes = stack_bytes(&sample);
-        if self.stack_bytes + bytes <= self.most {
-            self.stack_bytes += bytes;
+        self.bytes += bytes;
+        let stack = stack_bytes(&sample);
+        if self.stack_bytes + stack <= self.most.stacks {
+            self.stack_bytes += stack;
         } else {
             sample.snapshot = None;
         }
@@ -48,7 +63,13 @@ impl Held {
             .samples
             .extract_if(.., |sample| sample.time <= until)
             .collect();
+        self.bytes -= taken.iter().map(bytes).sum::<usize>();
         self.stack_bytes -= taken.iter().map(stack_bytes).sum::<usize>();
+        // Many wait where a window waits for its tables, and then few again.
+        if self.samples.len() < self.samples.capacity() / 4 {
+            self.samples
+                .shrink_to((self.samples.len() * 2).max(MIN_ROOM));
+        }
         taken
     }
 
@@ -58,6 +79,24 @@ impl Held {
     }
 }
 
+/// Bytes of a sample, without the stack that it brought along.
+fn bytes(sample: &RawSample) -> usize {
+    let frames = size_of_val(&*sample.kernel) + size_of_val(&*sample.user);
+    let context = sample.context.as_ref().map_or(0, |context| {
+        let labels = context.labels.iter();
+        let texts: usize = labels
+            .map(|label| label.key.len() + label.value.len())
+            .sum();
+        size_of::<RawContext>()
+            + size_of_val(&*context.labels)
+            + size_of_val(&*context.links)
+            + size_of_val(&*context.unread)
+            + texts
+    });
+    size_of::<RawSample>() + frames + context
+}
+
+/// Bytes of the stack that a sample brought along.
 fn stack_bytes(sample: &RawSample) -> usize {
     let snapshot = sample.snapshot.as_ref();
     snapshot.map_or(0, |snapshot| snapshot.stack_bytes())
@@ -69,7 +108,14 @@ mod tests {
     use profiler_common::unwind::Outcome;
 
     use super::*;
-    use crate::profile::{ProfileKind, StackBytes, StackSnapshot, ThreadName, VirtualAddress};
+    use crate::profile::{
+        KernelAddress, ProfileKind, StackBytes, StackSnapshot, ThreadName, VirtualAddress,
+    };
+
+    const MOST: Most = Most {
+        samples: 1 << 20,
+        stacks: 100,
+    };
 
     fn sample(time: u64, stack: usize) -> RawSample {
         let snapshot = StackSnapshot {
@@ -113,7 +159,7 @@ mod tests {
 
     #[test]
     fn stacks_that_find_no_room_are_left_out_and_their_samples_stay() {
-        let mut held = Held::of(100);
+        let mut held = Held::of(MOST);
         for (time, stack) in [(1, 60), (5, 30), (3, 20), (2, 10), (4, 0)] {
             assert!(held.push(sample(time, stack)));
         }
@@ -128,5 +174,58 @@ mod tests {
             [(5, 30), (3, 0), (4, 0), (6, 70), (7, 0)]
         );
         assert_eq!((held.first(), held.stack_bytes), (None, 0));
+        assert_eq!(held.bytes, 0);
+    }
+
+    /// A sample with so many frames in the kernel.
+    fn deep(time: u64, frames: usize) -> RawSample {
+        RawSample {
+            kernel: vec![KernelAddress(0); frames],
+            ..sample(time, 0)
+        }
+    }
+
+    #[test]
+    fn samples_are_bounded_in_bytes_and_a_burst_leaves_no_room_behind() {
+        let flat = bytes(&deep(0, 0));
+        assert_eq!(bytes(&deep(0, 127)), flat + 127 * 8);
+        let mut held = Held::of(Most {
+            samples: 3 * flat + 100 * 8,
+            ..MOST
+        });
+        assert!(held.push(deep(1, 100)));
+        assert!(!held.push(deep(2, 300)));
+        assert!(held.push(deep(3, 0)));
+        assert!(!held.push(deep(4, 100)));
+        assert_eq!(held.take(BootTime(1)).len(), 1);
+        assert!(held.push(deep(5, 100)));
+
+        let mut held = Held::of(Most {
+            samples: usize::MAX,
+            ..MOST
+        });
+        for time in 0..100_000 {
+            assert!(held.push(sample(time, 0)));
+        }
+        assert_eq!(held.take(BootTime(99_000)).len(), 99_001);
+        assert_eq!(held.samples.len(), 999);
+        assert!(held.samples.capacity() <= 2 * MIN_ROOM);
+    }
+
+    #[test]
+    fn the_labels_of_a_sample_count() {
+        let context = RawContext {
+            labels: vec![crate::profile::RawLabel {
+                key: Box::from(*b"route"),
+                value: vec![0; 300].into(),
+                cut: false,
+            }],
+            ..RawContext::default()
+        };
+        let labelled = RawSample {
+            context: Some(Box::new(context)),
+            ..sample(0, 0)
+        };
+        assert!(bytes(&labelled) > bytes(&sample(0, 0)) + 300);
     }
 }

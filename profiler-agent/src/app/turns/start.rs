@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::deferred::Deferred;
-use super::held::Held;
+use super::held::{Held, Most};
 use super::unlabelled::Unlabelled;
 use super::windows::Windows;
 use super::{FIRST_TURNS, Running, SECOND, system};
@@ -124,7 +124,10 @@ impl Running {
             next_scan: now,
             known_until: now,
             events: Vec::new(),
-            held: Held::of(config.economy.waiting_stacks),
+            held: Held::of(Most {
+                samples: config.economy.waiting_samples,
+                stacks: config.economy.waiting_stacks,
+            }),
             deferred: Deferred::of(config.economy.waiting_stacks),
             unlabelled: Unlabelled::of(config.economy.waiting_labels),
             patience: config.patience,

@@ -268,7 +268,7 @@ impl Reader for Machine {
             threads: THREADS as u32,
             executable: format!("/usr/bin/server{}", process.program).into(),
             cgroup,
-            mappings: process.mappings(&self.programs[process.program]),
+            mappings: Some(process.mappings(&self.programs[process.program])),
         })
     }
     fn cgroup(&mut self, _tid: u32) -> Option<Cgroup> {

@@ -51,7 +51,7 @@ impl Image {
         });
         let mut mappings = MappingSet::default();
         let seen = found.at..found.done;
-        mappings.replace(seen, None, std::mem::take(&mut found.mappings));
+        mappings.replace(seen, None, found.mappings.take().unwrap_or_default());
         Self {
             process: Arc::new(Process {
                 key: ProcessKey { pid, started },

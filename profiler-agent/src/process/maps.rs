@@ -33,6 +33,15 @@ pub struct MapsLine<'a> {
 }
 
 impl MapsLine<'_> {
+    /// The same without what it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> MapsLine<'static> {
+        MapsLine {
+            path: self.path.into_owned().into(),
+            ..self
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.range.end.0 - self.range.start.0
     }

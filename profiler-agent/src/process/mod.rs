@@ -12,6 +12,7 @@ pub mod elf;
 pub mod executables;
 mod history;
 pub mod kernel_code;
+mod listing;
 mod locate;
 pub mod mappings;
 pub mod maps;

@@ -26,8 +26,8 @@ pub struct FoundProcess {
     pub executable: Box<str>,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
-    /// Its executable mappings.
-    pub mappings: Vec<ExecutableMapping>,
+    /// Its executable mappings; nothing where they were not read in time.
+    pub mappings: Option<Vec<ExecutableMapping>>,
 }
 
 /// See the module.

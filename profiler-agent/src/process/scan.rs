@@ -1,6 +1,5 @@
 //! Reads processes from /proc: all at the start, one on demand, all again after records were lost.
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup::{self, Cgroup};
 use super::executables::{Executables, Limits, MappedFile};
-use super::mappings::MAX_MAPPINGS;
-use super::maps::{self, Lines, MapsLine, Told};
+use super::listing::{Listed, Listings};
+use super::maps::{self, MapsLine};
 use super::reader::{FoundProcess, Reader};
 use super::stat::Stat;
 use super::text::{lossy, without_deleted};
@@ -30,6 +29,7 @@ const MAX_FILE_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct ProcFs {
     executables: Executables,
+    listings: Listings,
     nanoseconds_per_tick: u64,
     text: Vec<u8>,
 }
@@ -40,6 +40,7 @@ impl ProcFs {
     pub fn new(limits: Limits) -> Self {
         Self {
             executables: Executables::new(limits),
+            listings: Listings::default(),
             nanoseconds_per_tick: 1_000_000_000
                 / rustix::param::clock_ticks_per_second().clamp(1, 1_000_000_000),
             text: Vec::new(),
@@ -65,9 +66,8 @@ impl ProcFs {
         pid: u32,
         directory: &OwnedFd,
         time: BootTime,
-    ) -> io::Result<Vec<ExecutableMapping>> {
-        let mut mappings = Vec::new();
-        let room = Cell::new(MAX_MAPPINGS);
+    ) -> Option<Vec<ExecutableMapping>> {
+        let listed = self.listings.read(pid, directory)?;
         let executables = &mut self.executables;
         let mut content = |line: &MapsLine<'_>| {
             executables.content(&MappedFile {
@@ -84,30 +84,19 @@ impl ProcFs {
                 time,
             })
         };
-        let mut tell = |told: Told<'_>| {
-            let (range, kind) = match told {
-                // `[vsyscall]` lies in the kernel's half: no user address is ever looked up there.
-                Told::Mapping(line) if line.range.end.0 > 1 << 63 => return,
-                Told::Mapping(line) => (line.range.clone(), content(&line)),
-                Told::Anonymous(range) => (range, MappingKind::Anonymous),
-                Told::Copied {
+        let mappings = listed.into_iter().map(|listed| {
+            let (range, kind) = match listed {
+                Listed::Mapping(line) => (line.range.clone(), content(&line)),
+                Listed::Anonymous(range) => (range, MappingKind::Anonymous),
+                Listed::Copied {
                     range,
                     offset,
                     beside,
-                } => (range, part_at(offset, content(beside))),
+                } => (range, part_at(offset, content(&beside))),
             };
-            if room.get() > 0 {
-                room.set(room.get() - 1);
-                mappings.push(ExecutableMapping { range, kind });
-            }
-        };
-        let mut lines = Lines::default();
-        each_line(open(directory, "maps")?, &mut self.text, |line| {
-            lines.take(line, &mut tell);
-            room.get() > 0
-        })?;
-        lines.end(&mut tell);
-        Ok(mappings)
+            ExecutableMapping { range, kind }
+        });
+        Some(mappings.collect())
     }
 }
 
@@ -144,7 +133,7 @@ impl Reader for ProcFs {
         };
         let cgroup = self.read(&directory, "cgroup").ok().and_then(cgroup::parse);
         let (executable, mappings) = if stat.kernel {
-            (Box::default(), Vec::new())
+            (Box::default(), Some(Vec::new()))
         } else {
             let executable = readlinkat(&directory, "exe", Vec::new()).map_or_else(
                 |_| Box::default(),
@@ -154,10 +143,7 @@ impl Reader for ProcFs {
                 },
             );
             // Without the right to read them, there is still a process to name.
-            (
-                executable,
-                self.mappings(pid, &directory, at).unwrap_or_default(),
-            )
+            (executable, self.mappings(pid, &directory, at))
         };
         Some(FoundProcess {
             at,
@@ -197,7 +183,9 @@ impl Reader for ProcFs {
     }
 
     fn take_losses(&mut self) -> Losses {
-        self.executables.take_losses()
+        let mut losses = self.executables.take_losses();
+        losses.merge(&self.listings.take_losses());
+        losses
     }
 }
 
@@ -222,10 +210,7 @@ pub(super) fn listed(pid: u32, address: VirtualAddress) -> Option<MapsLine<'stat
         if let Some(line) = maps::executable(line)
             && line.range.contains(&address)
         {
-            found = Some(MapsLine {
-                path: line.path.into_owned().into(),
-                ..line
-            });
+            found = Some(line.into_owned());
         }
         found.is_none()
     })
@@ -253,14 +238,14 @@ fn directory(pid: u32) -> io::Result<OwnedFd> {
     Ok(openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?)
 }
 
-fn open(directory: &OwnedFd, name: &str) -> io::Result<File> {
+pub(super) fn open(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     Ok(openat(directory.as_fd(), name, flags, Mode::empty())?.into())
 }
 
 /// Calls `use_line` with every line of `file` (those that are too long left out) until it returns
 /// false. `buffer` is scratch space.
-fn each_line(
+pub(super) fn each_line(
     mut file: File,
     buffer: &mut Vec<u8>,
     mut use_line: impl FnMut(&[u8]) -> bool,

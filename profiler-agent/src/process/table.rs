@@ -262,17 +262,22 @@ impl<R: Reader> ProcessTable<R> {
             mark(&mut self.changed, pid, history);
             return;
         }
-        last.scanned = found.at;
         if last.process.comm != found.comm || last.process.executable != found.executable {
             last.amend(|process| {
                 process.comm = found.comm;
                 process.executable = found.executable;
             });
         }
-        let seen = found.at..found.done;
-        let mappings = Arc::make_mut(&mut last.mappings);
-        let inserted = mappings.replace(seen, self.lost.clone(), found.mappings);
         history.threads = found.threads;
+        // What is known stays where they were not read.
+        let Some(mappings) = found.mappings else {
+            return;
+        };
+        let last = history.last_mut();
+        last.scanned = found.at;
+        let seen = found.at..found.done;
+        let known = Arc::make_mut(&mut last.mappings);
+        let inserted = known.replace(seen, self.lost.clone(), mappings);
         self.note(pid, inserted);
     }
 

@@ -1,6 +1,7 @@
 //! The table over a reader that answers from values.
 
 mod attributes;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -91,7 +92,7 @@ fn found(at: u64, comm: &str, mappings: Vec<ExecutableMapping>) -> FoundProcess 
         threads: 1,
         executable: format!("/bin/{comm}").into(),
         cgroup: None,
-        mappings,
+        mappings: Some(mappings),
     }
 }
 

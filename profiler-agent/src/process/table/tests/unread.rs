@@ -1,0 +1,26 @@
+//! Processes whose mappings cannot be read in time.
+
+use super::*;
+
+#[test]
+fn what_is_known_of_a_process_stays_where_its_mappings_are_not_read() {
+    let mut table = Table::new(Values::default());
+    table.exec_(10 * SECOND, 5, "prog");
+    table.map_(10 * SECOND + 1, 5, 0x1000..0x2000, "/bin/prog");
+    let unread = |comm: &str| FoundProcess {
+        mappings: None,
+        started: BootTime(10 * SECOND),
+        ..found(50 * SECOND, comm, Vec::new())
+    };
+    for (pid, comm) in [(5, "prog"), (6, "other")] {
+        table.reader.processes.insert(pid, unread(comm));
+    }
+    table.scan(BootTime(50 * SECOND));
+    assert_eq!(table.place(51 * SECOND, 5, 0x1010), at("/bin/prog", 0x110));
+    // What was mapped before the scan and is told of late was not in it.
+    table.map_(49 * SECOND, 5, 0x3000..0x4000, "/lib/c.so");
+    assert_eq!(table.place(51 * SECOND, 5, 0x3010), at("/lib/c.so", 0x110));
+    // It is known all the same.
+    assert_eq!(&*table.process(6).unwrap().comm, "other");
+    assert_eq!(table.mappings(6).count(), 0);
+}

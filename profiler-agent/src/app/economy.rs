@@ -90,6 +90,7 @@ impl Economy {
             },
             queries: page::Limits {
                 frames: part_of(queries.frames),
+                name_bytes: part_of(queries.name_bytes),
                 kept_frames: part_of(queries.kept_frames),
                 profile_bytes: part_of(queries.profile_bytes),
                 text_bytes: part_of(queries.text_bytes),

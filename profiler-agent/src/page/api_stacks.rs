@@ -74,7 +74,7 @@ fn drawn(
 ) -> Result<Response, Failure> {
     let path = query::focus(parameters)?;
     let set = shared.engine.viewed(question, run)?;
-    match flame_graph(&set, &path, question.base.is_some()) {
+    match flame_graph(&set, &path, question.base.is_some(), run)? {
         Some(graph) => Ok(told(graph, run)),
         None => Err(Failure(
             StatusCode::NOT_FOUND,
@@ -130,8 +130,9 @@ pub(super) async fn functions(
     answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
-        let found = search.frames(&set.names, || run.check())?;
-        Ok(told(function_table(&set, compared, &found, part), run))
+        let found = search.frames(&set.names, run)?;
+        let table = function_table(&set, compared, &found, part, run)?;
+        Ok(told(table, run))
     })
     .await
 }
@@ -151,8 +152,9 @@ pub(super) async fn search(
     answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
-        let found = search.frames(&set.names, || run.check())?;
-        Ok(told(search_answer(&set, compared, &found), run))
+        let found = search.frames(&set.names, run)?;
+        let answer = search_answer(&set, compared, &found, run)?;
+        Ok(told(answer, run))
     })
     .await
 }
@@ -179,7 +181,7 @@ pub(super) async fn sandwiched(
     answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
-        match sandwich(&set, &function, compared) {
+        match sandwich(&set, &function, compared, run)? {
             Some(sandwich) => Ok(told(sandwich, run)),
             None => Err(Failure(
                 StatusCode::NOT_FOUND,

@@ -12,7 +12,7 @@ use super::query::Selection;
 use super::run::Run;
 use super::size::text_bytes;
 use super::source::Source;
-use super::stack_builder::StackSetBuilder;
+use super::stack_builder::{Room, StackSetBuilder};
 use super::stacks::{Side, StackSet};
 use super::trace::{TraceAnswer, TraceBuilder};
 use super::view::View;
@@ -197,7 +197,7 @@ impl Engine {
         &self,
         parts: &[Part],
         run: &Run,
-        mut visit: impl FnMut(Arc<Profile>),
+        mut visit: impl FnMut(Arc<Profile>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         for part in parts {
             match part {
@@ -205,7 +205,7 @@ impl Engine {
                 Part::Merged { span, windows } => {
                     run.check()?;
                     match self.source.merged_profile(span) {
-                        Ok(Some(profile)) => visit(profile),
+                        Ok(Some(profile)) => visit(profile)?,
                         Ok(None) | Err(_) => self.profiles(windows, run, &mut visit)?,
                     }
                 }
@@ -218,12 +218,12 @@ impl Engine {
         &self,
         ids: &[WindowId],
         run: &Run,
-        mut visit: impl FnMut(Arc<Profile>),
+        mut visit: impl FnMut(Arc<Profile>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         for id in ids {
             run.check()?;
             match self.source.profile(*id) {
-                Ok(Some(profile)) => visit(profile),
+                Ok(Some(profile)) => visit(profile)?,
                 // A window that was removed meanwhile is as one that was removed before.
                 Ok(None) => {}
                 Err(_) => run.leave_out([*id]),
@@ -241,7 +241,7 @@ impl Engine {
         let set = self.stacks(question, run)?;
         Ok(match question.view.is_plain() {
             true => set,
-            false => Arc::new(question.view.of(&set)),
+            false => Arc::new(question.view.of(&set, run)?),
         })
     }
 
@@ -272,7 +272,11 @@ impl Engine {
             return Ok(set);
         }
         let kind = question.shown.kind;
-        let mut builder = StackSetBuilder::new(kind, question.grouping.clone(), self.limits.frames);
+        let room = Room {
+            steps: self.limits.frames,
+            name_bytes: self.limits.name_bytes,
+        };
+        let mut builder = StackSetBuilder::new(kind, question.grouping.clone(), room);
         let sides = [
             (Side::Shown, Some(&question.shown), shown),
             (Side::Base, base, base_parts),
@@ -280,9 +284,11 @@ impl Engine {
         for (side, selection, parts) in sides {
             let Some(selection) = selection else { continue };
             self.frames(parts, run, |profile| {
-                builder.add(&profile, &selection.filter, side);
+                builder.add(&profile, &selection.filter, side, run)
             })?;
         }
+        // What comes now is not asked whether it goes on: the stacks are put in order.
+        run.check()?;
         let set = Arc::new(builder.finish());
         self.keep(key, &set, run);
         Ok(set)
@@ -323,6 +329,7 @@ impl Engine {
                     let wanted = selection.filter.over(&profile);
                     merger.add(&profile, |sample| wanted.keeps(sample));
                 }
+                Ok(())
             })?;
             if merger.bytes() > most {
                 return Err(QueryError::TooLarge { most });
@@ -354,9 +361,9 @@ impl Engine {
     ) -> Result<LineCounts, QueryError> {
         let ids = self.ids(selection, run)?;
         let newest = &ids[ids.len().saturating_sub(windows)..];
-        let mut counts = LineCounts::new(selection.kind);
+        let mut counts = LineCounts::new(selection.kind, self.limits.name_bytes);
         self.profiles(newest, run, |profile| {
-            counts.add(&profile, &selection.filter);
+            counts.add(&profile, &selection.filter, run)
         })?;
         Ok(counts)
     }
@@ -373,6 +380,7 @@ impl Engine {
             if selection.kind.includes(profile.kind.kind) {
                 builder.add(&profile, &selection.filter);
             }
+            Ok(())
         })?;
         Ok(builder.finish())
     }

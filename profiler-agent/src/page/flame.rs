@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::engine::QueryError;
 use super::kind::Kind;
+use super::run::Run;
 use super::stacks::{Span, StackSet};
 
 /// A node whose total is less than this part of what is shown is left out: a twentieth of a pixel on a
@@ -40,22 +42,36 @@ pub(super) struct FlameGraph {
 }
 
 /// What is below the path, as JSON; `None` when the path is not there.
-pub(super) fn flame_graph(set: &StackSet, path: &[String], compared: bool) -> Option<FlameGraph> {
+///
+/// # Errors
+/// The run is to end.
+pub(super) fn flame_graph(
+    set: &StackSet,
+    path: &[String],
+    compared: bool,
+    run: &Run,
+) -> Result<Option<FlameGraph>, QueryError> {
+    let Some(below) = set.follow(path) else {
+        return Ok(None);
+    };
     let mut ancestors = vec![set.root()];
-    ancestors.extend(set.follow(path)?);
-    let focus = ancestors.pop()?;
+    ancestors.extend(below);
+    let Some(focus) = ancestors.pop() else {
+        return Ok(None);
+    };
     let mut least = set.weight(&focus) / SMALLEST_PART;
-    let mut drawn = visible(set, focus, least);
+    let mut drawn = visible(set, focus, least, run)?;
     while drawn.nodes.len() > MAX_NODES {
+        run.check()?;
         least *= 2.0;
-        drawn = visible(set, focus, least);
+        drawn = visible(set, focus, least, run)?;
     }
     let mut writer = Writer::new(set, compared, ancestors.len() + drawn.nodes.len());
     for node in ancestors.iter().chain(&drawn.nodes) {
         writer.node(node);
     }
     let [samples, base] = set.whole();
-    Some(FlameGraph {
+    Ok(Some(FlameGraph {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples,
@@ -66,7 +82,7 @@ pub(super) fn flame_graph(set: &StackSet, path: &[String], compared: bool) -> Op
         nodes: writer.nodes,
         ancestors: ancestors.len(),
         pruned: drawn.pruned,
-    })
+    }))
 }
 
 struct Visible {
@@ -75,7 +91,8 @@ struct Visible {
 }
 
 /// The nodes at and below `focus` that weigh at least `least`, in preorder.
-fn visible(set: &StackSet, focus: Span, least: f64) -> Visible {
+fn visible(set: &StackSet, focus: Span, least: f64, run: &Run) -> Result<Visible, QueryError> {
+    let mut pace = run.pace();
     let mut nodes = Vec::new();
     let mut pruned = 0;
     let mut waiting = vec![focus];
@@ -85,10 +102,11 @@ fn visible(set: &StackSet, focus: Span, least: f64) -> Visible {
             break;
         }
         let (children, lighter) = set.children(&node, least);
+        pace.spend(1 + children.len() + lighter)?;
         pruned += lighter;
         waiting.extend(children.into_iter().rev());
     }
-    Visible { nodes, pruned }
+    Ok(Visible { nodes, pruned })
 }
 
 /// Numbers texts and frames in the order of their first use, so that only those used are sent.
@@ -156,5 +174,46 @@ impl<'a> Writer<'a> {
         self.string_numbers[index as usize] = number;
         self.strings.push(self.set.names.of_text(index).to_owned());
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::page::labels::LabelCounts;
+    use crate::page::names::{Names, Step};
+    use crate::page::run::scripted::short_after;
+    use crate::page::stacks::Flat;
+    use crate::profile::ProfileKind;
+
+    /// So many stacks of one frame each, all with so many samples.
+    fn wide(stacks: usize, samples: u64) -> StackSet {
+        let mut names = Names::new(usize::MAX);
+        let root = names.fixed("all", Kind::Group);
+        let mut flat = Flat::default();
+        for number in 0..stacks {
+            let frame = names.fixed(&format!("f{number}"), Kind::Native);
+            flat.push(&[Step::new(frame, false)]);
+        }
+        StackSet {
+            order: flat.sorted(&names),
+            names: Arc::new(names),
+            stacks: flat,
+            sums: (0..=stacks as u64).map(|n| [n * samples, 0]).collect(),
+            root,
+            labels: Arc::new(LabelCounts::default()),
+            attributes: Arc::new(LabelCounts::default()),
+            kind: ProfileKind::OnCpu,
+            quantum: 1,
+        }
+    }
+
+    #[test]
+    fn drawing_ends_with_its_run() {
+        let (run, _) = short_after(0);
+        let drawn = flame_graph(&wide(100_000, 1), &[], false, &run);
+        assert!(matches!(drawn, Err(QueryError::MemoryShort)));
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::engine::QueryError;
 use super::names::FrameIndex;
+use super::run::Run;
 use super::stacks::{Counts, StackSet};
 
 /// By what the table is sorted, the largest first where it is a number.
@@ -67,13 +69,17 @@ pub(super) struct Part {
 }
 
 /// The functions for whose frames `found` holds.
+///
+/// # Errors
+/// The run is to end.
 pub(super) fn function_table(
     set: &StackSet,
     compared: bool,
     found: &[bool],
     part: Part,
-) -> FunctionTable {
-    let counts = count(set);
+    run: &Run,
+) -> Result<FunctionTable, QueryError> {
+    let counts = count(set, run)?;
     let mut rows: Vec<(FrameIndex, &FunctionCounts)> = counts
         .iter()
         .enumerate()
@@ -103,7 +109,7 @@ pub(super) fn function_table(
     if part.reversed {
         rows.reverse();
     }
-    FunctionTable {
+    Ok(FunctionTable {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples,
@@ -128,7 +134,7 @@ pub(super) fn function_table(
                 }
             })
             .collect(),
-    }
+    })
 }
 
 /// Samples of a function, per side.
@@ -140,24 +146,26 @@ struct FunctionCounts {
     last: usize,
 }
 
-fn count(set: &StackSet) -> Vec<FunctionCounts> {
+fn count(set: &StackSet, run: &Run) -> Result<Vec<FunctionCounts>, QueryError> {
     let mut counts = vec![FunctionCounts::default(); set.names.frame_count()];
     let add = |sums: &mut Counts, samples: Counts| {
         for (sum, count) in sums.iter_mut().zip(samples) {
             *sum = sum.saturating_add(count);
         }
     };
-    for (number, (stack, samples)) in set.iter().enumerate() {
+    let mut number = 0;
+    set.visit(run, |stack, samples| {
+        number += 1;
         for step in stack {
             let function = &mut counts[step.frame() as usize];
-            if function.last != number + 1 {
-                function.last = number + 1;
+            if function.last != number {
+                function.last = number;
                 add(&mut function.total, samples);
             }
         }
         if let Some(leaf) = stack.last() {
             add(&mut counts[leaf.frame() as usize].own, samples);
         }
-    }
-    counts
+    })?;
+    Ok(counts)
 }

@@ -5,9 +5,11 @@
 use hashbrown::{HashMap, HashSet};
 use serde::Serialize;
 
+use super::engine::QueryError;
 use super::filter::Filter;
 use super::kind::Kind;
 use super::names::{FrameIndex, LocationFrames, Names};
+use super::run::Run;
 use crate::profile::{Profile, ProfileKind, StackIndex, samples_of};
 
 /// Lines that are told apart; samples of later ones are not counted.
@@ -63,11 +65,11 @@ pub(super) struct LineCounts {
 }
 
 impl LineCounts {
-    /// None yet, of profiles of this kind.
-    pub(super) fn new(kind: ProfileKind) -> Self {
+    /// None yet, of profiles of this kind; their names may take about so many bytes.
+    pub(super) fn new(kind: ProfileKind, name_bytes: usize) -> Self {
         Self {
             kind,
-            names: Names::default(),
+            names: Names::new(name_bytes),
             lines: Vec::new(),
             places: HashMap::new(),
             stacks: 0,
@@ -78,28 +80,50 @@ impl LineCounts {
     }
 
     /// Adds the samples that `filter` keeps, if the profile is of the kind that is wanted.
-    pub(super) fn add(&mut self, profile: &Profile, filter: &Filter) {
+    ///
+    /// # Errors
+    /// The run is to end.
+    pub(super) fn add(
+        &mut self,
+        profile: &Profile,
+        filter: &Filter,
+        run: &Run,
+    ) -> Result<(), QueryError> {
         if !self.kind.includes(profile.kind.kind) {
-            return;
+            return Ok(());
         }
         self.windows += 1;
         self.quantum.get_or_insert(match self.kind {
             ProfileKind::OnCpu => profile.kind.quantum(),
             ProfileKind::OffCpu | ProfileKind::Wall => 1,
         });
-        let places = self.places_of(profile);
         let wanted = filter.over(profile);
-        let mut times: HashMap<StackIndex, u64> = HashMap::new();
+        // In order of their first sample: which lines have room does not depend on chance.
+        let mut places: HashMap<StackIndex, usize> = HashMap::new();
+        let mut times: Vec<(StackIndex, u64)> = Vec::new();
         for sample in profile.samples.iter().filter(|sample| wanted.keeps(sample)) {
-            let sum = times.entry(sample.stack).or_default();
-            *sum = sum.saturating_add(sample.value);
+            let place = *places.entry(sample.stack).or_insert(times.len());
+            match times.get_mut(place) {
+                Some((_, sum)) => *sum = sum.saturating_add(sample.value),
+                None => times.push((sample.stack, sample.value)),
+            }
         }
+        let mut frames = LocationFrames::new(profile);
+        let mut known: Vec<Option<Vec<usize>>> = vec![None; profile.locations.len()];
+        let mut pace = run.pace();
         for (stack, time) in times {
             self.stacks += 1;
             self.time = self.time.saturating_add(time);
             let stack = profile.stacks.get(stack);
+            pace.spend(stack.len() + 1)?;
             for location in stack {
-                for place in places.get(location.0 as usize).into_iter().flatten() {
+                let location = location.0 as usize;
+                let Some(places) = known.get_mut(location) else {
+                    continue;
+                };
+                let places =
+                    places.get_or_insert_with(|| self.places_of(profile, &mut frames, location));
+                for place in &*places {
                     let line = &mut self.lines[*place];
                     if line.last != self.stacks {
                         line.last = self.stacks;
@@ -110,26 +134,28 @@ impl LineCounts {
             // The leaf comes first, in it the innermost function last.
             let leaf = stack
                 .first()
-                .and_then(|leaf| places.get(leaf.0 as usize)?.last());
+                .and_then(|leaf| known.get(leaf.0 as usize)?.as_ref()?.last());
             if let Some(place) = leaf {
                 let line = &mut self.lines[*place];
                 line.own = line.own.saturating_add(time);
             }
         }
+        Ok(())
     }
 
-    /// The lines of each location, outermost first.
-    fn places_of(&mut self, profile: &Profile) -> Vec<Vec<usize>> {
-        let frames = LocationFrames::new(profile, &mut self.names);
-        let mut all = Vec::with_capacity(profile.locations.len());
-        for (index, location) in profile.locations.iter().enumerate() {
-            let known = location.lines.iter().rev();
-            let known = known.filter(|line| (line.function.0 as usize) < profile.functions.len());
-            let pairs = frames.get(index).iter().zip(known);
-            let places = pairs.filter_map(|(step, line)| self.place(step.frame(), line.line));
-            all.push(places.collect());
-        }
-        all
+    /// The lines of a location, outermost first; none where its names have no room.
+    fn places_of(
+        &mut self,
+        profile: &Profile,
+        frames: &mut LocationFrames<'_>,
+        location: usize,
+    ) -> Vec<usize> {
+        let steps = frames.get(location, &mut self.names).unwrap_or_default();
+        let lines = profile.locations[location].lines.iter().rev();
+        let lines = lines.filter(|line| (line.function.0 as usize) < profile.functions.len());
+        let pairs = steps.iter().zip(lines);
+        let places = pairs.filter_map(|(step, line)| self.place(step.frame(), line.line));
+        places.collect()
     }
 
     fn place(&mut self, frame: FrameIndex, line: u32) -> Option<usize> {

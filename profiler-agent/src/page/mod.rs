@@ -77,6 +77,8 @@ pub struct Limits {
     pub windows: usize,
     /// Frames of all distinct stacks of a query together, four bytes each.
     pub frames: usize,
+    /// About the bytes of all names of a query together.
+    pub name_bytes: usize,
     /// Frames of the stacks that are kept for the next query.
     pub kept_frames: usize,
     /// About the bytes of memory of the profile that a query in another format than JSON makes.
@@ -94,6 +96,7 @@ impl Limits {
     pub const AGENT: Self = Self {
         windows: 10_000,
         frames: 4_000_000,
+        name_bytes: 16 << 20,
         kept_frames: 1_000_000,
         profile_bytes: 32 << 20,
         text_bytes: 16 << 20,
@@ -104,6 +107,7 @@ impl Limits {
     pub const VIEWER: Self = Self {
         windows: 10_000,
         frames: 200_000_000,
+        name_bytes: 1 << 30,
         kept_frames: 50_000_000,
         profile_bytes: 4 << 30,
         text_bytes: 1 << 30,

@@ -146,6 +146,7 @@ impl Engine {
         self.profiles(&[id], run, |profile| {
             let part = wanted(&profile, &selection.filter);
             summary = Some(WindowSummary::of(&part));
+            Ok(())
         })?;
         Ok(summary)
     }

@@ -6,9 +6,11 @@
 
 use serde::Serialize;
 
+use super::engine::QueryError;
 use super::flame::{FlameGraph, flame_graph};
 use super::kind::Kind;
-use super::names::FrameIndex;
+use super::names::{FrameIndex, Step};
+use super::run::Run;
 use super::stacks::{Counts, StackSet};
 
 /// Which function: all of this name, or those that lie in this module.
@@ -50,48 +52,60 @@ pub(super) struct Sandwich {
 }
 
 /// The view of a function; `None` where no stack has it.
-pub(super) fn sandwich(set: &StackSet, function: &Function, compared: bool) -> Option<Sandwich> {
+///
+/// # Errors
+/// The run is to end.
+pub(super) fn sandwich(
+    set: &StackSet,
+    function: &Function,
+    compared: bool,
+    run: &Run,
+) -> Result<Option<Sandwich>, QueryError> {
     let is = frames(set, function);
-    let root = (0..).zip(&is).find_map(|(frame, is)| is.then_some(frame))?;
-    let outermost =
-        |stack: &[super::names::Step]| stack.iter().position(|step| is[step.frame() as usize]);
+    let Some(root) = (0..).zip(&is).find_map(|(frame, is)| is.then_some(frame)) else {
+        return Ok(None);
+    };
+    let outermost = |stack: &[Step]| stack.iter().position(|step| is[step.frame() as usize]);
     let mut own: Counts = [0; 2];
     let mut most: (u64, FrameIndex) = (0, root);
-    for (stack, counts) in set.iter() {
+    set.visit(run, |stack, counts| {
         let Some(leaf) = stack.last().filter(|leaf| is[leaf.frame() as usize]) else {
-            continue;
+            return;
         };
         for (sum, count) in own.iter_mut().zip(counts) {
             *sum = sum.saturating_add(count);
         }
         most = most.max((counts[0].saturating_add(counts[1]), leaf.frame()));
-    }
+    })?;
     // Of several frames with the name the one that is seen: where it runs itself, else the first.
     let root = most.1;
-    let callees = set.changed(root, |stack, kept| match outermost(stack) {
+    let callees = set.changed(root, run, |stack, kept| match outermost(stack) {
         Some(place) => {
             kept.extend_from_slice(&stack[place + 1..]);
             true
         }
         None => false,
-    });
+    })?;
     let total = callees.whole();
     if total == [0; 2] {
-        return None;
+        return Ok(None);
     }
-    let callees = drawn(set, &callees, compared)?;
-    let callers = set.changed(root, |stack, kept| match outermost(stack) {
+    let callees = drawn(set, &callees, compared, run)?;
+    let callers = set.changed(root, run, |stack, kept| match outermost(stack) {
         Some(place) => {
             kept.extend(stack[..place].iter().rev());
             true
         }
         None => false,
-    });
-    let callers = drawn(set, &callers, compared)?;
+    })?;
+    let callers = drawn(set, &callers, compared, run)?;
+    let (Some(callers), Some(callees)) = (callers, callees) else {
+        return Ok(None);
+    };
     let [samples, base] = set.whole();
     let frame = set.names.of_frame(root);
     let text = |index| set.names.of_text(index).to_owned();
-    Some(Sandwich {
+    Ok(Some(Sandwich {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples,
@@ -106,7 +120,7 @@ pub(super) fn sandwich(set: &StackSet, function: &Function, compared: bool) -> O
         base_total: compared.then_some(total[1]),
         callers,
         callees,
-    })
+    }))
 }
 
 /// Which frames are the function, by index.
@@ -124,10 +138,17 @@ fn frames(set: &StackSet, function: &Function) -> Vec<bool> {
 }
 
 /// A tree of it, as parts of all samples.
-fn drawn(whole: &StackSet, set: &StackSet, compared: bool) -> Option<FlameGraph> {
-    let mut graph = flame_graph(set, &[], compared)?;
+fn drawn(
+    whole: &StackSet,
+    set: &StackSet,
+    compared: bool,
+    run: &Run,
+) -> Result<Option<FlameGraph>, QueryError> {
+    let Some(mut graph) = flame_graph(set, &[], compared, run)? else {
+        return Ok(None);
+    };
     let [samples, base] = whole.whole();
     graph.samples = samples;
     graph.base_samples = compared.then_some(base);
-    Some(graph)
+    Ok(Some(graph))
 }

@@ -6,9 +6,11 @@ use std::fmt::{self, Debug, Formatter};
 use regex_lite::{Regex, RegexBuilder};
 use serde::Serialize;
 
+use super::engine::QueryError;
 use super::kind::Kind;
 use super::names::Names;
 use super::query::Misunderstood;
+use super::run::Run;
 use super::stacks::StackSet;
 
 /// Bytes of an expression.
@@ -80,27 +82,28 @@ impl Search {
         }
     }
 
-    /// Which frames are functions that are found, by index. `check` is asked between names.
+    /// Which frames are functions that are found, by index. The run is checked by the bytes that were looked at: an
+    /// expression may take its time with each.
     ///
     /// # Errors
-    /// What `check` returns.
-    pub(super) fn frames<E>(
-        &self,
-        names: &Names,
-        mut check: impl FnMut() -> Result<(), E>,
-    ) -> Result<Vec<bool>, E> {
+    /// The run is to end.
+    pub(super) fn frames(&self, names: &Names, run: &Run) -> Result<Vec<bool>, QueryError> {
+        let mut pace = run.pace();
         // Frames share names and modules: each text is looked at once.
         let mut found: Vec<Option<bool>> = vec![None; names.text_count()];
         let mut frames = Vec::with_capacity(names.frame_count());
         for index in 0..names.frame_count() {
             let frame = names.of_frame(index as u32);
-            let mut has = |text: u32| {
-                *found[text as usize].get_or_insert_with(|| self.finds(names.of_text(text)))
+            let mut has = |text: u32| -> Result<bool, QueryError> {
+                if let Some(known) = found[text as usize] {
+                    return Ok(known);
+                }
+                let name = names.of_text(text);
+                pace.spend(name.len())?;
+                Ok(*found[text as usize].insert(self.finds(name)))
             };
-            frames.push(frame.kind != Kind::Group && (has(frame.name) || has(frame.module)));
-            if index % 256 == 255 {
-                check()?;
-            }
+            frames.push(frame.kind != Kind::Group && (has(frame.name)? || has(frame.module)?));
+            pace.spend(1)?;
         }
         Ok(frames)
     }
@@ -133,10 +136,18 @@ pub(super) struct SearchAnswer {
 }
 
 /// What is found in a set, where `found` holds for frames.
-pub(super) fn search_answer(set: &StackSet, compared: bool, found: &[bool]) -> SearchAnswer {
+///
+/// # Errors
+/// The run is to end.
+pub(super) fn search_answer(
+    set: &StackSet,
+    compared: bool,
+    found: &[bool],
+    run: &Run,
+) -> Result<SearchAnswer, QueryError> {
     let mut matched = [0u64; 2];
     let mut has_samples = vec![false; found.len()];
-    for (stack, samples) in set.iter() {
+    set.visit(run, |stack, samples| {
         let mut has = false;
         for step in stack {
             let frame = step.frame() as usize;
@@ -150,7 +161,7 @@ pub(super) fn search_answer(set: &StackSet, compared: bool, found: &[bool]) -> S
                 *sum = sum.saturating_add(count);
             }
         }
-    }
+    })?;
     let functions: BTreeSet<[&str; 2]> = (0..)
         .zip(&has_samples)
         .filter(|(_, has)| **has)
@@ -160,7 +171,7 @@ pub(super) fn search_answer(set: &StackSet, compared: bool, found: &[bool]) -> S
         })
         .collect();
     let [samples, base] = set.whole();
-    SearchAnswer {
+    Ok(SearchAnswer {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples,
@@ -173,12 +184,17 @@ pub(super) fn search_answer(set: &StackSet, compared: bool, found: &[bool]) -> S
             .take(MAX_FUNCTIONS)
             .map(|texts| texts.map(str::to_owned))
             .collect(),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Search;
+    use std::sync::atomic::Ordering;
+
+    use super::{QueryError, Search};
+    use crate::page::kind::Kind;
+    use crate::page::names::Names;
+    use crate::page::run::scripted::short_after;
 
     fn finds(search: &str, text: &str) -> bool {
         Search::parse(search).unwrap().finds(text)
@@ -210,5 +226,23 @@ mod tests {
         let began = std::time::Instant::now();
         assert!(!finds("/(a+)+$/", &format!("{}b", "a".repeat(1_900))));
         assert!(began.elapsed().as_secs() < 10);
+    }
+
+    #[test]
+    fn a_search_asks_whether_it_goes_on_by_the_bytes_of_names() {
+        let mut names = Names::new(usize::MAX);
+        // 100 names of 2,000 bytes: fewer than any number of names to check after, and three times 64 KiB.
+        for number in 0..100 {
+            names.fixed(&format!("{number}{}", "a".repeat(1_998)), Kind::Native);
+        }
+        for search in ["b", "/b/"] {
+            let search = Search::parse(search).unwrap();
+            let (run, checks) = short_after(usize::MAX);
+            assert_eq!(search.frames(&names, &run).unwrap(), [false; 100]);
+            assert_eq!(checks.load(Ordering::Relaxed), 3);
+            let (run, _) = short_after(0);
+            let ended = search.frames(&names, &run);
+            assert!(matches!(ended, Err(QueryError::MemoryShort)));
+        }
     }
 }

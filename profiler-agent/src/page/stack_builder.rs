@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
-use super::filter::Filter;
+use super::engine::QueryError;
+use super::filter::{Filter, Wanted};
 use super::grouping::Grouping;
 use super::kind::Kind;
 use super::labels::LabelCounts;
-use super::names::{Frame, FrameIndex, LocationFrames, Names, Step};
+use super::names::{FrameIndex, LocationFrames, Names, Step};
+use super::run::Run;
 use super::stacks::{Flat, Side, StackSet};
 use crate::profile::distinct::Distinct;
 use crate::profile::{LabelSet, Process, Profile, ProfileKind, StackIndex, samples_of};
@@ -20,6 +22,25 @@ const MAX_DEPTH: usize = 4096;
 
 /// Values of a label that are told apart as groups: a label may have a value for each request.
 const MAX_LABEL_GROUPS: usize = 1_000;
+
+/// What a set may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Frames of its stacks together.
+    pub(super) steps: usize,
+    /// About the bytes of its names.
+    pub(super) name_bytes: usize,
+}
+
+/// Names of the frames that the stacks of a group start with.
+type Group = Vec<Box<str>>;
+
+/// The samples of a profile that are wanted, by group and stack.
+struct Grouped {
+    groups: Vec<Group>,
+    /// Index into `groups`, stack and time, each pair once.
+    sums: Vec<(usize, StackIndex, u64)>,
+}
 
 /// The set while profiles are added.
 pub(super) struct StackSetBuilder {
@@ -32,6 +53,7 @@ pub(super) struct StackSetBuilder {
     hasher: DefaultHashBuilder,
     max_steps: usize,
     overfull: FrameIndex,
+    other: FrameIndex,
     root: FrameIndex,
     grouping: Grouping,
     kind: ProfileKind,
@@ -44,26 +66,22 @@ pub(super) struct StackSetBuilder {
 }
 
 impl StackSetBuilder {
-    /// The empty set, whose stacks may have this many frames together; a stack that has no room becomes
-    /// one frame that says so.
-    pub(super) fn new(kind: ProfileKind, grouping: Grouping, max_steps: usize) -> Self {
-        let mut names = Names::default();
-        let root = names.group("all");
-        let overfull = Frame {
-            name: names.plain("[too many stacks]"),
-            module: names.plain(""),
-            file: names.plain(""),
-            kind: Kind::Broken,
-        };
-        let overfull = names.frame(overfull);
+    /// The empty set; a stack that has no room, or whose names have none, becomes one frame that says so, below the groups
+    /// that have room.
+    pub(super) fn new(kind: ProfileKind, grouping: Grouping, room: Room) -> Self {
+        let mut names = Names::new(room.name_bytes);
+        let root = names.fixed("all", Kind::Group);
+        let overfull = names.fixed("[too many stacks]", Kind::Broken);
+        let other = names.fixed("(other)", Kind::Group);
         Self {
             names,
             stacks: Flat::default(),
             times: Vec::new(),
             distinct: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            max_steps,
+            max_steps: room.steps,
             overfull,
+            other,
             root,
             grouping,
             kind,
@@ -75,15 +93,23 @@ impl StackSetBuilder {
     }
 
     /// Adds the samples that `filter` keeps, if the profile is of the kind that is wanted.
-    pub(super) fn add(&mut self, profile: &Profile, filter: &Filter, side: Side) {
+    ///
+    /// # Errors
+    /// The run is to end.
+    pub(super) fn add(
+        &mut self,
+        profile: &Profile,
+        filter: &Filter,
+        side: Side,
+        run: &Run,
+    ) -> Result<(), QueryError> {
         if !self.kind.includes(profile.kind.kind) {
-            return;
+            return Ok(());
         }
         self.quantum.get_or_insert(match self.kind {
             ProfileKind::OnCpu => profile.kind.quantum(),
             ProfileKind::OffCpu | ProfileKind::Wall => 1,
         });
-        let frames = LocationFrames::new(profile, &mut self.names);
         let wanted = filter.over(profile);
         if side == Side::Shown {
             let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));
@@ -92,69 +118,95 @@ impl StackSetBuilder {
             let times = kept.map(|sample| (sample.thread.0, sample.value));
             self.attributes.add_threads(profile, times);
         }
-        // Threads of one group are one; so are labels.
-        let mut groups: Distinct<Vec<Step>> = Distinct::default();
-        let grouping = self.grouping.clone();
-        let of_threads: Vec<Option<usize>> = profile
-            .threads
-            .iter()
-            .map(|thread| {
-                let process = profile.processes.get(thread.process as usize)?;
-                Some(groups.intern(self.group(&grouping, process, &thread.name)) as usize)
-            })
-            .collect();
-        let of_labels: Option<Vec<usize>> = match &grouping {
-            Grouping::Label(key) => {
-                let sets = profile.label_sets.iter();
-                Some(
-                    sets.map(|set| groups.intern(self.label_group(key, set)) as usize)
-                        .collect(),
-                )
-            }
-            _ => None,
-        };
-        // Samples that differ in thread, labels or link alone are added up before their frames are looked at.
-        let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
-        let mut sums: Vec<(usize, StackIndex, u64)> = Vec::new();
-        for sample in profile.samples.iter().filter(|sample| wanted.keeps(sample)) {
-            let Some(Some(group)) = of_threads.get(sample.thread.0 as usize) else {
-                continue;
-            };
-            let group = match &of_labels {
-                Some(sets) => sets.get(sample.labels.0 as usize).unwrap_or(group),
-                None => group,
-            };
-            let place = *places.entry((*group, sample.stack)).or_insert(sums.len());
-            match sums.get_mut(place) {
-                Some((_, _, sum)) => *sum = sum.saturating_add(sample.value),
-                None => sums.push((*group, sample.stack, sample.value)),
-            }
-        }
-        let groups = groups.into_values();
+        let Grouped { groups, sums } = self.grouped(profile, &wanted, run)?;
+        let mut frames = LocationFrames::new(profile);
+        let mut pace = run.pace();
         let mut stack = Vec::new();
+        // In the order of their samples, as all names are: which have room does not depend on where a profile ends.
+        let mut starts: Vec<Option<Vec<Step>>> = vec![None; groups.len()];
         for (group, index, time) in sums {
-            stack.clone_from(&groups[group]);
+            let start = starts[group].get_or_insert_with(|| self.steps_of(&groups[group]));
+            stack.clone_from(start);
+            let above = start.len();
+            let mut fits = true;
             for location in profile.stacks.get(index).iter().rev() {
-                stack.extend_from_slice(frames.get(location.0 as usize));
+                match frames.get(location.0 as usize, &mut self.names) {
+                    Some(found) => stack.extend_from_slice(found),
+                    None => fits = false,
+                }
+                if !fits || stack.len() >= MAX_DEPTH {
+                    break;
+                }
             }
+            pace.spend(stack.len() + 1)?;
             stack.truncate(MAX_DEPTH);
-            let index = self.index(&mut stack, groups[group].len());
+            let index = self.index(&mut stack, above, fits);
             let sum = &mut self.times[index as usize][side as usize];
             *sum = sum.saturating_add(time);
         }
+        Ok(())
     }
 
-    fn index(&mut self, stack: &mut Vec<Step>, group: usize) -> u32 {
-        match self.find(stack) {
-            Some(index) => index,
-            None if self.stacks.steps() + stack.len() <= self.max_steps => self.insert(stack),
-            None => {
-                stack.truncate(group);
-                stack.push(Step::new(self.overfull, false));
-                // As many of these as there are groups: bounded as the processes and threads are.
-                self.find(stack).unwrap_or_else(|| self.insert(stack))
+    /// The groups of the samples that are wanted, and the sum of each group and stack: samples that differ in thread, labels
+    /// or link alone are added up before their frames are looked at.
+    fn grouped(
+        &mut self,
+        profile: &Profile,
+        wanted: &Wanted,
+        run: &Run,
+    ) -> Result<Grouped, QueryError> {
+        // Threads of one group are one; so are labels. A group is asked for when a sample of it is there.
+        let mut groups: Distinct<Group> = Distinct::default();
+        let grouping = self.grouping.clone();
+        let mut of_threads: Vec<Option<usize>> = vec![None; profile.threads.len()];
+        let mut of_labels: Vec<Option<usize>> = vec![None; profile.label_sets.len()];
+        let mut places: HashMap<(usize, StackIndex), usize> = HashMap::new();
+        let mut sums: Vec<(usize, StackIndex, u64)> = Vec::new();
+        let mut pace = run.pace();
+        for sample in profile.samples.iter().filter(|sample| wanted.keeps(sample)) {
+            pace.spend(1)?;
+            let thread = profile.threads.get(sample.thread.0 as usize);
+            let process = thread.and_then(|thread| profile.processes.get(thread.process as usize));
+            let (Some(thread), Some(process)) = (thread, process) else {
+                continue;
+            };
+            let set = profile.label_sets.get(sample.labels.0 as usize);
+            let group = match (&grouping, set) {
+                (Grouping::Label(key), Some(set)) => {
+                    let known = &mut of_labels[sample.labels.0 as usize];
+                    *known.get_or_insert_with(|| groups.intern(self.label_group(key, set)) as usize)
+                }
+                _ => {
+                    let known = &mut of_threads[sample.thread.0 as usize];
+                    *known.get_or_insert_with(|| {
+                        groups.intern(group(&grouping, process, &thread.name)) as usize
+                    })
+                }
+            };
+            let place = *places.entry((group, sample.stack)).or_insert(sums.len());
+            match sums.get_mut(place) {
+                Some((_, _, sum)) => *sum = sum.saturating_add(sample.value),
+                None => sums.push((group, sample.stack, sample.value)),
             }
         }
+        let groups = groups.into_values();
+        Ok(Grouped { groups, sums })
+    }
+
+    /// The index of a stack; where it does not fit, that of what stands for those of its group that do not.
+    fn index(&mut self, stack: &mut Vec<Step>, group: usize, fits: bool) -> u32 {
+        if fits {
+            if let Some(index) = self.find(stack) {
+                return index;
+            }
+            if self.stacks.steps() + stack.len() <= self.max_steps {
+                return self.insert(stack);
+            }
+        }
+        stack.truncate(group);
+        stack.push(Step::new(self.overfull, false));
+        // As many of these as there are groups: bounded as their names are.
+        self.find(stack).unwrap_or_else(|| self.insert(stack))
     }
 
     fn find(&self, stack: &[Step]) -> Option<u32> {
@@ -175,35 +227,26 @@ impl StackSetBuilder {
         index
     }
 
-    /// The frames that the stacks of a thread start with.
-    fn group(&mut self, grouping: &Grouping, process: &Process, thread: &str) -> Vec<Step> {
-        let below = match grouping {
-            Grouping::None | Grouping::Label(_) => return Vec::new(),
-            Grouping::Service => None,
-            Grouping::Thread => Some(self.names.group(thread)),
-            Grouping::Process => {
-                let name = format!("{} {}", process.key.pid, process.comm);
-                Some(self.names.group(&name))
-            }
-        };
-        let service = self.names.group(process.service());
-        let frames = std::iter::once(service).chain(below);
+    /// The frames of a group; that of all others in place of each that has no room.
+    fn steps_of(&mut self, group: &[Box<str>]) -> Vec<Step> {
+        let names = group.iter();
+        let frames = names.map(|name| self.names.group(name).unwrap_or(self.other));
         frames.map(|frame| Step::new(frame, false)).collect()
     }
 
-    /// The frame that the stacks of samples with these labels start with: the value of the key.
-    fn label_group(&mut self, key: &str, set: &LabelSet) -> Vec<Step> {
+    /// What the stacks of samples with these labels start with: the value of the key.
+    fn label_group(&mut self, key: &str, set: &LabelSet) -> Group {
         let found = set.labels.iter().find(|label| *label.key == *key);
         let name = match found.map(|label| &label.value) {
-            None => format!("(no {key})"),
-            Some(value) if self.label_groups.contains(value) => value.to_string(),
+            None => format!("(no {key})").into(),
+            Some(value) if self.label_groups.contains(value) => (**value).into(),
             Some(value) if self.label_groups.len() < MAX_LABEL_GROUPS => {
                 self.label_groups.insert(Arc::clone(value));
-                value.to_string()
+                (**value).into()
             }
-            Some(_) => format!("(other {key})"),
+            Some(_) => format!("(other {key})").into(),
         };
-        vec![Step::new(self.names.group(&name), false)]
+        vec![name]
     }
 
     /// The set, sorted by what is shown, whatever came first, and summed up. Running sums of time are made samples: a stack's
@@ -232,4 +275,17 @@ impl StackSetBuilder {
             quantum,
         }
     }
+}
+
+/// What the stacks of a thread start with.
+fn group(grouping: &Grouping, process: &Process, thread: &str) -> Group {
+    let below = match grouping {
+        Grouping::None | Grouping::Label(_) => return Vec::new(),
+        Grouping::Service => None,
+        Grouping::Thread => Some(thread.into()),
+        Grouping::Process => Some(format!("{} {}", process.key.pid, process.comm).into()),
+    };
+    std::iter::once(process.service().into())
+        .chain(below)
+        .collect()
 }

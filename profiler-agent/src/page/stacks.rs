@@ -10,8 +10,10 @@
 
 use std::sync::Arc;
 
+use super::engine::QueryError;
 use super::labels::LabelCounts;
 use super::names::{FrameIndex, Names, Step};
+use super::run::Run;
 use crate::profile::ProfileKind;
 
 /// Which of the two counts.
@@ -118,6 +120,7 @@ impl StackSet {
     /// Samples at and below a node.
     pub(super) fn total(&self, span: &Span) -> Counts {
         let (before, after) = (self.sums[span.from], self.sums[span.until]);
+        // Sums grow from place to place, up to the largest number.
         [after[0] - before[0], after[1] - before[1]]
     }
 
@@ -186,7 +189,23 @@ impl StackSet {
             .collect()
     }
 
-    /// Every stack's frames, outermost first, with its samples.
+    /// Visits every stack's frames, outermost first, with its samples.
+    ///
+    /// # Errors
+    /// The run is to end.
+    pub(super) fn visit<'a>(
+        &'a self,
+        run: &Run,
+        mut visit: impl FnMut(&'a [Step], Counts),
+    ) -> Result<(), QueryError> {
+        let mut pace = run.pace();
+        for (stack, samples) in self.iter() {
+            pace.spend(stack.len() + 1)?;
+            visit(stack, samples);
+        }
+        Ok(())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[Step], Counts)> {
         (0..self.order.len()).map(|at| {
             let span = Span {
@@ -205,21 +224,25 @@ impl StackSet {
 
     /// The set of what `change` makes of every stack: it gets the frames, outermost first, and an empty list for those that
     /// are kept. A stack for which it returns false is left out. What becomes equal is one.
+    ///
+    /// # Errors
+    /// The run is to end.
     pub(super) fn changed(
         &self,
         root: FrameIndex,
+        run: &Run,
         mut change: impl FnMut(&[Step], &mut Vec<Step>) -> bool,
-    ) -> Self {
+    ) -> Result<Self, QueryError> {
         let mut stacks = Flat::default();
         let mut samples = Vec::new();
         let mut kept = Vec::new();
-        for (stack, counts) in self.iter() {
+        self.visit(run, |stack, counts| {
             kept.clear();
             if change(stack, &mut kept) {
                 stacks.push(&kept);
                 samples.push(counts);
             }
-        }
+        })?;
         let mut order: Vec<u32> = Vec::new();
         let mut sums = vec![[0u64; 2]];
         let mut sum = [0u64; 2];
@@ -235,7 +258,7 @@ impl StackSet {
             }
             sums.push(sum);
         }
-        Self {
+        Ok(Self {
             names: Arc::clone(&self.names),
             stacks,
             order,
@@ -245,7 +268,7 @@ impl StackSet {
             attributes: Arc::clone(&self.attributes),
             kind: self.kind,
             quantum: self.quantum,
-        }
+        })
     }
 
     fn stack(&self, at: usize) -> &[Step] {

@@ -1,8 +1,10 @@
 //! How stacks are looked at: functions hidden, recursion collapsed, one module alone, only what goes through a function.
 
+use super::engine::QueryError;
 use super::kind::Kind;
 use super::names::Step;
 use super::query::{Misunderstood, Parameters};
+use super::run::Run;
 use super::stacks::StackSet;
 
 /// Changes of one view.
@@ -66,12 +68,15 @@ impl View {
     }
 
     /// The stacks of `set`, changed.
-    pub(super) fn of(&self, set: &StackSet) -> StackSet {
+    ///
+    /// # Errors
+    /// The run is to end.
+    pub(super) fn of(&self, set: &StackSet, run: &Run) -> Result<StackSet, QueryError> {
         // Which frames each change is about.
         let named: Vec<Vec<bool>> = self.0.iter().map(|change| named(change, set)).collect();
         let is_group = |step: &Step| set.names.of_frame(step.frame()).kind == Kind::Group;
         let mut scratch = Vec::new();
-        set.changed(set.root, |stack, kept| {
+        set.changed(set.root, run, |stack, kept| {
             kept.extend_from_slice(stack);
             self.0.iter().zip(&named).all(|(change, named)| {
                 std::mem::swap(kept, &mut scratch);

@@ -78,6 +78,40 @@ impl Source for Counting {
 }
 
 #[test]
+fn names_that_have_no_room_keep_their_samples() {
+    let mut builder = Builder::new(UnixTime(1_767_225_600_000_000_000), 10);
+    let api = builder.process(10, "api-main", "/usr/bin/api");
+    for number in 0..100 {
+        let long = format!("go:api:{number:0500}");
+        builder.add(api, "worker", &["go:api:main", &long], 1);
+    }
+    // What nobody asks for takes nothing.
+    let other = builder.process(20, "other", "/usr/bin/other");
+    for number in 0..100 {
+        let long = format!("go:other:{number:05000}");
+        builder.add(other, "worker", &[&long], 1);
+    }
+    let limits = Limits {
+        name_bytes: 20_000,
+        ..Limits::VIEWER
+    };
+    let served = Served::files(vec![builder.finish()], limits);
+    let graph = served.json("/api/flamegraph?service=api");
+    assert_eq!(graph["samples"], 100);
+    let paths = crate::api::paths(&graph, 5);
+    let total = |path: &str| {
+        let found = paths.iter().find(|(found, ..)| found == path);
+        found.map_or(0, |(_, numbers, _)| numbers[1])
+    };
+    // Each takes 500 letters and what lies around them.
+    assert!((25..40).contains(&total("all/main")), "{paths:?}");
+    assert_eq!(total("all/main") + total("all/[too many stacks]"), 100);
+    let lines = served.json("/api/lines?service=api");
+    let names = lines["lines"].as_array().unwrap().len();
+    assert!((25..41).contains(&names), "{names}");
+}
+
+#[test]
 fn windows_without_the_service_are_not_read() {
     let windows = (0..20u64).map(|number| {
         let start = UnixTime(1_767_225_600_000_000_000 + number * 10_000_000_000);

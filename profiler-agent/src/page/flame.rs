@@ -63,7 +63,8 @@ pub(super) fn flame_graph(
     let mut drawn = visible(set, focus, least, run)?;
     while drawn.nodes.len() > MAX_NODES {
         run.check()?;
-        least *= 2.0;
+        // Where nothing weighs anything, twice as much is nothing as well.
+        least = (least * 2.0).max(f64::MIN_POSITIVE);
         drawn = visible(set, focus, least, run)?;
     }
     let mut writer = Writer::new(set, compared, ancestors.len() + drawn.nodes.len());
@@ -208,6 +209,22 @@ mod tests {
             kind: ProfileKind::OnCpu,
             quantum: 1,
         }
+    }
+
+    #[test]
+    fn more_nodes_than_an_answer_has_are_pruned_whether_they_weigh_anything_or_not() {
+        for samples in [0, 1] {
+            // A search for the smallest part that finds none would check for ever.
+            let (run, _) = short_after(1_000);
+            let set = wide(MAX_NODES + 1, samples);
+            let graph = flame_graph(&set, &[], false, &run).unwrap().unwrap();
+            assert_eq!(graph.nodes.len(), 5, "the root alone");
+            assert_eq!(graph.pruned, MAX_NODES + 1);
+            assert_eq!(graph.samples, samples * (MAX_NODES as u64 + 1));
+        }
+        let (run, _) = short_after(1_000);
+        let graph = flame_graph(&wide(10, 0), &[], false, &run).unwrap();
+        assert_eq!(graph.unwrap().nodes.len(), 5 * 11);
     }
 
     #[test]

@@ -62,23 +62,25 @@ pub(super) fn sandwich(
     run: &Run,
 ) -> Result<Option<Sandwich>, QueryError> {
     let is = frames(set, function);
-    let Some(root) = (0..).zip(&is).find_map(|(frame, is)| is.then_some(frame)) else {
-        return Ok(None);
-    };
     let outermost = |stack: &[Step]| stack.iter().position(|step| is[step.frame() as usize]);
     let mut own: Counts = [0; 2];
-    let mut most: (u64, FrameIndex) = (0, root);
+    let mut sums = vec![Sums::default(); is.len()];
     set.visit(run, |stack, counts| {
-        let Some(leaf) = stack.last().filter(|leaf| is[leaf.frame() as usize]) else {
+        let Some(place) = outermost(stack) else {
             return;
         };
-        for (sum, count) in own.iter_mut().zip(counts) {
-            *sum = sum.saturating_add(count);
+        let both = counts[0].saturating_add(counts[1]);
+        let sum = &mut sums[stack[place].frame() as usize];
+        sum.total = sum.total.saturating_add(both);
+        if let Some(leaf) = stack.last().filter(|leaf| is[leaf.frame() as usize]) {
+            add(&mut own, counts);
+            let sum = &mut sums[leaf.frame() as usize];
+            sum.own = sum.own.saturating_add(both);
         }
-        most = most.max((counts[0].saturating_add(counts[1]), leaf.frame()));
     })?;
-    // Of several frames with the name the one that is seen: where it runs itself, else the first.
-    let root = most.1;
+    let Some(root) = shown(set, &is, &sums) else {
+        return Ok(None);
+    };
     let callees = set.changed(root, run, |stack, kept| match outermost(stack) {
         Some(place) => {
             kept.extend_from_slice(&stack[place + 1..]);
@@ -90,7 +92,6 @@ pub(super) fn sandwich(
     if total == [0; 2] {
         return Ok(None);
     }
-    let callees = drawn(set, &callees, compared, run)?;
     let callers = set.changed(root, run, |stack, kept| match outermost(stack) {
         Some(place) => {
             kept.extend(stack[..place].iter().rev());
@@ -98,6 +99,7 @@ pub(super) fn sandwich(
         }
         None => false,
     })?;
+    let callees = drawn(set, &callees, compared, run)?;
     let callers = drawn(set, &callers, compared, run)?;
     let (Some(callers), Some(callees)) = (callers, callees) else {
         return Ok(None);
@@ -121,6 +123,31 @@ pub(super) fn sandwich(
         callers,
         callees,
     }))
+}
+
+/// Samples of both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Sums {
+    /// Of stacks that end in the frame.
+    own: u64,
+    /// Of stacks in which it is the outermost that is the function.
+    total: u64,
+}
+
+/// Of several frames with the name the one that is seen: where the function runs itself most, else where it is called most;
+/// of equal ones the first by what they show, whatever came first.
+fn shown(set: &StackSet, is: &[bool], sums: &[Sums]) -> Option<FrameIndex> {
+    let frames = (0..).zip(is.iter().zip(sums));
+    let frames = frames.filter_map(|(frame, (is, sums))| is.then_some((frame, *sums)));
+    frames
+        .max_by(|(a, less), (b, more)| less.cmp(more).then_with(|| set.names.order(*b, *a)))
+        .map(|(frame, _)| frame)
+}
+
+fn add(sums: &mut Counts, counts: Counts) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum = sum.saturating_add(count);
+    }
 }
 
 /// Which frames are the function, by index.
@@ -151,4 +178,118 @@ fn drawn(
     graph.samples = samples;
     graph.base_samples = compared.then_some(base);
     Ok(Some(graph))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::page::filter::Filter;
+    use crate::page::grouping::Grouping;
+    use crate::page::run::scripted::endless;
+    use crate::page::stack_builder::{Room, StackSetBuilder};
+    use crate::page::stacks::Side;
+    use crate::profile::example::{example, process};
+    use crate::profile::{
+        FrameType, LineEntry, Location, LocationKind, Mapping, Profile, ProfileBuilder,
+        ProfileKind, SampleKey, Thread,
+    };
+
+    /// A window in which `work` of each of these files has its samples, in itself or in what it calls.
+    fn window(works: &[(&str, bool, u64)]) -> Profile {
+        let mut builder = ProfileBuilder::default();
+        let process = builder.process(Arc::new(process(1, "/bin/program", None)));
+        let thread = builder.thread(Thread {
+            process,
+            tid: 1,
+            name: "program".into(),
+        });
+        for (file, calls, count) in works {
+            let mapping = builder.mapping(Mapping {
+                file: (*file).into(),
+                memory_start: 0,
+                memory_limit: 1,
+                file_offset: 0,
+                build_id: None,
+                htl_hash: None,
+            });
+            let mut location = |name: &str| {
+                let function = builder.function(crate::profile::Function {
+                    name: name.into(),
+                    system_name: name.into(),
+                    file: "".into(),
+                    start_line: 0,
+                });
+                builder.location(Location {
+                    mapping: Some(mapping),
+                    address: 0,
+                    lines: Box::new([LineEntry {
+                        function,
+                        line: 1,
+                        column: 0,
+                    }]),
+                    frame_type: FrameType::Native,
+                    kind: LocationKind::Named,
+                })
+            };
+            let (work, called) = (location("work"), location("called"));
+            let stack = match calls {
+                true => builder.stack(&[called, work]),
+                false => builder.stack(&[work]),
+            };
+            let kind = example().kind;
+            let value = count * kind.quantum();
+            let key = SampleKey::new(thread, stack);
+            builder.sample(
+                key,
+                (*count, value),
+                &crate::profile::Occurrences::default(),
+            );
+        }
+        let example = example();
+        builder.finish(example.start, example.end, example.kind)
+    }
+
+    fn view(windows: &[Profile]) -> serde_json::Value {
+        let room = Room {
+            steps: usize::MAX,
+            name_bytes: usize::MAX,
+        };
+        let run = endless();
+        let mut builder = StackSetBuilder::new(ProfileKind::OnCpu, Grouping::None, room);
+        for window in windows {
+            let added = builder.add(window, &Filter::default(), Side::Shown, &run);
+            added.unwrap();
+        }
+        let function = Function {
+            name: "work".to_owned(),
+            module: None,
+        };
+        let found = sandwich(&builder.finish(), &function, false, &run).unwrap();
+        serde_json::to_value(found.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_frame_is_the_same_whatever_order_its_names_come_in() {
+        let equal = [
+            window(&[("libz.so", false, 5), ("liba.so", false, 5)]),
+            window(&[("libm.so", false, 5)]),
+        ];
+        let called = [
+            window(&[("libz.so", true, 3)]),
+            window(&[("liba.so", true, 2), ("liba.so", true, 2)]),
+        ];
+        // It runs in one and calls more in the other.
+        let both = [
+            window(&[("libz.so", false, 5)]),
+            window(&[("liba.so", true, 9)]),
+        ];
+        for (windows, module) in [(equal, "liba.so"), (called, "liba.so"), (both, "libz.so")] {
+            let [first, second] = &windows;
+            let forward = view(&[first.clone(), second.clone()]);
+            assert_eq!(forward["module"], module);
+            assert_eq!(view(&[second.clone(), first.clone()]), forward);
+        }
+    }
 }

@@ -229,7 +229,7 @@ pub(super) async fn verdict(
             }
             _ => None,
         };
-        Ok(told(verdict_on(&set, only, &losses), run))
+        Ok(told(verdict_on(&set, only, &losses, run)?, run))
     })
     .await
 }

@@ -206,7 +206,7 @@ impl StackSet {
         Ok(())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[Step], Counts)> {
+    fn iter(&self) -> impl Iterator<Item = (&[Step], Counts)> {
         (0..self.order.len()).map(|at| {
             let span = Span {
                 from: at,

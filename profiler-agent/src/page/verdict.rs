@@ -1,7 +1,7 @@
 //! How complete the profiles of a selection are, by service, and what helps where they are not.
 //!
-//! Stacks that were cut have a mark where the walk stopped (`[unwind: no_rule]`, `[truncated]`) in whatever form they are
-//! kept; the code in which it stopped is the frame inside of the mark. Samples that were lost have no stack: windows count
+//! Stacks that were cut have a frame that stands for the end of the walk ([`Frame::end`](super::names::Frame::end)), whatever
+//! it is called; the code in which the walk stopped is the frame inside of it. Samples that were lost have no stack: windows count
 //! them by cause.
 
 use std::cmp::Reverse;
@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use profiler_common::unwind::Outcome;
 use serde::Serialize;
 
-use super::kind::Kind;
+use super::engine::QueryError;
+use super::run::Run;
 use super::stacks::StackSet;
 use crate::profile::{Degradation, Explanation, SampleLoss, mark};
 
@@ -77,37 +78,35 @@ struct Service<'a> {
 }
 
 /// The verdict on a set that is grouped by service, or is of the service with this name; `losses`: counts by name of cause.
+///
+/// # Errors
+/// The run is to end.
 pub(super) fn verdict(
     set: &StackSet,
     only: Option<&str>,
     losses: &BTreeMap<String, u64>,
-) -> Verdict {
-    let marks = marks(set);
+    run: &Run,
+) -> Result<Verdict, QueryError> {
     let mut services: BTreeMap<&str, Service<'_>> = BTreeMap::new();
-    for (stack, [samples, _]) in set.iter() {
+    set.visit(run, |stack, [samples, _]| {
         let group = stack.first().filter(|_| only.is_none());
         let name = group.map_or(only.unwrap_or_default(), |step| {
             set.names.name_of(step.frame())
         });
         let service = services.entry(name).or_default();
-        service.samples += samples;
-        let mark = |place: &usize| marks.get(&stack[*place].frame());
-        let Some(place) = (0..stack.len()).find(|place| mark(place).is_some()) else {
-            continue;
+        service.samples = service.samples.saturating_add(samples);
+        let frames = || stack.iter().map(|step| set.names.of_frame(step.frame()));
+        let ends = frames().enumerate();
+        let mut ends = ends.filter_map(|(place, frame)| Some((place, frame.end?)));
+        let Some((place, outcome)) = ends.next() else {
+            return;
         };
-        if let Some(outcome) = mark(&place) {
-            let inside = stack
-                .get(place + 1)
-                .map(|step| set.names.of_frame(step.frame()));
-            let module = inside.map_or("", |frame| set.names.of_text(frame.module));
-            *service
-                .cut
-                .entry(*outcome)
-                .or_default()
-                .entry(module)
-                .or_default() += samples;
-        }
-    }
+        let inside = frames().nth(place + 1);
+        let module = inside.map_or("", |frame| set.names.of_text(frame.module));
+        let cut = service.cut.entry(outcome).or_default();
+        let sum = cut.entry(module).or_default();
+        *sum = sum.saturating_add(samples);
+    })?;
     let mut services: Vec<ServiceVerdict> = services
         .into_iter()
         .map(|(name, service)| {
@@ -116,7 +115,7 @@ pub(super) fn verdict(
             ServiceVerdict {
                 name: name.to_owned(),
                 samples: service.samples,
-                incomplete: reasons.iter().map(|reason| reason.samples).sum(),
+                incomplete: sum(reasons.iter().map(|reason| reason.samples)),
                 reasons,
             }
         })
@@ -127,9 +126,9 @@ pub(super) fn verdict(
             .cmp(&a.incomplete)
             .then_with(|| a.name.cmp(&b.name))
     });
-    let incomplete = services.iter().map(|service| service.incomplete).sum();
+    let incomplete = sum(services.iter().map(|service| service.incomplete));
     services.truncate(MAX_SERVICES);
-    Verdict {
+    Ok(Verdict {
         r#type: set.kind.name(),
         period_ns: set.quantum,
         samples: set.whole()[0],
@@ -139,26 +138,15 @@ pub(super) fn verdict(
             .iter()
             .filter_map(|(name, count)| loss(name, *count))
             .collect(),
-    }
+    })
 }
 
-/// The outcomes that the frames stand for that are marks.
-fn marks(set: &StackSet) -> hashbrown::HashMap<u32, Outcome> {
-    let frames = 0..set.names.frame_count() as u32;
-    let marks = frames.filter(|index| set.names.of_frame(*index).kind == Kind::Broken);
-    marks
-        .filter_map(|index| Some((index, outcome(set.names.name_of(index))?)))
-        .collect()
-}
-
-/// The outcome that a mark names: `[truncated]`, `[unwind: no_rule]`.
-fn outcome(name: &str) -> Option<Outcome> {
-    let mut outcomes = Outcome::ALL.into_iter();
-    outcomes.find(|outcome| !outcome.complete() && mark::end_of_stack(*outcome) == name)
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn reason((outcome, modules): (Outcome, BTreeMap<&str, u64>)) -> CutVerdict {
-    let samples = modules.values().sum();
+    let samples = sum(modules.values().copied());
     let mut modules: Vec<(&str, u64)> = modules.into_iter().collect();
     modules.sort_by_key(|(_, samples)| Reverse(*samples));
     let named = modules.into_iter().map(|(name, _)| name);
@@ -192,22 +180,54 @@ fn loss(name: &str, count: u64) -> Option<LossVerdict> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use profiler_common::unwind::Outcome;
 
-    use super::outcome;
+    use super::verdict;
+    use crate::page::filter::Filter;
+    use crate::page::grouping::Grouping;
+    use crate::page::run::scripted::endless;
+    use crate::page::stack_builder::{Room, StackSetBuilder};
+    use crate::page::stacks::Side;
+    use crate::profile::example::example;
+    use crate::profile::{LocationKind, Profile, ProfileKind};
+
+    fn told(profile: &Profile) -> serde_json::Value {
+        let room = Room {
+            steps: usize::MAX,
+            name_bytes: usize::MAX,
+        };
+        let run = endless();
+        let mut builder = StackSetBuilder::new(ProfileKind::OnCpu, Grouping::Service, room);
+        let added = builder.add(profile, &Filter::default(), Side::Shown, &run);
+        added.unwrap();
+        let answer = verdict(&builder.finish(), None, &BTreeMap::new(), &run).unwrap();
+        serde_json::to_value(answer).unwrap()
+    }
 
     #[test]
-    fn marks_name_outcomes() {
-        assert_eq!(outcome("[truncated]"), Some(Outcome::Truncated));
-        assert_eq!(outcome("[unwind: no_rule]"), Some(Outcome::NoRule));
-        for other in [
-            "[unwind: root]",
-            "[too many stacks]",
-            "truncated",
-            "[unwind: ]",
-            "[",
-        ] {
-            assert_eq!(outcome(other), None, "{other}");
+    fn a_stack_is_cut_where_a_frame_stands_for_its_end_whatever_that_is_called() {
+        let mut profile = example();
+        let cut = told(&profile);
+        assert_eq!(cut["incomplete"], 1, "{cut}");
+        assert_eq!(cut["services"][0]["reasons"][0]["outcome"], "truncated");
+        let end = LocationKind::StackEnd(Outcome::Truncated);
+        for location in &mut profile.locations {
+            if location.kind == end {
+                location.kind = LocationKind::StackEnd(Outcome::NoRule);
+            }
         }
+        assert_eq!(
+            told(&profile)["services"][0]["reasons"][0]["outcome"],
+            "no_rule"
+        );
+        // A function that is called what a mark is.
+        for location in &mut profile.locations {
+            if matches!(location.kind, LocationKind::StackEnd(_)) {
+                location.kind = LocationKind::Named;
+            }
+        }
+        assert_eq!(told(&profile)["incomplete"], 0);
     }
 }

@@ -153,7 +153,9 @@ impl Builder {
             lines,
             frame_type: FrameType::from_name(kind).unwrap_or(FrameType::Native),
             kind: match kind {
-                "broken" => LocationKind::StackEnd(Outcome::Truncated),
+                "broken" => LocationKind::StackEnd(
+                    LocationKind::stack_end_of_name(names).unwrap_or(Outcome::Truncated),
+                ),
                 "unnamed" => LocationKind::Unnamed,
                 _ => LocationKind::Named,
             },

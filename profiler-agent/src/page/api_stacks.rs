@@ -240,14 +240,15 @@ pub(super) async fn lines(
     asked: Asked,
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
-    query::only(&parameters, &[SELECTION, &["function", "windows", "limit"]])?;
+    let own = &["function", "module", "windows", "limit"];
+    query::only(&parameters, &[SELECTION, own])?;
     let windows = query::number(&parameters, "windows", 12, 1..=60)?;
     let limit = query::number(&parameters, "limit", 2_000, 1..=10_000)?;
     answer(&shared, &shared.queries, move |shared, run| {
         let question = shared.question(&parameters, false)?;
         let counts = shared.engine.lines(&question.shown, windows, run)?;
-        let function = query::value(&parameters, "function");
-        Ok(told(counts.finish(function, limit), run))
+        let [function, module] = ["function", "module"].map(|name| query::value(&parameters, name));
+        Ok(told(counts.finish(function, module, limit), run))
     })
     .await
 }

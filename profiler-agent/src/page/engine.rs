@@ -1,7 +1,7 @@
 //! Queries over a source: which windows, their stacks, their merged profile. Blocking: runs off the
 //! server's thread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Limits;
@@ -138,23 +138,34 @@ impl Engine {
         wanted: impl Fn(&ArchivedWindow) -> bool,
     ) -> Result<Vec<WindowId>, QueryError> {
         let mut ids = Vec::new();
-        let link = &selection.filter.link;
-        if link.is_everything() {
-            self.windows(selection, run, |window| {
-                if wanted(&window) {
-                    ids.push(window.id);
-                }
-            })?;
-        } else {
-            let (from, until) = (selection.from, selection.until);
-            self.source.linked(link, from, until, &mut |id| {
-                if selection.window.is_none_or(|wanted| wanted == id) {
-                    ids.push(id);
-                }
-            })?;
-        }
+        self.visit_ids(selection, run, wanted, |id| ids.push(id))?;
         self.bound(ids.len())?;
         Ok(ids)
+    }
+
+    /// Visits the same, however many they are.
+    fn visit_ids(
+        &self,
+        selection: &Selection,
+        run: &Run,
+        wanted: impl Fn(&ArchivedWindow) -> bool,
+        mut visit: impl FnMut(WindowId),
+    ) -> Result<(), QueryError> {
+        let link = &selection.filter.link;
+        if link.is_everything() {
+            return self.windows(selection, run, |window| {
+                if wanted(&window) {
+                    visit(window.id);
+                }
+            });
+        }
+        let (from, until) = (selection.from, selection.until);
+        self.source.linked(link, from, until, &mut |id| {
+            if selection.window.is_none_or(|wanted| wanted == id) {
+                visit(id);
+            }
+        })?;
+        Ok(())
     }
 
     pub(super) fn bound(&self, found: usize) -> Result<(), QueryError> {
@@ -352,17 +363,24 @@ impl Engine {
         }
     }
 
-    /// The source lines of a selection's newest windows, at most so many.
+    /// The source lines of a selection's newest windows, at most so many, however many there are.
     pub(super) fn lines(
         &self,
         selection: &Selection,
         windows: usize,
         run: &Run,
     ) -> Result<LineCounts, QueryError> {
-        let ids = self.ids(selection, run)?;
-        let newest = &ids[ids.len().saturating_sub(windows)..];
+        let most = windows.min(self.limits.windows).max(1);
+        let mut newest = VecDeque::with_capacity(most);
+        let wanted = |window: &ArchivedWindow| selection.filter.may_be_in(&window.summary);
+        self.visit_ids(selection, run, wanted, |id| {
+            if newest.len() == most {
+                newest.pop_front();
+            }
+            newest.push_back(id);
+        })?;
         let mut counts = LineCounts::new(selection.kind, self.limits.name_bytes);
-        self.profiles(newest, run, |profile| {
+        self.profiles(newest.make_contiguous(), run, |profile| {
             counts.add(&profile, &selection.filter, run)
         })?;
         Ok(counts)

@@ -1,6 +1,7 @@
 //! Source lines of functions: where in a function the samples are.
 //!
 //! Merged spans have no lines, so that windows are read one by one: the newest of a selection, as many as a query asks for.
+//! A line that is not known (0) is none: its samples are in no row.
 
 use hashbrown::{HashMap, HashSet};
 use serde::Serialize;
@@ -177,8 +178,14 @@ impl LineCounts {
         Some(place)
     }
 
-    /// The `limit` first lines of the function with this name, or where none is named the first line of each function.
-    pub(super) fn finish(mut self, function: Option<&str>, limit: usize) -> LineList {
+    /// The `limit` first lines of the function with this name, or where none is named the first line of each function; only
+    /// of functions in `module` where that is given.
+    pub(super) fn finish(
+        mut self,
+        function: Option<&str>,
+        module: Option<&str>,
+        limit: usize,
+    ) -> LineList {
         let quantum = self.quantum.unwrap_or(1_000_000_000);
         let names = &self.names;
         self.lines.retain(|line| {
@@ -187,6 +194,7 @@ impl LineCounts {
                 && line.total > 0
                 && frame.kind != Kind::Group
                 && function.is_none_or(|name| names.of_text(frame.name) == name)
+                && module.is_none_or(|name| names.of_text(frame.module) == name)
         });
         self.lines.sort_by(|a, b| {
             let more = (b.own, b.total).cmp(&(a.own, a.total));

@@ -14,6 +14,7 @@ mod devtools;
 mod functions;
 mod kinds;
 mod limits;
+mod lines;
 mod looks;
 mod merged;
 mod replaced;

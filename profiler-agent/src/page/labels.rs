@@ -9,8 +9,12 @@ use crate::profile::{Profile, samples_of};
 
 /// Distinct keys that are told apart.
 const MAX_KEYS: usize = 200;
-/// Distinct values of all keys that are told apart.
+/// Distinct values of a key that are told apart.
 const MAX_VALUES: usize = 5_000;
+/// Distinct values of all keys together.
+const MAX_ALL_VALUES: usize = 20_000;
+/// Values of a key that are told apart whatever others have: as many as a person is shown.
+const SURE_VALUES: usize = 50;
 
 /// Time per label, in ns; bounded, whatever programs label themselves with.
 #[derive(Debug, Default)]
@@ -85,7 +89,9 @@ impl LabelCounts {
         entry.time = entry.time.saturating_add(time);
         if let Some(sum) = entry.values.get_mut(value) {
             *sum = sum.saturating_add(time);
-        } else if self.values < MAX_VALUES {
+        } else if entry.values.len() < SURE_VALUES
+            || (entry.values.len() < MAX_VALUES && self.values < MAX_ALL_VALUES)
+        {
             self.values += 1;
             entry.values.insert(Arc::clone(value), time);
         } else {
@@ -114,14 +120,15 @@ impl LabelCounts {
                 });
                 let value_count = values.len();
                 let listed_before = values.len().min(limit);
-                let more: u64 = values[listed_before..].iter().map(|v| v.samples).sum();
+                let more = values[listed_before..].iter().map(|v| v.samples);
+                let more = more.fold(0, u64::saturating_add);
                 values.truncate(limit);
                 LabelKey {
                     key: name.to_string(),
                     samples: samples_of(key.time, quantum),
                     value_count,
                     values,
-                    rest_samples: samples_of(key.rest, quantum) + more,
+                    rest_samples: samples_of(key.rest, quantum).saturating_add(more),
                 }
             })
             .collect();
@@ -164,7 +171,7 @@ struct LabelValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{LabelCounts, MAX_VALUES};
+    use super::{LabelCounts, MAX_ALL_VALUES, MAX_VALUES, SURE_VALUES};
     use crate::profile::example::example;
 
     #[test]
@@ -189,5 +196,38 @@ mod tests {
         assert_eq!(list[0].samples, 4 * MAX_VALUES as u64);
         assert_eq!(list[0].values.len(), 10);
         assert_eq!(list[0].rest_samples, 4 * MAX_VALUES as u64 - 20);
+    }
+    #[test]
+    fn a_key_with_many_values_leaves_the_others_theirs() {
+        let mut counts = LabelCounts::default();
+        for key in 0..2 * MAX_ALL_VALUES / MAX_VALUES {
+            for value in 0..MAX_VALUES + 1 {
+                counts.count(&format!("id{key}").into(), &value.to_string().into(), 1);
+            }
+        }
+        for value in 0..2 * SURE_VALUES {
+            counts.count(&"endpoint".into(), &value.to_string().into(), 1);
+        }
+        let list = counts.list(MAX_VALUES, 1);
+        let of = |name: &str| list.iter().find(|key| key.key == name).unwrap();
+        assert_eq!(of("id0").value_count, MAX_VALUES);
+        assert_eq!(of("id0").rest_samples, 1);
+        assert_eq!(of("endpoint").value_count, SURE_VALUES);
+        assert_eq!(of("endpoint").rest_samples, SURE_VALUES as u64);
+        let all: usize = list.iter().map(|key| key.value_count).sum();
+        assert!(all <= MAX_ALL_VALUES + list.len() * SURE_VALUES, "{all}");
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_number() {
+        let mut counts = LabelCounts::default();
+        for value in 0..2 * SURE_VALUES {
+            counts.count(&"id".into(), &value.to_string().into(), u64::MAX - 1);
+        }
+        let list = counts.list(1, 1);
+        assert_eq!(
+            (list[0].samples, list[0].rest_samples),
+            (u64::MAX, u64::MAX)
+        );
     }
 }

@@ -92,6 +92,7 @@ impl Economy {
                 frames: part_of(queries.frames),
                 name_bytes: part_of(queries.name_bytes),
                 kept_frames: part_of(queries.kept_frames),
+                kept_name_bytes: part_of(queries.kept_name_bytes),
                 profile_bytes: part_of(queries.profile_bytes),
                 text_bytes: part_of(queries.text_bytes),
                 ..queries

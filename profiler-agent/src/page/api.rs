@@ -52,9 +52,25 @@ impl Drop for Cancel {
 /// How long a query may take, from its request.
 const QUERY_TIME: Duration = Duration::from_secs(60);
 
+/// Has a query answered when its turn has come. Where memory is short, what is kept of others goes first; where that is not
+/// enough, it is refused.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared, &Run) -> Result<Response, Failure> + Send + 'static,
+) -> Result<Response, Failure> {
+    waited_for(shared, &shared.queries, |shared, run| {
+        if run.is_short() {
+            shared.forget();
+        }
+        run.check()?;
+        work(shared, run)
+    })
+    .await
+}
+
 /// Has an answer made by a thread of `pool`, when its turn has come. It is abandoned when the one who asked is gone, or
 /// has waited for too long.
-pub(super) async fn answer(
+async fn waited_for(
     shared: &Arc<Shared>,
     pool: &Pool,
     work: impl FnOnce(&Shared, &Run) -> Result<Response, Failure> + Send + 'static,
@@ -64,7 +80,7 @@ pub(super) async fn answer(
     let run = Arc::clone(&cancel.0);
     let running = Arc::clone(shared);
     let work = pool.run(move || {
-        run.check()?;
+        run.check_wanted()?;
         let answer = work(&running, &run);
         (running.rest)();
         answer
@@ -105,7 +121,33 @@ fn now() -> UnixTime {
 /// Fifteen minutes up to now where windows keep coming, else all there is.
 const DEFAULT_RANGE: u64 = 15 * 60 * 1_000_000_000;
 
+/// How often what is kept is looked at while nobody asks.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+
+/// Drops what is kept for the next query while memory is short, whether anybody asks or not. Never completes.
+pub(super) async fn forget_when_short(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        if shared.engine.kept.is_empty() {
+            continue;
+        }
+        let looking = Arc::clone(&shared);
+        // Where too much waits, the next time is soon enough.
+        let _ = shared.statuses.run(move || {
+            if (looking.is_short)() {
+                looking.forget();
+            }
+        });
+    }
+}
+
 impl Shared {
+    /// Drops what is kept for the next query, and gives its memory back.
+    fn forget(&self) {
+        self.engine.kept.clear();
+        (self.rest)();
+    }
+
     fn clock(&self) -> Result<Clock, Failure> {
         let now = now();
         let extent = self.engine.source.extent().map_err(QueryError::Source)?;
@@ -166,7 +208,8 @@ fn types(kinds: &[ProfileKind]) -> Vec<&'static str> {
 
 /// `GET /api/status`
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
-    answer(&shared, &shared.statuses, |shared, _| {
+    // Whatever memory there is: it is what says how the agent does.
+    waited_for(&shared, &shared.statuses, |shared, _| {
         let extent = shared.engine.source.extent().map_err(QueryError::Source)?;
         let answer = StatusAnswer {
             live: shared.engine.source.live(),
@@ -189,7 +232,7 @@ pub(super) async fn services(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["points"]])?;
     let points = query::number(&parameters, "points", 60, 1..=2_000)?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         let line = TimeLine::new(&selection, points);
         let mut list = ServiceListBuilder::new(&selection, line);
@@ -228,7 +271,7 @@ pub(super) async fn windows(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[&["type", "from", "until", "limit"]])?;
     let limit = query::number(&parameters, "limit", 1_000, 1..=10_000)?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let selection = query::selection(&parameters, "", &shared.clock()?)?;
         let mut found = 0;
         let mut windows = std::collections::VecDeque::new();
@@ -262,7 +305,7 @@ pub(super) async fn labels(
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["group", "limit"]])?;
     let limit = query::number(&parameters, "limit", 50, 1..=5_000)?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         // Grouped as the flame graph by default: its stacks, which know the labels, are kept.
         let question = shared.question(&parameters, false)?;
         let set = shared.engine.stacks(&question, run)?;
@@ -285,7 +328,7 @@ pub(super) async fn trace(
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION])?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         // A trace has time on CPUs and off them: both are told apart.
         let clock = Clock {
             default_kind: ProfileKind::Wall,
@@ -299,4 +342,40 @@ pub(super) async fn trace(
         Ok(told(shared.engine.trace(&selection, run)?, run))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::page::kept::scripted::kept;
+    use crate::page::{Limits, SavedSource};
+
+    // Time is paused: it goes on to the next timer when every task waits.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_goes_when_memory_is_short_though_nobody_asks() {
+        let short = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&short);
+        let shared = Arc::new(Shared {
+            engine: Engine::new(Arc::new(SavedSource::new([])), Limits::AGENT),
+            encode: |_, _| Ok(Vec::new()),
+            rest: || {},
+            trace_url: None,
+            status: Box::new(|| None),
+            queries: Pool::start("query", 1, 1).unwrap(),
+            is_short: Arc::new(move || flag.load(Ordering::Relaxed)),
+            statuses: Pool::start("status", 1, 1).unwrap(),
+        });
+        shared.engine.kept.add(kept(1, true));
+        tokio::spawn(forget_when_short(Arc::clone(&shared)));
+        tokio::time::sleep(10 * FORGET_EVERY).await;
+        assert!(!shared.engine.kept.is_empty(), "there is memory");
+        short.store(true, Ordering::Relaxed);
+        let began = std::time::Instant::now();
+        while !shared.engine.kept.is_empty() {
+            assert!(began.elapsed().as_secs() < 60, "it is kept all the same");
+            tokio::time::sleep(FORGET_EVERY).await;
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub(super) async fn flamegraph(
         &[SELECTION, &["group", "format", "focus", "view"]],
     )?;
     let format = query::format(&parameters)?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, false)?;
         if format != AnswerFormat::Json {
             if !question.view.is_plain() {
@@ -59,7 +59,7 @@ pub(super) async fn diff(
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, BASE, &["group", "focus", "view"]])?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, true)?;
         drawn(shared, &question, &parameters, run)
     })
@@ -127,7 +127,7 @@ pub(super) async fn functions(
     };
     let search = Search::parse(query::value(&parameters, "search").unwrap_or_default())?;
     let compared = is_compared(&parameters);
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
         let found = search.frames(&set.names, run)?;
@@ -149,7 +149,7 @@ pub(super) async fn search(
     )?;
     let search = Search::parse(query::value(&parameters, "search").unwrap_or_default())?;
     let compared = is_compared(&parameters);
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
         let found = search.frames(&set.names, run)?;
@@ -178,7 +178,7 @@ pub(super) async fn sandwiched(
         module: text("module"),
     };
     let compared = is_compared(&parameters);
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, compared)?;
         let set = shared.engine.viewed(&question, run)?;
         match sandwich(&set, &function, compared, run)? {
@@ -202,7 +202,7 @@ pub(super) async fn verdict(
 ) -> Result<Response, Failure> {
     let parameters = parameters(asked)?;
     query::only(&parameters, &[SELECTION, &["group"]])?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let mut question = shared.question(&parameters, false)?;
         // Below what the page draws; where that is not the service, by the service alone.
         if !matches!(question.grouping, Grouping::Thread | Grouping::Process) {
@@ -244,7 +244,7 @@ pub(super) async fn lines(
     query::only(&parameters, &[SELECTION, own])?;
     let windows = query::number(&parameters, "windows", 12, 1..=60)?;
     let limit = query::number(&parameters, "limit", 2_000, 1..=10_000)?;
-    answer(&shared, &shared.queries, move |shared, run| {
+    answer(&shared, move |shared, run| {
         let question = shared.question(&parameters, false)?;
         let counts = shared.engine.lines(&question.shown, windows, run)?;
         let [function, module] = ["function", "module"].map(|name| query::value(&parameters, name));

@@ -1,12 +1,12 @@
 //! Queries over a source: which windows, their stacks, their merged profile. Blocking: runs off the
 //! server's thread.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Limits;
-use super::filter::Filter;
 use super::grouping::Grouping;
+use super::kept::{Kept, KeptSets, SetKey};
 use super::lines::LineCounts;
 use super::query::Selection;
 use super::run::Run;
@@ -17,7 +17,7 @@ use super::stacks::{Side, StackSet};
 use super::trace::{TraceAnswer, TraceBuilder};
 use super::view::View;
 use crate::profile::cover::{Part, Visited, cover};
-use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, ProfileKind, WindowId};
+use crate::profile::{ArchiveError, ArchivedWindow, Merger, Profile, WindowId};
 
 /// Why a query has no answer.
 #[derive(Debug)]
@@ -57,15 +57,6 @@ pub(super) struct Question {
     pub(super) view: View,
 }
 
-/// What identifies a set of stacks: windows never change once they are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SetKey {
-    kind: ProfileKind,
-    windows: [Vec<WindowId>; 2],
-    filters: [Option<Filter>; 2],
-    grouping: Grouping,
-}
-
 /// What a selection is answered from.
 #[derive(Debug, Default)]
 struct Plan {
@@ -79,14 +70,7 @@ struct Plan {
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
     limits: Limits,
-    sets: Mutex<Vec<Kept>>,
-}
-
-/// A set of stacks that is kept, and what is not in it.
-struct Kept {
-    key: SetKey,
-    set: Arc<StackSet>,
-    damaged: BTreeSet<WindowId>,
+    pub(super) kept: KeptSets,
 }
 
 impl Engine {
@@ -94,7 +78,7 @@ impl Engine {
         Self {
             source,
             limits,
-            sets: Mutex::default(),
+            kept: KeptSets::new(&limits),
         }
     }
 
@@ -278,7 +262,7 @@ impl Engine {
             ],
             grouping: question.grouping.clone(),
         };
-        if let Some((set, damaged)) = self.kept(&key) {
+        if let Some(Kept { set, damaged, .. }) = self.kept.find(&key) {
             run.leave_out(damaged);
             return Ok(set);
         }
@@ -301,30 +285,11 @@ impl Engine {
         // What comes now is not asked whether it goes on: the stacks are put in order.
         run.check()?;
         let set = Arc::new(builder.finish());
-        self.keep(key, &set, run);
-        Ok(set)
-    }
-
-    fn kept(&self, key: &SetKey) -> Option<(Arc<StackSet>, BTreeSet<WindowId>)> {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = sets.iter().position(|kept| kept.key == *key)?;
-        let kept = sets.remove(index);
-        let found = (Arc::clone(&kept.set), kept.damaged.clone());
-        sets.push(kept);
-        Some(found)
-    }
-
-    fn keep(&self, key: SetKey, set: &Arc<StackSet>, run: &Run) {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.push(Kept {
-            key,
-            set: Arc::clone(set),
-            damaged: run.damaged(),
-        });
-        let size = |sets: &[Kept]| -> usize { sets.iter().map(|kept| kept.set.steps()).sum() };
-        while size(&sets) > self.limits.kept_frames {
-            sets.remove(0);
+        if !run.is_short() {
+            let (set, damaged) = (Arc::clone(&set), run.damaged());
+            self.kept.add(Kept { key, set, damaged });
         }
+        Ok(set)
     }
 
     /// The profile of a selection: all of its windows merged, one after the other, only the samples it wants, without

@@ -15,12 +15,15 @@ const MAX_VALUES: usize = 5_000;
 const MAX_ALL_VALUES: usize = 20_000;
 /// Values of a key that are told apart whatever others have: as many as a person is shown.
 const SURE_VALUES: usize = 50;
+/// About the bytes that a value takes beside its letters.
+const ENTRY_BYTES: usize = 64;
 
 /// Time per label, in ns; bounded, whatever programs label themselves with.
 #[derive(Debug, Default)]
 pub(super) struct LabelCounts {
     keys: HashMap<Arc<str>, Key>,
     values: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,11 @@ struct Key {
 }
 
 impl LabelCounts {
+    /// About the bytes that they take.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds up the labels of the samples of `profile` that are wanted: the set of each, and its time.
     pub(super) fn add(&mut self, profile: &Profile, wanted: impl Iterator<Item = (u32, u64)>) {
         let mut sums = vec![0u64; profile.label_sets.len()];
@@ -93,6 +101,7 @@ impl LabelCounts {
             || (entry.values.len() < MAX_VALUES && self.values < MAX_ALL_VALUES)
         {
             self.values += 1;
+            self.bytes += value.len() + ENTRY_BYTES;
             entry.values.insert(Arc::clone(value), time);
         } else {
             entry.rest = entry.rest.saturating_add(time);

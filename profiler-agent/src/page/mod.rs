@@ -25,6 +25,7 @@ mod flame;
 mod functions;
 mod grouping;
 mod guard;
+mod kept;
 mod kind;
 mod labels;
 mod lines;
@@ -79,8 +80,10 @@ pub struct Limits {
     pub frames: usize,
     /// About the bytes of all names of a query together.
     pub name_bytes: usize,
-    /// Frames of the stacks that are kept for the next query.
+    /// Frames of the stacks that are kept for the next query; each id of a window that they are of counts as two.
     pub kept_frames: usize,
+    /// About the bytes of the names and labels that are kept with them.
+    pub kept_name_bytes: usize,
     /// About the bytes of memory of the profile that a query in another format than JSON makes.
     pub profile_bytes: usize,
     /// Bytes of the stacks as lines of text, where such a format is made of those.
@@ -98,6 +101,7 @@ impl Limits {
         frames: 4_000_000,
         name_bytes: 16 << 20,
         kept_frames: 1_000_000,
+        kept_name_bytes: 8 << 20,
         profile_bytes: 32 << 20,
         text_bytes: 16 << 20,
         queries: 1,
@@ -109,6 +113,7 @@ impl Limits {
         frames: 200_000_000,
         name_bytes: 1 << 30,
         kept_frames: 50_000_000,
+        kept_name_bytes: 256 << 20,
         profile_bytes: 4 << 30,
         text_bytes: 1 << 30,
         queries: 2,
@@ -159,11 +164,6 @@ impl Page {
         let is_local = address.is_loopback() && self.token.is_none();
         let users = self.users.clone().filter(|_| is_local);
         let hosts = Arc::new(guard::AllowedHosts::new(address, &self.host_names));
-        listen::serve(listener, self.router(hosts, users)?, shutdown).await;
-        Ok(())
-    }
-
-    fn router(self, hosts: Arc<guard::AllowedHosts>, users: Option<Users>) -> io::Result<Router> {
         let shared = Arc::new(api::Shared {
             queries: Pool::start("query", self.limits.queries, self.limits.waiting)?,
             statuses: Pool::start("status", 1, self.limits.waiting)?,
@@ -174,37 +174,55 @@ impl Page {
             status: self.status,
             trace_url: self.trace_url,
         });
-        let mut router = Router::new()
-            .route("/", get(async || assets::asset("index.html")))
-            .route("/favicon.ico", get(async || assets::asset("mark.svg")))
-            .route(
-                "/assets/{name}",
-                get(async |Path(name): Path<String>| assets::asset(&name)),
-            )
-            .route("/api/status", get(api::status))
-            .route("/api/services", get(api::services))
-            .route("/api/windows", get(api::windows))
-            .route("/api/flamegraph", get(api_stacks::flamegraph))
-            .route("/api/functions", get(api_stacks::functions))
-            .route("/api/search", get(api_stacks::search))
-            .route("/api/sandwich", get(api_stacks::sandwiched))
-            .route("/api/diff", get(api_stacks::diff))
-            .route("/api/labels", get(api::labels))
-            .route("/api/lines", get(api_stacks::lines))
-            .route("/api/verdict", get(api_stacks::verdict))
-            .route("/api/trace", get(api::trace))
-            .with_state(shared);
-        if let Some(users) = users.map(Arc::new) {
-            router = router.layer(axum::middleware::from_fn_with_state(users, users::require));
+        let forgets = api::forget_when_short(Arc::clone(&shared));
+        let beside = (self.further, self.probes);
+        let router = router(shared, beside, self.token, hosts, users);
+        tokio::select! {
+            () = listen::serve(listener, router, shutdown) => {}
+            () = forgets => {}
         }
-        router = router.merge(self.further).fallback(async || {
-            let message = "There is nothing here: / is the page, /api/ the queries.\n";
-            (axum::http::StatusCode::NOT_FOUND, message).into_response()
-        });
-        if let Some(token) = self.token.map(Arc::new) {
-            router = router.layer(axum::middleware::from_fn_with_state(token, token::require));
-        }
-        let guard = axum::middleware::from_fn_with_state(hosts, guard::guard);
-        Ok(router.merge(self.probes).layer(guard))
+        Ok(())
     }
+}
+
+/// The page and its queries for who may see them, `further` paths for the same, and `probes` for everybody.
+fn router(
+    shared: Arc<api::Shared>,
+    (further, probes): (Router, Router),
+    token: Option<Token>,
+    hosts: Arc<guard::AllowedHosts>,
+    users: Option<Users>,
+) -> Router {
+    let mut router = Router::new()
+        .route("/", get(async || assets::asset("index.html")))
+        .route("/favicon.ico", get(async || assets::asset("mark.svg")))
+        .route(
+            "/assets/{name}",
+            get(async |Path(name): Path<String>| assets::asset(&name)),
+        )
+        .route("/api/status", get(api::status))
+        .route("/api/services", get(api::services))
+        .route("/api/windows", get(api::windows))
+        .route("/api/flamegraph", get(api_stacks::flamegraph))
+        .route("/api/functions", get(api_stacks::functions))
+        .route("/api/search", get(api_stacks::search))
+        .route("/api/sandwich", get(api_stacks::sandwiched))
+        .route("/api/diff", get(api_stacks::diff))
+        .route("/api/labels", get(api::labels))
+        .route("/api/lines", get(api_stacks::lines))
+        .route("/api/verdict", get(api_stacks::verdict))
+        .route("/api/trace", get(api::trace))
+        .with_state(shared);
+    if let Some(users) = users.map(Arc::new) {
+        router = router.layer(axum::middleware::from_fn_with_state(users, users::require));
+    }
+    router = router.merge(further).fallback(async || {
+        let message = "There is nothing here: / is the page, /api/ the queries.\n";
+        (axum::http::StatusCode::NOT_FOUND, message).into_response()
+    });
+    if let Some(token) = token.map(Arc::new) {
+        router = router.layer(axum::middleware::from_fn_with_state(token, token::require));
+    }
+    let guard = axum::middleware::from_fn_with_state(hosts, guard::guard);
+    router.merge(probes).layer(guard)
 }

@@ -222,6 +222,11 @@ impl StackSet {
         self.stacks.steps()
     }
 
+    /// About the bytes of its names and labels.
+    pub(super) fn name_bytes(&self) -> usize {
+        self.names.bytes() + self.labels.bytes() + self.attributes.bytes()
+    }
+
     /// The set of what `change` makes of every stack: it gets the frames, outermost first, and an empty list for those that
     /// are kept. A stack for which it returns false is left out. What becomes equal is one.
     ///

@@ -1,12 +1,13 @@
 //! What one query may take.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use profiler_agent::page::{Limits, SavedSource, Source};
 use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
 
 use crate::demo::{Builder, shop};
+use crate::devtools::Browser;
 use crate::served::Served;
 
 fn served(limits: Limits) -> Served {
@@ -75,6 +76,93 @@ impl Source for Counting {
     fn label(&self, _: WindowId) -> Option<&str> {
         None
     }
+}
+
+/// Twenty windows of 10 s with a sample each, and how many profiles of them were read.
+fn counted() -> (Arc<Counting>, Arc<AtomicUsize>) {
+    let windows = (0..20u64).map(|number| {
+        let start = UnixTime(1_767_225_600_000_000_000 + number * 10_000_000_000);
+        let mut window = Builder::new(start, 10);
+        let api = window.process(10, "api-main", "/usr/bin/api");
+        window.add(api, "worker", &["go:api:main"], 1);
+        (String::new(), 100, window.finish())
+    });
+    let read = Arc::new(AtomicUsize::new(0));
+    let source = Counting(SavedSource::new(windows), Arc::clone(&read));
+    (Arc::new(source), read)
+}
+
+#[test]
+fn the_stacks_of_a_few_queries_are_kept() {
+    let (source, read) = counted();
+    let served = Served::new(source, Limits::VIEWER);
+    let reads = |window: usize| {
+        let before = read.load(Ordering::Relaxed);
+        served.json(&format!("/api/flamegraph?window={window}"));
+        read.load(Ordering::Relaxed) - before
+    };
+    assert_eq!((0..17).map(reads).sum::<usize>(), 17);
+    assert_eq!(reads(16) + reads(1), 0, "these are kept");
+    assert_eq!(reads(0), 1, "sixteen others came since");
+}
+
+#[test]
+fn a_query_without_memory_is_told_so_and_what_is_kept_goes() {
+    let (source, read) = counted();
+    let short = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&short);
+    let is_short = Arc::new(move || flag.load(Ordering::Relaxed));
+    let served = Served::short(source, Limits::AGENT, is_short);
+    let reads = || {
+        let before = read.load(Ordering::Relaxed);
+        let graph = served.json("/api/flamegraph");
+        assert_eq!(graph["samples"], 20);
+        read.load(Ordering::Relaxed) - before
+    };
+    assert_eq!((reads(), reads()), (20, 0));
+    short.store(true, Ordering::Relaxed);
+    for query in [
+        "flamegraph",
+        "flamegraph?format=pprof",
+        "services",
+        "functions",
+        "search?search=a",
+        "sandwich?function=main",
+        "lines",
+        "labels",
+        "verdict",
+        "windows",
+    ] {
+        let line = format!("GET /api/{query}");
+        let (status, head, body) = served.request(&line, "Host: localhost\r\n");
+        assert_eq!(status, 503, "{query}: {body}");
+        assert!(head.contains("retry-after: 5"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let error = body["error"].as_str().unwrap();
+        assert!(error.contains("has no memory for this query"), "{error}");
+    }
+    // What says how the agent does is said all the same.
+    assert_eq!(served.json("/api/status")["agent"]["cpu_seconds"], 1.5);
+    short.store(false, Ordering::Relaxed);
+    assert_eq!(reads(), 20, "nothing was kept");
+}
+
+#[test]
+fn the_page_says_that_memory_is_short_and_tries_again() {
+    let (source, _) = counted();
+    let short = Arc::new(AtomicBool::new(true));
+    let flag = Arc::clone(&short);
+    let is_short = Arc::new(move || flag.load(Ordering::Relaxed));
+    let served = Served::short(source, Limits::AGENT, is_short);
+    let mut browser = Browser::start(1280, 800);
+    browser.page(&served, "");
+    browser.until("document.querySelector('#message button')");
+    let said = browser.text_of("#message");
+    assert!(said.contains("has no memory for this query"), "{said}");
+    short.store(false, Ordering::Relaxed);
+    browser.press("#message button");
+    browser.drawn();
+    browser.until("document.querySelector('#message').hidden");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use profiler_agent::export::Format;
-use profiler_agent::page::{AgentStatus, AnswerFormat, Limits, Page, SavedSource, Source, Token};
+use profiler_agent::page::{
+    AgentStatus, AnswerFormat, IsShort, Limits, Page, SavedSource, Source, Token,
+};
 use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, WindowId};
 use serde_json::Value;
 
@@ -82,10 +84,24 @@ impl Served {
 
     /// Serves this source to whoever has the token.
     pub(crate) fn asking(source: Arc<dyn Source>, limits: Limits, token: Option<Token>) -> Self {
+        Self::with(source, limits, token, Arc::new(|| false))
+    }
+
+    /// Serves this source where memory is short when that says so.
+    pub(crate) fn short(source: Arc<dyn Source>, limits: Limits, is_short: IsShort) -> Self {
+        Self::with(source, limits, None, is_short)
+    }
+
+    fn with(
+        source: Arc<dyn Source>,
+        limits: Limits,
+        token: Option<Token>,
+        is_short: IsShort,
+    ) -> Self {
         let page = Page {
             token,
             users: None,
-            is_short: Arc::new(|| false),
+            is_short,
             source,
             encode,
             limits,

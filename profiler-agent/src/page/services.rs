@@ -165,7 +165,8 @@ impl<'a> ServiceListBuilder<'a> {
             (&summary.losses, &mut self.losses),
         ] {
             for count in counts {
-                *sums.entry(count.name.to_string()).or_default() += count.count;
+                let sum = sums.entry(count.name.to_string()).or_insert(0u64);
+                *sum = sum.saturating_add(count.count);
             }
         }
     }
@@ -266,7 +267,8 @@ impl<'a> ServiceListBuilder<'a> {
             .collect();
         services.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.name.cmp(&b.name)));
         let cut = services.split_off(services.len().min(MAX_SERVICES));
-        let rest: u64 = cut.iter().map(|service| service.samples).sum();
+        let rest = cut.iter().map(|service| service.samples);
+        let rest = rest.fold(samples(self.rest), u64::saturating_add);
         ServiceList {
             from: self.selection.from.0 / 1_000_000,
             until: self.selection.until.0 / 1_000_000,
@@ -290,9 +292,59 @@ impl<'a> ServiceListBuilder<'a> {
                 .map(|time| time.map(point))
                 .collect(),
             services,
-            rest_samples: samples(self.rest) + rest,
+            rest_samples: rest,
             outcomes: self.outcomes,
             losses: self.losses,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::filter::Filter;
+    use crate::profile::{NamedCount, SampleKind, UnixTime, WindowId};
+
+    #[test]
+    fn sums_end_at_the_largest_number() {
+        let selection = Selection {
+            kind: ProfileKind::OffCpu,
+            from: UnixTime(0),
+            until: UnixTime(10),
+            window: None,
+            filter: Filter::default(),
+        };
+        let line = TimeLine::new(&selection, 1);
+        let mut list = ServiceListBuilder::new(&selection, line);
+        let process = |pid: u32| ProcessTotal {
+            pid,
+            service: format!("service{pid}").into(),
+            comm: "comm".into(),
+            samples: u64::MAX - 1,
+        };
+        for id in 0..2 {
+            list.add(&ArchivedWindow {
+                id: WindowId(id),
+                start: UnixTime(0),
+                end: UnixTime(10),
+                bytes: 1,
+                summary: WindowSummary {
+                    kind: SampleKind::OFF_CPU,
+                    samples: u64::MAX,
+                    // Two more than are listed.
+                    processes: (0..MAX_SERVICES as u32 + 2).map(process).collect(),
+                    rest_processes: 1,
+                    rest_samples: 5,
+                    outcomes: Vec::new(),
+                    losses: vec![NamedCount {
+                        name: "ring_full".into(),
+                        count: u64::MAX - 1,
+                    }],
+                },
+            });
+        }
+        let list = list.finish();
+        assert_eq!(list.losses["ring_full"], u64::MAX);
+        assert_eq!((list.samples, list.rest_samples), (u64::MAX, u64::MAX));
     }
 }

@@ -60,12 +60,18 @@ impl Engine {
             if failed.is_some() {
                 return;
             }
+            // How stacks ended, and what was lost, is said of whole windows.
             if merged.windows.contains(&window.id) {
-                window.summary.outcomes.clear();
                 empty(&mut window.summary);
             } else if candidates.contains(&window.id) {
                 match self.narrowed(window.id, selection, run) {
-                    Ok(Some(summary)) => window.summary = summary,
+                    Ok(Some(summary)) => {
+                        window.summary = WindowSummary {
+                            outcomes: std::mem::take(&mut window.summary.outcomes),
+                            losses: std::mem::take(&mut window.summary.losses),
+                            ..summary
+                        };
+                    }
                     Ok(None) => empty(&mut window.summary),
                     Err(error) => {
                         failed = Some(error);

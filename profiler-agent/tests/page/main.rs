@@ -12,6 +12,7 @@ mod damaged;
 mod demo;
 mod devtools;
 mod functions;
+mod generated;
 mod kinds;
 mod limits;
 mod lines;

@@ -7,19 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use profiler_agent::export::{ReadLimits, pprof};
 use profiler_agent::page::{Limits, LiveSource, Source};
 use profiler_agent::profile::{
-    ArchiveError, ArchivedWindow, BootTime, FrameType, Function, Label, LabelSet, LineEntry, Link,
-    LinkFilter, Location, LocationIndex, LocationKind, Mapping, MergedSpan, Occurrences, Process,
-    ProcessKey, Profile, ProfileBuilder, SampleKey, SampleKind, SamplePeriod, Thread, UnixTime,
-    WindowId, WindowLinks, WindowSummary,
+    ArchiveError, ArchivedWindow, LinkFilter, MergedSpan, Profile, ProfileKind, UnixTime, WindowId,
+    WindowLinks, WindowSummary,
 };
 use profiler_agent::store::{Limits as StoreLimits, Store, encoding};
 use proptest::prelude::*;
 
+use crate::generated::{EPOCH, Sample, Window, profiles, samples, windows};
 use crate::served::Served;
-
-/// 2026-01-01T00:00:00Z in ms.
-const EPOCH: u64 = 1_767_225_600_000;
-const NANOSECONDS: u64 = 1_000_000;
 
 fn decode(bytes: &[u8]) -> Result<Profile, ArchiveError> {
     encoding::decode(bytes).ok_or_else(|| "damaged".into())
@@ -39,6 +34,9 @@ impl Source for Counted {
     }
     fn extent(&self) -> Result<Option<(UnixTime, UnixTime)>, ArchiveError> {
         self.live.extent()
+    }
+    fn kinds(&self) -> Result<Vec<ProfileKind>, ArchiveError> {
+        self.live.kinds()
     }
     fn windows(
         &self,
@@ -128,203 +126,66 @@ fn append(store: &Store, profile: &Profile) {
         .unwrap();
 }
 
-/// A sample of few possible ones: process, its name, thread, frames, label, request, count.
-#[derive(Clone, Debug)]
-struct Sample {
-    process: u8,
-    comm: u8,
-    thread: u8,
-    frames: Vec<u8>,
-    label: u8,
-    request: Option<u8>,
-    count: u8,
-}
-
-/// A window: time since the end of the one before and its own length in s, is it at another rate, its samples.
-#[derive(Clone, Debug)]
-struct Window {
-    gap: u64,
-    length: u64,
-    is_slow: bool,
-    samples: Vec<Sample>,
-}
-
-fn samples() -> impl Strategy<Value = Vec<Sample>> {
-    let frames = prop::collection::vec(0u8..40, 0..6);
-    let sample = (
-        0u8..4,
-        0u8..2,
-        0u8..3,
-        frames,
-        0u8..4,
-        prop::option::of(0u8..9),
-        1u8..9,
-    );
-    let sample = sample.prop_map(
-        |(process, comm, thread, frames, label, request, count)| Sample {
-            process,
-            comm,
-            thread,
-            frames,
-            label,
-            request,
-            count,
-        },
-    );
-    prop::collection::vec(sample, 0..9)
-}
-
-fn windows() -> impl Strategy<Value = Vec<Window>> {
-    let gap = prop_oneof![8 => Just(0u64), 1 => 0u64..40, 1 => 500u64..2_000];
-    let window = (gap, 5u64..40, prop::bool::weighted(0.03), samples());
-    let window = window.prop_map(|(gap, length, is_slow, samples)| Window {
-        gap,
-        length,
-        is_slow,
-        samples,
-    });
-    prop::collection::vec(window, 20..110)
-}
-
-/// A frame: equal in its function with others at another address, or in its name with others of another file.
-fn location(builder: &mut ProfileBuilder, number: u8) -> LocationIndex {
-    let kernel = number.is_multiple_of(7);
-    let broken = number == 39;
-    let files = ["/usr/bin/api", "/lib/libc.so.6"];
-    let mapping = Mapping {
-        file: if kernel {
-            "[kernel]"
-        } else {
-            files[usize::from(number % 2)]
-        }
-        .into(),
-        memory_start: 0x1000,
-        memory_limit: 0x10_0000,
-        file_offset: 0,
-        build_id: None,
-        htl_hash: None,
-    };
-    let mapping = (!broken).then(|| builder.mapping(mapping));
-    let mut line = |name: String, line| LineEntry {
-        function: builder.function(Function {
-            name: name.as_str().into(),
-            system_name: format!("_Z{name}").into(),
-            file: if number.is_multiple_of(5) {
-                "src/main.go"
-            } else {
-                "src/main.rs"
-            }
-            .into(),
-            start_line: 3,
-        }),
-        line,
-        column: 1,
-    };
-    let name = if broken {
-        "[truncated]".to_owned()
-    } else {
-        format!("function{}", number / 4)
-    };
-    let mut lines = vec![line(name, u32::from(number))];
-    if number % 6 == 1 {
-        lines.insert(0, line("inlined".to_owned(), 9));
-    }
-    builder.location(Location {
-        mapping,
-        address: u64::from(number) * 16,
-        lines: lines.into(),
-        frame_type: if kernel {
-            FrameType::Kernel
-        } else {
-            FrameType::Native
-        },
-        kind: LocationKind::Named,
-    })
-}
-
-fn profile(window: &Window, start: u64) -> Profile {
-    let mut builder = ProfileBuilder::default();
-    let period = SamplePeriod::from_hertz(if window.is_slow { 19 } else { 99 });
-    let start = UnixTime((EPOCH + start * 1_000) * NANOSECONDS);
-    for sample in &window.samples {
-        let executable = ["/usr/bin/api", "/opt/api", "/usr/bin/worker", ""];
-        let executable = executable[usize::from(sample.process)];
-        let process = builder.process(Arc::new(Process {
-            key: ProcessKey {
-                pid: 10 + u32::from(sample.process % 3),
-                started: BootTime(0),
-            },
-            parent: 0,
-            comm: format!("comm{}", sample.comm).into(),
-            executable: executable.into(),
-            cgroup: "".into(),
-            container: None,
-            kernel: executable.is_empty(),
-            resource: Arc::default(),
-        }));
-        let thread = builder.thread(Thread {
-            process,
-            tid: 100 + u32::from(sample.thread),
-            name: format!("thread{}", sample.thread / 2).into(),
-        });
-        let frames = sample.frames.iter();
-        let stack: Vec<_> = frames
-            .map(|number| location(&mut builder, *number))
-            .collect();
-        let stack = builder.stack(&stack);
-        let label = |key: &str, value: u8| Label {
-            key: key.into(),
-            value: format!("value{value}").into(),
-        };
-        let labels: Box<[Label]> = match sample.label {
-            0 => Box::default(),
-            1 => Box::new([label("endpoint", 1), label("user", sample.thread)]),
-            other => Box::new([label("endpoint", other)]),
-        };
-        let labels = builder.labels(LabelSet {
-            labels,
-            goroutine: sample.request.map(u64::from),
-        });
-        let link = sample.request.map(|request| Link {
-            trace_id: [request + 1; 16],
-            span_id: [request + 1; 8],
-        });
-        let times = vec![UnixTime(start.0 + 1_000); usize::from(sample.count)];
-        let taken = Occurrences::equal(period.nanoseconds(), times);
-        let key = SampleKey {
-            labels,
-            link,
-            ..SampleKey::new(thread, stack)
-        };
-        builder.taken(key, &taken);
-    }
-    let end = UnixTime(start.0 + window.length * 1_000 * NANOSECONDS);
-    builder.finish(start, end, SampleKind::on_cpu(period))
-}
-
-const QUERIES: [&str; 18] = [
+const QUERIES: &[&str] = &[
     "flamegraph?",
     "flamegraph?group=thread&",
+    "flamegraph?group=process&",
+    "flamegraph?group=label:endpoint&",
     "flamegraph?service=api&",
     "flamegraph?service=api&group=thread&comm=comm1&",
     "flamegraph?pid=11&label=endpoint:value2&",
+    "flamegraph?thread=thread1&",
     "flamegraph?label=user:value1&label=endpoint:value1&",
     "flamegraph?service=nobody&",
     "flamegraph?trace_id=03030303030303030303030303030303&",
     "flamegraph?format=collapsed&",
+    "flamegraph?type=off_cpu&",
+    "flamegraph?type=off_cpu&format=collapsed&",
+    "flamegraph?type=wall&group=thread&",
+    "flamegraph?view=hide:function3&view=with:inlined&",
+    "flamegraph?view=module:libc.so.6&view=collapse:function2&",
     "diff?service=api&base_service=worker&",
+    "diff?type=wall&thread=thread0&base_thread=thread1&",
     "functions?order=total&",
     "functions?service=kernel&",
     "functions?search=function3&base_service=api&order=change&",
+    "functions?type=wall&thread=thread0&order=name&",
+    "functions?type=off_cpu&sort=ascending&",
+    "search?search=function1&",
+    "search?search=/inl.*d/&group=process&base_pid=11&",
+    "sandwich?function=function3&",
+    "sandwich?function=function0&module=api&",
+    "sandwich?function=inlined&group=thread&label=endpoint:value2&",
+    "sandwich?function=function2&type=wall&",
+    "sandwich?function=function5&base_service=api&view=hide:function2&",
+    "lines?",
+    "lines?function=function3&windows=60&",
+    "lines?service=api&module=libc.so.6&windows=5&type=off_cpu&",
+    "verdict?",
+    "verdict?service=api&",
+    "verdict?type=wall&group=process&",
     "labels?",
     "labels?service=api&",
+    "labels?thread=thread0&type=off_cpu&",
     "services?points=7&",
     "services?points=7&label=endpoint:value2&",
+    "services?points=7&thread=thread1&",
+    "services?points=5&type=wall&comm=comm0&",
+    "services?points=5&type=off_cpu&pid=10&label=endpoint:value1&",
     "trace?span_id=0505050505050505&",
+    "trace?trace_id=03030303030303030303030303030303&type=off_cpu&",
 ];
 
-fn check_equal(merged: &Reading, plain: &Reading, range: &str) -> Result<(), TestCaseError> {
-    for query in QUERIES {
+/// Asks everything. Where there is no room for all stacks, which have it depends on their order in time, in which the kinds
+/// of a range of both are not where spans are read.
+fn check_equal(
+    merged: &Reading,
+    plain: &Reading,
+    range: &str,
+    has_room: bool,
+) -> Result<(), TestCaseError> {
+    let asked = QUERIES.iter();
+    for query in asked.filter(|query| has_room || !query.contains("type=wall")) {
         let path = format!("/api/{query}{range}");
         let [found, expected] = [merged, plain].map(|page| page.served.get(&path));
         prop_assert_eq!(found, expected, "{}", path);
@@ -344,32 +205,35 @@ proptest! {
         merges in (0usize..100, 0usize..100),
         ranges in prop::collection::vec((0u64..4_000, 1u64..4_000), 3),
         frames in prop_oneof![3 => Just(1_000_000usize), 1 => 50usize..2_000],
+        name_bytes in prop_oneof![3 => Just(1_000_000usize), 1 => 1_000usize..6_000],
     ) {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(directory.path(), StoreLimits::default()).unwrap());
         let mut start = 0;
         for window in &windows {
             start += window.gap;
-            append(&store, &profile(window, start));
+            profiles(window, start).iter().for_each(|profile| append(&store, profile));
             start += window.length;
         }
         merge(&store, merges.0);
         let is_late = !late.is_empty();
         for (start, samples) in late {
-            let window = Window { gap: 0, length: 10, is_slow: false, samples };
-            append(&store, &profile(&window, start));
+            let window = Window { length: 10, samples, ..Window::default() };
+            profiles(&window, start).iter().for_each(|profile| append(&store, profile));
         }
         merge(&store, merges.1);
         // Which stacks have no room depends on their order in time, which late windows are not in.
-        let frames = if is_late { 1_000_000 } else { frames };
-        let limits = Limits { frames, ..Limits::VIEWER };
+        let [frames, name_bytes] = if is_late { [1_000_000; 2] } else { [frames, name_bytes] };
+        let has_room = [frames, name_bytes] == [1_000_000; 2];
+        let limits = Limits { frames, name_bytes, ..Limits::VIEWER };
         let merged = Reading::new(&store, true, limits);
         let plain = Reading::new(&store, false, limits);
         for (from, length) in ranges {
             let (from, until) = (EPOCH + from * 1_000, EPOCH + (from + length) * 1_000);
-            check_equal(&merged, &plain, &format!("from={from}&until={until}"))?;
+            check_equal(&merged, &plain, &format!("from={from}&until={until}"), has_room)?;
         }
-        check_equal(&merged, &plain, &format!("from={EPOCH}&until={}", EPOCH + 200_000_000))?;
+        let all = format!("from={EPOCH}&until={}", EPOCH + 200_000_000);
+        check_equal(&merged, &plain, &all, has_room)?;
     }
 }
 
@@ -388,12 +252,12 @@ fn samples_of_several_rates_count_as_much_time_as_they_are() {
             count: 1,
         };
         let window = Window {
-            gap: 0,
             length: 10,
             is_slow: number == 0,
             samples: vec![sample],
+            ..Window::default()
         };
-        append(&store, &profile(&window, u64::from(number) * 10));
+        append(&store, &profiles(&window, u64::from(number) * 10)[0]);
     }
     merge(&store, usize::MAX);
     let until = EPOCH + 1_000_000;
@@ -433,12 +297,11 @@ fn filled(directory: &Path, count: u64) -> Arc<Store> {
             count: 1,
         };
         let window = Window {
-            gap: 0,
             length: 10,
-            is_slow: false,
             samples: vec![sample(&[1, 2, 3]), sample(&[4, 2, 3])],
+            ..Window::default()
         };
-        append(&store, &profile(&window, number * 10));
+        append(&store, &profiles(&window, number * 10)[0]);
     }
     merge(&store, usize::MAX);
     store

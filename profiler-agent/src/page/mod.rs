@@ -54,7 +54,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use tokio::net::TcpListener;
 
 pub use self::query::AnswerFormat;
@@ -185,6 +185,24 @@ impl Page {
     }
 }
 
+/// The queries, each with what answers it; `API.md` has them all.
+fn queries() -> [(&'static str, MethodRouter<Arc<api::Shared>>); 12] {
+    [
+        ("/api/status", get(api::status)),
+        ("/api/services", get(api::services)),
+        ("/api/windows", get(api::windows)),
+        ("/api/flamegraph", get(api_stacks::flamegraph)),
+        ("/api/functions", get(api_stacks::functions)),
+        ("/api/search", get(api_stacks::search)),
+        ("/api/sandwich", get(api_stacks::sandwiched)),
+        ("/api/diff", get(api_stacks::diff)),
+        ("/api/labels", get(api::labels)),
+        ("/api/lines", get(api_stacks::lines)),
+        ("/api/verdict", get(api_stacks::verdict)),
+        ("/api/trace", get(api::trace)),
+    ]
+}
+
 /// The page and its queries for who may see them, `further` paths for the same, and `probes` for everybody.
 fn router(
     shared: Arc<api::Shared>,
@@ -193,25 +211,16 @@ fn router(
     hosts: Arc<guard::AllowedHosts>,
     users: Option<Users>,
 ) -> Router {
-    let mut router = Router::new()
+    let pages = Router::new()
         .route("/", get(async || assets::asset("index.html")))
         .route("/favicon.ico", get(async || assets::asset("mark.svg")))
         .route(
             "/assets/{name}",
             get(async |Path(name): Path<String>| assets::asset(&name)),
-        )
-        .route("/api/status", get(api::status))
-        .route("/api/services", get(api::services))
-        .route("/api/windows", get(api::windows))
-        .route("/api/flamegraph", get(api_stacks::flamegraph))
-        .route("/api/functions", get(api_stacks::functions))
-        .route("/api/search", get(api_stacks::search))
-        .route("/api/sandwich", get(api_stacks::sandwiched))
-        .route("/api/diff", get(api_stacks::diff))
-        .route("/api/labels", get(api::labels))
-        .route("/api/lines", get(api_stacks::lines))
-        .route("/api/verdict", get(api_stacks::verdict))
-        .route("/api/trace", get(api::trace))
+        );
+    let answered = queries().into_iter();
+    let mut router = answered
+        .fold(pages, |router, (path, handler)| router.route(path, handler))
         .with_state(shared);
     if let Some(users) = users.map(Arc::new) {
         router = router.layer(axum::middleware::from_fn_with_state(users, users::require));
@@ -225,4 +234,38 @@ fn router(
     }
     let guard = axum::middleware::from_fn_with_state(hosts, guard::guard);
     router.merge(probes).layer(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_documentation_has_every_query_and_no_other() {
+        let headings = include_str!("API.md").lines();
+        let named: Vec<&str> = headings
+            .filter_map(|line| line.strip_prefix("### `GET ")?.strip_suffix('`'))
+            .collect();
+        let documented: BTreeSet<&str> = named.iter().copied().collect();
+        assert_eq!(documented.len(), named.len(), "one is there twice");
+        let routed: BTreeSet<&str> = super::queries().map(|(path, _)| path).into();
+        assert_eq!(documented, routed);
+    }
+
+    #[test]
+    fn the_documentation_names_no_query_that_there_is_not() {
+        let routed = super::queries().map(|(path, _)| path);
+        let text = include_str!("API.md");
+        let is_word = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
+        let named = text.match_indices("/api/").map(|(at, start)| {
+            let rest = &text[at + start.len()..];
+            let end = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
+            &text[at..at + start.len() + end]
+        });
+        let named: Vec<&str> = named.collect();
+        assert!(named.len() > 20, "{named:?}");
+        for path in named {
+            assert!(routed.contains(&path), "{path}");
+        }
+    }
 }

@@ -7,71 +7,53 @@ import { Controls } from "./controls.js";
 import { FlameGraph } from "./flame.js";
 import { FunctionTable } from "./functions.js";
 import { Graph } from "./graph.js";
+import { showHeading } from "./heading.js";
 import { LIMIT, showAttributes, showChosen, showLabels } from "./labels.js";
 import { redrawLegend, showLegend } from "./legend.js";
 import { Lines } from "./lines.js";
 import { Menu } from "./menu.js";
+import { Message, showMissing } from "./message.js";
 import { Sandwich } from "./sandwich.js";
-import { isExpression, Search } from "./search.js";
+import { isExpression, Search, showFound } from "./search.js";
+import { KEEPS_PAGE, NOTHING, pick, rangeOf, spanOf as spanOfState } from "./selected.js";
 import { showFiles, showServices } from "./services.js";
 import { showStatus } from "./status.js";
 import { Timeline } from "./timeline.js";
-import { short, traceAddress, TraceView } from "./trace.js";
-import { clock, count, exactly, lapse, range, rate, seconds, share, words, zone } from "./units.js";
+import { showTraceLinks, TraceView } from "./trace.js";
+import { rate, share } from "./units.js";
 import { showVerdict } from "./verdict.js";
+import { Zoom } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
 const POINTS = 240;
-const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
 const REFRESH_MS = 10_000;
 
 let state = read(location.hash);
 let status = null;
 let windows = [];
-// What was answered last: of the whole selection, and of a part of it in full.
-let whole = null;
-let part = null;
+// As they were answered last: the services, and the trace or span that is looked at.
 let services = null;
-// The trace or span that is looked at, as it was answered.
 let trace = null;
 
 const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions", "sandwich", "search", "lines", "functionLines", "labels", "verdict", "trace"].map((name) => [name, new Asker()]));
 
-/** The span of the time line as [from, until] in ms. */
-function spanOf() {
-  if (Array.isArray(state.span)) return state.span;
-  if (status && !status.live) return status.extent ?? [status.now - 1000, status.now];
-  const now = Date.now() + (status ? status.skew : 0);
-  return [now - Number(state.span.slice(0, -1)) * UNITS[state.span.slice(-1)] * 1000, now];
-}
+const spanOf = () => spanOfState(state, status);
 
 const ofTrace = () => state.trace_id !== undefined || state.span_id !== undefined;
 
 /** The selection shown, with its range: that of the trace where one is looked at. */
 function shown() {
   const [from, until] = ofTrace() && trace?.samples > 0 ? [Math.floor(trace.from), Math.ceil(trace.until) + 1] : spanOf();
-  return { from, until, ...rangeOf(state.window), ...pick(state) };
-}
-
-/** The range of a file. */
-function rangeOf(id) {
-  const found = windows.find((window) => window.id === id);
-  return found ? { from: found.from, until: found.until } : {};
+  return { from, until, ...rangeOf(windows, state.window), ...pick(state) };
 }
 
 /** What the graph of a state answers: two states with the same text have the same graph. */
 const asked = () => JSON.stringify([state.span, pick(state), state.base, state.group, state.view]);
 
-const SELECTED = ["type", "from", "until", "service", "pid", "comm", "thread", "window", "label", "trace_id", "span_id"];
-const pick = (from) => Object.fromEntries(SELECTED.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));
-const NOTHING = Object.fromEntries(SELECTED.filter((name) => name !== "type").map((name) => [name, undefined]));
-// What is shown of a selection belongs to it: another one starts at the first page.
-const KEEPS_PAGE = ["offset", "tab", "function", "module", "up", "palette", "filter"];
-
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
   const [from, until] = spanOf();
-  return { from, until, ...rangeOf(state.base?.window), ...state.base };
+  return { from, until, ...rangeOf(windows, state.base?.window), ...state.base };
 }
 
 /** Changes the state; what depends on it is asked for anew: all, what the tab shows, or nothing. */
@@ -89,7 +71,7 @@ function change(changes, { keepZoom = false, replace = false, only = "all" } = {
 
 /** Tells whether what is on the screen answers an earlier question: nothing in it can be chosen then. */
 function outdated() {
-  flame.outdated(whole !== null && whole.asked !== asked());
+  flame.outdated(zoom.whole !== null && zoom.whole.asked !== asked());
   table.outdated(table.asked !== undefined && table.asked !== asked());
   sandwich.outdated(sandwich.asked !== undefined && sandwich.asked !== ofFunction());
 }
@@ -103,7 +85,8 @@ function remember(replace = false) {
 const lines = new Lines({ asked, ask: () => askers.lines.ask("lines", selection(shown())), known: () => table.lines(lineOf) });
 const lineOf = (row) => lines.of(row);
 const search = new Search({ ask: (text) => askers.search.ask("search", parameters({ search: text })), found: () => searched() });
-const flame = new FlameGraph({ scroll: $("flame-scroll"), height: $("flame-height"), canvas: $("flame-canvas"), tip: $("tip"), spoken: $("spoken"), zoomed: zoomTo, lineOf, entered: () => lines.load(), menu: (node, x, y) => openMenuOf(flame.graph, node, x, y) });
+const flame = new FlameGraph({ scroll: $("flame-scroll"), height: $("flame-height"), canvas: $("flame-canvas"), tip: $("tip"), spoken: $("spoken"), zoomed: (node) => zoom.to(node), lineOf, entered: () => lines.load(), menu: (node, x, y) => openMenuOf(flame.graph, node, x, y) });
+const zoom = new Zoom({ flame, reset: $("reset"), state: () => state, ask: (path) => askers.focus.ask(...question({ focus: JSON.stringify(path) })), finder: () => search.finder(state.search), remember, searched, fail: (error) => fail(error) });
 const table = new FunctionTable({
   panel: $("functions-panel"),
   changed: (changes) => change(changes, { keepZoom: true, only: "tab" }),
@@ -115,6 +98,7 @@ const table = new FunctionTable({
   menu: (row, x, y) => openMenu(row, {}, x, y),
 });
 const menu = new Menu($("menu"));
+const message = new Message({ box: $("message"), panels: ["flame-panel", "functions-panel", "sandwich-panel"].map($), again: () => load(), everything: () => change({ ...NOTHING, view: [] }) });
 const sandwich = new Sandwich({ panel: $("sandwich-panel"), tip: $("tip"), spoken: $("spoken"), lineOf, menu: (graph, node, x, y) => openMenuOf(graph, node, x, y) });
 const timeline = new Timeline({
   section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"), said: $("timeline-said"),
@@ -130,7 +114,7 @@ const timeline = new Timeline({
   },
 });
 const traceView = new TraceView({ box: $("trace"), tip: $("tip"), picked: (picked) => change({ pid: undefined, ...picked }) });
-const controls = new Controls({ find, change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, recoloured, listServices: () => services && listServices(), written: () => write(state), zoomOut: () => zoomTo(0) });
+const controls = new Controls({ find, change, state: () => state, shown, base, spanOf, services: () => services, windows: () => windows, turned: (up) => flame.turn(up), searched, recoloured, listServices: () => services && listServices(), written: () => write(state), zoomOut: () => zoom.to(0) });
 
 /** Looks at a trace or span, or at none. */
 function find(ids) {
@@ -140,9 +124,7 @@ function find(ids) {
 
 /** Opens the menu of a function. */
 function openMenu(row, more, x, y) {
-  const say = (text) => {
-    $("spoken").textContent = text;
-  };
+  const say = (text) => Object.assign($("spoken"), { textContent: text });
   menu.open(row.name, actions(row, { ...more, view: state.view, between: state.tab === "sandwich" ? state.function : undefined, change, say }), x, y);
 }
 
@@ -150,65 +132,8 @@ function openMenu(row, more, x, y) {
 function openMenuOf(graph, node, x, y) {
   const path = graph.path(node);
   // Another graph may have come before an item is chosen: what was meant is the path.
-  const focus = graph === current() ? () => focusOn(path) : undefined;
+  const focus = graph === zoom.current ? () => zoom.toPath(path) : undefined;
   openMenu(graph.of(node), { path, focus }, x, y);
-}
-
-// The graph that is on the screen.
-const current = () => part ?? whole;
-
-/** Zooms to a node of the graph that is on the screen. */
-function zoomTo(node) {
-  const graph = current();
-  if (graph) focusOn(graph.path(node));
-}
-
-/** Zooms to a path, unless another graph is about to come. */
-function focusOn(path) {
-  if (flame.busy) return;
-  state.focus = path;
-  remember();
-  showFocus(true);
-}
-
-/** Shows the focus: at once from what is there, and in full as soon as it is answered. */
-function showFocus(moving) {
-  const path = state.focus;
-  $("reset").hidden = path.length === 0;
-  const inWhole = whole?.find(path) ?? -1;
-  const inPart = part ? part.find(path) : -1;
-  if (inWhole >= 0 && (part === null || inPart < 0 || path.length === 0)) {
-    const same = flame.graph === whole;
-    part = null;
-    if (same && moving) flame.zoom(inWhole);
-    else flame.show(whole, inWhole, whole.search(search.finder(state.search)));
-  } else if (inPart >= 0) {
-    if (flame.graph === part && moving) flame.zoom(inPart);
-    else flame.show(part, inPart, part.search(search.finder(state.search)));
-  } else if (path.length > 0 && !whole) {
-    return;
-  }
-  searched();
-  if (path.length > 0 && whole && (whole.pruned > 0 || inWhole < 0)) loadFocus(path);
-}
-
-async function loadFocus(path) {
-  try {
-    const answer = await askers.focus.ask(...question({ focus: JSON.stringify(path) }));
-    if (!answer || path !== state.focus) return;
-    part = new Graph(answer);
-    flame.show(part, Math.max(part.find(path), 0), part.search(search.finder(state.search)));
-    searched();
-  } catch (error) {
-    // The focus is gone from a range that moved on: all of it is shown.
-    if (error.status === 404) {
-      state.focus = [];
-      remember(true);
-      showFocus(false);
-    } else {
-      fail(error);
-    }
-  }
 }
 
 /** The parameters of what is shown, and of its base where there is one. */
@@ -230,7 +155,7 @@ function recoloured() {
 }
 
 function searched() {
-  const graph = current();
+  const graph = zoom.current;
   const found = graph?.search(search.finder(state.search)) ?? null;
   const problem = search.problem(state.search);
   flame.highlight(found);
@@ -238,40 +163,15 @@ function searched() {
   else said(found === null ? "" : `${share(found.share)} matched${graph.compared ? `, base ${share(found.baseShare)}` : ""}`);
 }
 
-/** Says what the search found, or what is wrong with it. */
-function said(text, wrong = false) {
-  $("match").textContent = text;
-  $("match").classList.toggle("wrong", wrong);
-}
+const said = (text, wrong) => showFound($("match"), text, wrong);
+const fail = (error) => message.fail(error);
+const empty = () => message.empty(shown(), state.type, status?.extent);
+const missing = (answer) => showMissing($("damaged"), answer);
 
-function fail(error) {
-  message("That did not work", error.message, "Try again");
-}
-
-function message(title, text, action) {
-  const box = $("message");
-  box.replaceChildren();
-  box.hidden = title === null;
-  for (const panel of ["flame-panel", "functions-panel", "sandwich-panel"]) $(panel).style.visibility = title === null ? "" : "hidden";
-  if (title === null) return;
-  const add = (name, content) => Object.assign(box.appendChild(document.createElement(name)), { textContent: content });
-  add("h3", title);
-  add("p", text);
-  if (action) add("button", action).addEventListener("click", () => (action === "Try again" ? load() : change({ ...NOTHING, view: [] })));
-}
-
-function waiting() {
-  const left = status.agent?.next_window_seconds;
-  const length = status.agent?.window_seconds || 10;
-  message("Waiting for the first window", left === undefined || left === null
-    ? "The agent is sampling; its first profile will be here in a moment."
-    : `Every CPU is being sampled. The first window closes in ${Math.ceil(left)}\u00a0s.`);
-  const pulse = document.createElement("div");
-  pulse.className = "pulse";
-  const bar = pulse.appendChild(document.createElement("i"));
-  bar.style.width = `${Math.min(100, (1 - (left ?? 0) / length) * 100)}%`;
-  $("message").prepend(pulse);
-  setTimeout(start, 1000);
+function heading() {
+  showChosen($("chosen"), state, change);
+  const { from, until } = shown();
+  showHeading({ title: $("title"), subtitle: $("subtitle") }, { state, live: status?.live, services, trace: ofTrace() ? trace : null, from, until });
 }
 
 let loading = 0;
@@ -351,12 +251,7 @@ async function loadTrace() {
   if (!answer) return false;
   trace = answer;
   $("trace").hidden = answer.samples === 0;
-  const whole = trace_id ?? (answer.traces.length === 1 ? answer.traces[0] : undefined);
-  const address = traceAddress(status?.trace_url, whole, span_id ?? answer.spans[0]?.span_id);
-  $("open-trace").hidden = address === null;
-  if (address !== null) $("open-trace").href = address;
-  $("whole-trace").hidden = span_id === undefined || whole === undefined;
-  $("whole-trace").onclick = () => (trace_id === undefined ? find({ trace_id: whole, span_id: undefined }) : change({ span_id: undefined }));
+  showTraceLinks({ open: $("open-trace"), all: $("whole-trace") }, answer, { ids: { trace_id, span_id }, template: status?.trace_url, find, change });
   if (answer.samples > 0) {
     traceView.show(answer, state);
     return true;
@@ -366,51 +261,9 @@ async function loadTrace() {
   $("service-list").replaceChildren();
   $("services-total").textContent = "";
   $("labels").hidden = true;
-  const extent = status?.extent;
-  const kept = extent ? ` There are profiles from ${clock(extent[0])} to ${clock(extent[1])}.` : "";
-  message(`No sample of this ${trace_id === undefined ? "span" : "trace"}`, `A request that uses little CPU time may pass between two samples, and its service has to tell its trace.${kept}`, "Show everything");
+  message.noTrace(trace_id === undefined ? "span" : "trace", status?.extent);
   await loadTimeline();
   return false;
-}
-
-/** What is said of a trace above its flame graph. */
-function traceHeading() {
-  const { trace_id, span_id, service } = state;
-  const name = span_id === undefined ? `Trace ${trace_id}` : `Span ${span_id}`;
-  $("title").textContent = service === undefined ? name : `${name} · ${service}`;
-  document.title = `${span_id === undefined ? `Trace ${short(trace_id)}` : name} – Profiler`;
-  if (trace.samples === 0) {
-    $("subtitle").textContent = "";
-    return;
-  }
-  const many = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
-  const parts = [trace.times.length > 0 ? `${exactly(trace.from)}, ${lapse(trace.until - trace.from)}` : range(trace.from, trace.until)];
-  const times = [`${seconds(trace.cpu_ns / 1e9)} of CPU time`];
-  if (trace.off_cpu_ns > 0) times.push(`${seconds(trace.off_cpu_ns / 1e9)} off CPU`);
-  parts.push(`${many(trace.samples, "sample")}, ${times.join(", ")}`, many(trace.services.length, "service"), many(trace.spans.length, "span"));
-  if (span_id !== undefined && trace_id !== undefined) parts.unshift(`of trace ${short(trace_id)}`);
-  $("subtitle").textContent = parts.join("  ·  ");
-}
-
-function heading() {
-  showChosen($("chosen"), state, change);
-  if (ofTrace() && trace) {
-    traceHeading();
-    return;
-  }
-  const found = services?.services.find((service) => service.name === state.service);
-  const process = found?.processes.find((candidate) => candidate.pid === state.pid);
-  const name = state.service ?? (state.pid === undefined ? "Everything" : `Process ${state.pid}`);
-  $("title").textContent = process ? `${name} · ${process.pid} ${process.comm}` : name;
-  document.title = `${$("title").textContent} – Profiler`;
-  const samples = process?.samples ?? found?.samples ?? (state.service === undefined && state.pid === undefined ? services?.samples : 0) ?? 0;
-  const { from, until } = shown();
-  const time = (samples * (services?.period_ns ?? 0)) / 1e9;
-  const parts = [`${range(from, until)} ${zone(until)}`, `${seconds(time)} of ${words(services?.type).time}`];
-  if (status?.live) parts.push(rate(services?.type, time / (services?.window_seconds || 1)));
-  if (found) parts.push(`${share(samples / (services.samples || 1))} of ${state.label ? "all that has these labels" : "everything"}`);
-  if (found && !process && found.process_count > 1) parts.push(`${count(found.process_count)} processes`);
-  $("subtitle").textContent = parts.join("  ·  ");
 }
 
 async function loadFlame() {
@@ -418,18 +271,18 @@ async function loadFlame() {
   const answer = await askers.flame.ask(...question());
   if (!answer) return;
   missing(answer);
-  whole = new Graph(answer);
-  whole.asked = now;
-  part = null;
+  const graph = new Graph(answer);
+  graph.asked = now;
+  zoom.renew(graph);
   search.renew();
   outdated();
-  if (whole.samples === 0 && whole.baseSamples === 0) {
+  if (graph.samples === 0 && graph.baseSamples === 0) {
     empty();
     return;
   }
-  message(null);
-  showLegend($("legend"), whole);
-  showFocus(false);
+  message.hide();
+  showLegend($("legend"), graph);
+  zoom.show(false);
 }
 
 async function loadFunctions() {
@@ -449,7 +302,7 @@ async function loadFunctions() {
     empty();
     return;
   }
-  message(null);
+  message.hide();
   table.show(answer, state);
   table.lines(lineOf);
   lines.load();
@@ -466,7 +319,7 @@ async function loadSandwich() {
     const answer = await askers.sandwich.ask("sandwich", parameters({ function: state.function, module: state.module }));
     if (!answer) return;
     missing(answer);
-    message(null);
+    message.hide();
     sandwich.show(answer);
     const found = await askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, limit: 20 });
     if (found && ofFunction() === now) sandwich.lines(found);
@@ -474,26 +327,8 @@ async function loadSandwich() {
     outdated();
   } catch (error) {
     if (error.status !== 404) throw error;
-    message("No samples of this function", error.message, "Show everything");
+    message.show("No samples of this function", error.message, "Show everything");
   }
-}
-
-/** Says how many windows are not in an answer. */
-function missing({ damaged_windows }) {
-  const line = $("damaged");
-  line.hidden = damaged_windows === 0;
-  line.textContent = damaged_windows === 1
-    ? "One window of this range is damaged on disk: its samples are missing here."
-    : `${count(damaged_windows)} windows of this range are damaged on disk: their samples are missing here.`;
-}
-
-function empty() {
-  const { from, until } = shown();
-  const extent = status?.extent;
-  const text = extent && (until < extent[0] || from > extent[1])
-    ? `There are profiles from ${clock(extent[0])} to ${clock(extent[1])}.`
-    : `Nothing of this ${state.type === undefined || state.type === "cpu" ? "ran on a CPU" : "was measured"} between ${range(from, until)}.`;
-  message("No samples here", text, "Show everything");
 }
 
 async function loadStatus() {
@@ -509,7 +344,8 @@ async function start() {
     await loadStatus();
     controls.begin(status);
     if (!status.extent) {
-      waiting();
+      message.waiting(status.agent);
+      setTimeout(start, 1000);
       return;
     }
     if (!status.live) {

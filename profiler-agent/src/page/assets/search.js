@@ -4,6 +4,12 @@
 /** Is it /a regular expression/? */
 export const isExpression = (text) => text.length > 2 && text.startsWith("/") && text.endsWith("/");
 
+/** Says what a search found, or what is wrong with it. */
+export function showFound(line, text, wrong = false) {
+  line.textContent = text;
+  line.classList.toggle("wrong", wrong);
+}
+
 const keyOf = (name, module) => JSON.stringify([name, module]);
 
 export class Search {

@@ -40,6 +40,16 @@ export function traceAddress(template, trace, span) {
   }
 }
 
+/** Shows where a trace can be looked at, and the way from a span to all of its trace; `find(ids)` looks for it. */
+export function showTraceLinks({ open, all }, answer, { ids: { trace_id, span_id }, template, find, change }) {
+  const whole = trace_id ?? (answer.traces.length === 1 ? answer.traces[0] : undefined);
+  const address = traceAddress(template, whole, span_id ?? answer.spans[0]?.span_id);
+  open.hidden = address === null;
+  if (address !== null) open.href = address;
+  all.hidden = span_id === undefined || whole === undefined;
+  all.onclick = () => (trace_id === undefined ? find({ trace_id: whole, span_id: undefined }) : change({ span_id: undefined }));
+}
+
 /** Time on CPUs and off them. */
 const shares = ({ cpu_ns, off_cpu_ns }) => `${seconds(cpu_ns / 1e9)} of CPU time${off_cpu_ns > 0 ? `, ${seconds(off_cpu_ns / 1e9)} off CPU` : ""}`;
 
@@ -212,7 +222,7 @@ export class TraceView {
     element("div", { text: answer.services[nearest.service].name, kind: "where", parent: this.tip });
     const lasts = nearest.off_cpu_ns > 0 ? `, off CPU for ${lapse(nearest.off_cpu_ns / 1e6)}` : "";
     element("div", { text: `${exactly(nearest.time)}, ${lapse(nearest.time - answer.times[0].time)} after the first sample${lasts}`, parent: this.tip });
-    this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8)}px`;
+    this.tip.style.left = `${Math.max(8, Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8))}px`;
     this.tip.style.top = `${box.bottom + 6}px`;
   }
 }

@@ -7,6 +7,7 @@ use profiler_agent::profile::{Profile, UnixTime};
 use serde_json::Value;
 
 use crate::demo::Builder;
+use crate::devtools::Browser;
 use crate::served::Served;
 
 const EPOCH: u64 = 1_767_225_600;
@@ -180,4 +181,29 @@ fn a_range_of_more_windows_than_a_query_reads_has_the_lines_of_its_newest() {
         assert_eq!(list["samples"], 15 * samples, "{query}");
         assert_eq!(list["lines"][0]["self"], 9 * samples, "{query}");
     }
+}
+
+#[test]
+fn the_page_names_no_line_of_an_unknown_file_or_of_another_module() {
+    let served = Served::files(vec![ambiguous(0, 1)], Limits::VIEWER);
+    let mut browser = Browser::start(1280, 800);
+    browser.page(&served, "#tab=functions");
+    browser.until(
+        "[...document.querySelectorAll('#functions-panel .line')].some((line) => line.textContent !== '')",
+    );
+    let texts = browser.texts("#functions-panel .line");
+    let named: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
+    assert_eq!(named, ["main.go:7"], "{texts:?}");
+    let titles = browser.value(
+        "[...document.querySelectorAll('#functions-panel .line')].map((line) => line.title).filter((title) => title !== '')",
+    );
+    assert_eq!(titles, serde_json::json!(["/src/main.go:7"]));
+    browser.page(&served, "#tab=sandwich&function=work&module=left");
+    browser.until("document.querySelector('.sandwich-head .lines')");
+    browser.press(".sandwich-head .lines summary");
+    assert_eq!(
+        browser.texts(".sandwich-head .lines td"),
+        ["line 11", "33.3 %", "33.3 %"]
+    );
+    browser.is_content();
 }

@@ -65,7 +65,7 @@ export class FunctionTable {
       const text = found?.file ? `${found.file.split("/").at(-1)}:${found.line}` : "";
       const line = button.querySelector(".line") ?? element("span", { kind: "line", parent: button });
       line.textContent = text;
-      if (found) line.title = `${found.file}:${found.line}`;
+      line.title = found?.file ? `${found.file}:${found.line}` : "";
     }
   }
 

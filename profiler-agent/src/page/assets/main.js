@@ -31,6 +31,7 @@ const REFRESH_MS = 10_000;
 let state = read(location.hash);
 let status = null;
 let windows = [];
+let started = false;
 // As they were answered last: the services, and the trace or span that is looked at.
 let services = null;
 let trace = null;
@@ -98,7 +99,7 @@ const table = new FunctionTable({
   menu: (row, x, y) => openMenu(row, {}, x, y),
 });
 const menu = new Menu($("menu"));
-const message = new Message({ box: $("message"), panels: ["flame-panel", "functions-panel", "sandwich-panel"].map($), again: () => load(), everything: () => change({ ...NOTHING, view: [] }) });
+const message = new Message({ box: $("message"), panels: ["flame-panel", "functions-panel", "sandwich-panel"].map($), again: () => (started ? load() : start()), everything: () => change({ ...NOTHING, view: [] }) });
 const sandwich = new Sandwich({ panel: $("sandwich-panel"), tip: $("tip"), spoken: $("spoken"), lineOf, menu: (graph, node, x, y) => openMenuOf(graph, node, x, y) });
 const timeline = new Timeline({
   section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"), said: $("timeline-said"),
@@ -321,13 +322,22 @@ async function loadSandwich() {
     missing(answer);
     message.hide();
     sandwich.show(answer);
-    const found = await askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, limit: 20 });
-    if (found && ofFunction() === now) sandwich.lines(found);
     sandwich.asked = now;
     outdated();
+    loadFunctionLines(now);
   } catch (error) {
     if (error.status !== 404) throw error;
     message.show("No samples of this function", error.message, "Show everything");
+  }
+}
+
+/** Asks for the lines of the function of the sandwich view. */
+async function loadFunctionLines(now) {
+  try {
+    const found = await askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, module: state.module, limit: 20 });
+    if (found && ofFunction() === now) sandwich.lines(found);
+  } catch {
+    // A view without lines is whole.
   }
 }
 
@@ -355,6 +365,7 @@ async function start() {
       $("timeline").hidden = windows.length < 2;
     }
     flame.turn(state.up);
+    started = true;
     await load();
     if (status.live) setTimeout(refresh, REFRESH_MS);
   } catch (error) {
@@ -380,6 +391,7 @@ addEventListener("popstate", () => {
   state = read(location.hash);
   trace = null;
   $("search").value = state.search;
+  $("filter").value = state.filter ?? "";
   flame.turn(state.up);
   outdated();
   load();

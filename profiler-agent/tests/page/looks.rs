@@ -208,6 +208,30 @@ fn a_screen_of_400_pixels_has_all_of_it() {
 }
 
 #[test]
+fn what_opens_on_a_screen_of_400_pixels_is_on_it() {
+    let served = Served::live(minutes(2, |_| true));
+    let mut browser = Browser::start(1280, 800);
+    let size = json!({"width": 400, "height": 850, "deviceScaleFactor": 1, "mobile": true});
+    browser.emulate("setDeviceMetricsOverride", &size);
+    browser.page(&served, "");
+    browser.drawn();
+    browser.value("document.querySelector('#find-id').value = 'nothing'; document.querySelector('#find').requestSubmit()");
+    for (open, panel) in [
+        ("#download summary", "#download-panel"),
+        ("#status summary", "#status-panel"),
+        ("#find-id", "#find-problem"),
+    ] {
+        browser.press(open);
+        let place = browser.value(&format!(
+            "(() => {{ const box = document.querySelector({panel:?}).getBoundingClientRect(); return [box.left >= 0, box.right <= innerWidth, box.width > 100]; }})()"
+        ));
+        assert_eq!(place, json!([true, true, true]), "{panel}");
+    }
+    assert!(browser.overflow() <= 0);
+    browser.is_content();
+}
+
+#[test]
 fn the_sandwich_view_in_a_dark_room() {
     let served = Served::live(minutes(10, |_| true));
     let mut browser = Browser::start(1280, 800);

@@ -23,4 +23,5 @@ mod sandwich;
 mod searching;
 mod served;
 mod traces;
+mod troubled;
 mod verdict;

@@ -28,6 +28,15 @@ export function selection(found, prefix = "") {
   return parameters;
 }
 
+/** What an answer that is no success says: as the queries do, or in plain text, as who keeps others out does. */
+function reason(text) {
+  try {
+    return JSON.parse(text).error;
+  } catch {
+    return text.trim().slice(0, 1000) || undefined;
+  }
+}
+
 /** Asks, and stops what was asked before of the same `Asker`: only the last answer is wanted. */
 export class Asker {
   #running = null;
@@ -38,9 +47,9 @@ export class Asker {
     this.#running = running;
     try {
       const response = await fetch(address(query, parameters), { signal: running.signal });
-      const answer = await response.json();
-      if (!response.ok) throw new Refused(response.status, answer.error);
-      return answer;
+      const text = await response.text();
+      if (response.ok) return JSON.parse(text);
+      throw new Refused(response.status, reason(text) ?? `The answer has status ${response.status}.`);
     } catch (error) {
       if (running.signal.aborted) return null;
       if (error instanceof Refused) throw error;

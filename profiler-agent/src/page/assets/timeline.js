@@ -167,7 +167,7 @@ export class Timeline {
     const value = all[point] === null ? "no profile" : rate(type, cpus(all[point]));
     element("div", { text: chosen && all[point] !== null ? `${cores(cpus(chosen[point] ?? 0))} of ${value}` : value, parent: this.tip });
     this.tip.hidden = false;
-    this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8)}px`;
+    this.tip.style.left = `${Math.max(8, Math.min(event.clientX + 14, innerWidth - this.tip.offsetWidth - 8))}px`;
     this.tip.style.top = `${box.bottom + 6}px`;
   }
 

@@ -1,7 +1,7 @@
 //! The one place that opens what belongs to other processes. It lies below the stages because two
 //! of them need it: `process` opens executables, `symbolize` debug files and perf maps.
 //!
-//! A path in another process's root is written by a stranger who may be hostile. So every open here
+//! A path in another process's root is untrusted: that process may be hostile. So every open here
 //! - resolves links, `..` and absolute paths within that root (`openat2(2)`, `RESOLVE_IN_ROOT`), and
 //!   refuses the magic links of /proc (`RESOLVE_NO_MAGICLINKS`);
 //! - first gets a handle without opening (`O_PATH`), looks what it is, and opens only a regular

@@ -107,15 +107,15 @@ async fn nobody_else_gets_through() {
     };
     let collector = Collector::set_up(free_address(), setup);
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        let mut stranger = config(&collector, protocol, Some(&other));
-        let outcomes = send(stranger.clone(), &profile(1), 1).await;
+        let mut untrusted = config(&collector, protocol, Some(&other));
+        let outcomes = send(untrusted.clone(), &profile(1), 1).await;
         assert!(
             matches!(outcomes[..], [Delivery::Retry { .. }]),
             "{outcomes:?}"
         );
         // The collector is the right one, and this agent is not.
-        stranger.connection.tls.ca = Some(authority.path("ca.pem"));
-        let outcomes = send(stranger, &profile(1), 1).await;
+        untrusted.connection.tls.ca = Some(authority.path("ca.pem"));
+        let outcomes = send(untrusted, &profile(1), 1).await;
         assert!(
             matches!(outcomes[..], [Delivery::Retry { .. }]),
             "{outcomes:?}"

@@ -1,4 +1,4 @@
-//! Lines of /proc that hold names and paths of strangers.
+//! Lines of /proc that hold untrusted names and paths.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

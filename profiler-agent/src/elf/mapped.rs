@@ -1,4 +1,4 @@
-//! A stranger's file, mapped while a batch of its addresses is resolved.
+//! An untrusted file, mapped while a batch of its addresses is resolved.
 //!
 //! Mapped rather than read: of a file of hundreds of megabytes a batch touches a few pages, and
 //! they leave the resident set with the mapping. But its owner may truncate the file meanwhile, and

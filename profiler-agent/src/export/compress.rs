@@ -27,11 +27,11 @@ pub(super) fn compressed(bytes: Vec<u8>, coding: Coding) -> Vec<u8> {
     }
 }
 
-/// The bytes that a stranger compressed, where there are at most `longest` of them.
+/// Decompresses untrusted bytes, where there are at most `longest` of them.
 pub(super) fn decompressed(bytes: &[u8], coding: Coding, longest: usize) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     let limit = longest as u64 + 1;
-    // A stranger's bytes are read in Rust.
+    // Untrusted bytes are decompressed in Rust.
     match coding {
         Coding::Identity => bytes.take(limit).read_to_end(&mut plain),
         Coding::Gzip => MultiGzDecoder::new(bytes)

@@ -1,7 +1,7 @@
 //! Profiles to bytes, and bytes to where they go: one folder per destination.
 //!
 //! encode (pure: [`Profile`] to bytes) -> `Payload` -> (stage `spool`) -> send -> `Delivery`.
-//! What is read back (`decode`) is a stranger's: every reader is bounded by [`ReadLimits`].
+//! What is read back (`decode`) is untrusted: every reader is bounded by [`ReadLimits`].
 
 mod calendar;
 pub mod collapsed;

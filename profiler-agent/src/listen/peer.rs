@@ -60,7 +60,7 @@ impl Peer {
 }
 
 /// Does the kernel tell of one socket alone? It may be built without that. The list of all takes long where there are many,
-/// and is no answer to a stranger who has closed a connection at once.
+/// and is not worth it for a client that has closed its connection at once.
 static TELLS_OF_ONE: LazyLock<bool> = LazyLock::new(|| {
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The names under which the page may be asked for. A page of a stranger can make its own name
+/// The names under which the page may be asked for. The page of another site can make its own name
 /// resolve to this machine and then read what this server says (DNS rebinding); the `Host` header
-/// still has the stranger's name.
+/// still has the other site's name.
 #[derive(Clone, Debug)]
 pub(super) struct AllowedHosts {
     /// Is any IP address in a `Host` right, or only loopback ones?

@@ -8,7 +8,7 @@
 //! are read at once ([`cover`]), with the same answer; links and formats with addresses are read from windows alone.
 //!
 //! # Security
-//! Names in profiles come from strangers: they leave as JSON texts, and the page's scripts put them
+//! Names in profiles are untrusted: they leave as JSON texts, and the page's scripts put them
 //! nowhere but into text nodes and onto a canvas. Every answer carries a policy that lets nothing run but
 //! the page's own files. Only GET; no answer for another site's page or a foreign `Host`; where there is a
 //! [`Token`], none without it but to probes; on loopback without one, none but to the [`Users`] that may see it. What the network holds of the server is bounded ([`crate::listen`]).

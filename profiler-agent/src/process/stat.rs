@@ -1,4 +1,4 @@
-//! /proc/PID/stat: pure, and total over any bytes (the name in it comes from a stranger and may hold
+//! /proc/PID/stat: pure, and total over any bytes (the name in it is untrusted and may hold
 //! blanks, parentheses and newlines; what follows the last `)` is the kernel's).
 
 use super::text::lossy;

@@ -1,4 +1,4 @@
-//! Text from strangers.
+//! Untrusted text.
 
 /// `bytes` as text; what is not UTF-8 becomes U+FFFD.
 pub(super) fn lossy(bytes: &[u8]) -> Box<str> {

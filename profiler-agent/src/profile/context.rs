@@ -35,7 +35,7 @@ pub enum LinkSource {
     Instrumentation = 4,
 }
 
-/// A label of the code that was sampled. Comes from a stranger.
+/// A label of the code that was sampled. Untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Label {
     /// Key.

@@ -15,7 +15,7 @@ use super::{
     SamplePeriod, StackIndex, Thread, UnixTime,
 };
 
-/// Names that strangers chose.
+/// Names as a hostile process may choose them.
 pub(crate) const HOSTILE: [&str; 8] = [
     "<script>alert(1)</script>",
     "semi;colon",

@@ -106,7 +106,7 @@ pub fn mapping_bias(
 pub struct Executable {
     /// Names it within this run.
     pub id: ExecutableId,
-    /// Path as the process's root saw it, `[vdso]`, or `/memfd:NAME`. Comes from a stranger.
+    /// Path as the process's root saw it, `[vdso]`, or `/memfd:NAME`. Untrusted.
     pub path: Box<str>,
     /// The open file; `None` when it could not be opened (`Losses` says why).
     pub file: Option<File>,

@@ -61,7 +61,7 @@ pub enum ProcessEventKind {
         /// What file.
         identity: FileIdentity,
         /// The path as the process's root sees it, ` (deleted)` included as the kernel gives it;
-        /// `//anon`, `[vdso]` and the like for what is no file. Comes from a stranger.
+        /// `//anon`, `[vdso]` and the like for what is no file. Untrusted.
         path: Box<[u8]>,
     },
     /// The kernel made code for itself.

@@ -136,7 +136,7 @@ pub struct Thread {
     pub process: u32,
     /// Thread id.
     pub tid: u32,
-    /// Its name. Comes from a stranger.
+    /// Its name. Untrusted.
     pub name: Arc<str>,
 }
 

@@ -44,7 +44,7 @@ pub struct Process {
     pub key: ProcessKey,
     /// Parent's pid; 0 where unknown.
     pub parent: u32,
-    /// Its name (`/proc/PID/comm` of the main thread). Comes from a stranger.
+    /// Its name (`/proc/PID/comm` of the main thread). Untrusted.
     pub comm: Box<str>,
     /// Path of its executable as its own root sees it; empty for kernel threads and where unknown.
     pub executable: Box<str>,

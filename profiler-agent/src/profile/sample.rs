@@ -11,7 +11,7 @@ use super::{
     Process, ProcessKey, ProfileKind, RawContext, SampleContext, VirtualAddress,
 };
 
-/// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Comes from a stranger.
+/// A thread's name: at most 15 bytes and a NUL, as the kernel keeps it. Untrusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ThreadName(pub [u8; 16]);
 

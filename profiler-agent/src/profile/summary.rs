@@ -12,9 +12,9 @@ pub struct WindowId(pub u64);
 pub struct ProcessTotal {
     /// Process id in the initial pid namespace; 0 where unknown.
     pub pid: u32,
-    /// What a person calls it: `Process::service`. Comes from a stranger.
+    /// What a person calls it: `Process::service`. Untrusted.
     pub service: Box<str>,
-    /// Name of its main thread. Comes from a stranger.
+    /// Name of its main thread. Untrusted.
     pub comm: Box<str>,
     /// Samples of it; of a kind without a period what they stand for.
     pub samples: u64,

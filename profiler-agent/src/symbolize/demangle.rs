@@ -3,7 +3,7 @@
 //! Only a name that carries a mangling prefix is demangled: `_R` (Rust v0), `_ZN..17h<16 hex>E`
 //! (Rust legacy), `_Z` (Itanium C++); and names with the escapes of Rust's legacy mangling alone, which is
 //! what a C++ demangler leaves of one: `_$LT$core..slice..iter..Iter$LT$T$GT$$GT$::next::h<16 hex>`. The C functions `a`, `b` and `d` stay what they are, though
-//! they would be valid C++ type encodings. Names come from strangers: input, recursion and output
+//! they would be valid C++ type encodings. Names are untrusted: input, recursion and output
 //! are bounded, and control characters (which would break line-based formats) are replaced.
 
 use std::borrow::Cow;

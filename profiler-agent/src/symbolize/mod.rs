@@ -15,7 +15,7 @@
 //! Invariants:
 //! - What is kept between windows is within the budgets of [`SymbolizeConfig`]; what a batch takes beyond
 //!   them goes with it. Files are mapped during their batch only.
-//! - Every byte of an executable, debug file or perf map is a stranger's: parsers are pure, bounded in
+//! - Every byte of an executable, debug file or perf map is untrusted: parsers are pure, bounded in
 //!   memory and in work, and a file that is truncated while it is mapped reads as zeros.
 //! - Eviction never changes a name, only its cost. The one exception is generated code, whose names
 //!   follow the compiler's map.

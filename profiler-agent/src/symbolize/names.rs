@@ -52,7 +52,7 @@ impl Names {
         self.strings.intern(&String::from_utf8_lossy(bytes))
     }
 
-    /// A string from a stranger: bounded, without control characters, shared.
+    /// Interns an untrusted string: bounded, without control characters.
     pub(super) fn text(&mut self, text: &str) -> Arc<str> {
         self.strings.intern(&demangle::readable(text.into()))
     }

@@ -70,7 +70,7 @@ pub(super) fn reading() -> Reading {
     }
     reading.losses.add(SampleLoss::RingFull, 123);
     reading.losses.add(Degradation::ElfMalformed, 124);
-    // Names come from strangers.
+    // Names are untrusted.
     for name in ["api", "we\"ird\\na\nme", "other"] {
         reading.executables.push(ExecutableStacks {
             name: name.to_owned(),

@@ -1,6 +1,6 @@
 //! Metrics as text: Prometheus 0.0.4 and OpenMetrics 1.0, which differ in little.
 //!
-//! Values of labels come from strangers (names of executables): they leave escaped.
+//! Values of labels are untrusted (names of executables): they leave escaped.
 
 use std::fmt::Write as _;
 

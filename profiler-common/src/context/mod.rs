@@ -1,7 +1,7 @@
 //! What the memory of a sampled thread says of its request: labels of the goroutine ([`labels`]), the
 //! trace and span that the thread publishes ([`links`]). What does not change is read once
 //! ([`constants`]). Pure, like [`unwind`](crate::unwind): the kernel runs what the host tests. All of
-//! the memory that is followed is a stranger's: every walk is bounded, whatever lengths and pointers
+//! the memory that is followed is untrusted: every walk is bounded, whatever lengths and pointers
 //! say.
 
 pub mod constants;

@@ -98,7 +98,7 @@ impl Directory {
     }
 
     fn place(&self, name: &str, hidden: &str, bytes: &[u8]) -> io::Result<()> {
-        // Of an attempt that failed half-way; a link that a stranger put there goes, not what it leads to.
+        // Of an attempt that failed half-way; a link that somebody else put there goes, not what it leads to.
         unlink(&self.directory, hidden)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,5 +1,5 @@
 //! One unary call of gRPC, by hand: the payload is compressed already, so that a retry costs nothing, and what
-//! a stranger puts into a status cannot do more than be misunderstood.
+//! an untrusted receiver puts into a status cannot do more than be misunderstood.
 
 use std::sync::Arc;
 use std::time::Duration;

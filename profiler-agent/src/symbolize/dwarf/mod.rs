@@ -25,7 +25,7 @@
 //!
 //! A unit may lie elsewhere, with a skeleton of it in the file ([`split`]).
 //!
-//! Everything comes from strangers: every walk over items draws from one budget a batch ([`work`]), malformed
+//! Everything is untrusted: every walk over items draws from one budget a batch ([`work`]), malformed
 //! parts are left out, references are followed a bounded number of times.
 
 mod abbreviations;

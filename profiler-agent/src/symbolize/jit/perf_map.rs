@@ -6,8 +6,8 @@
 //! its code replaced the earlier one's.
 //!
 //! The map is not kept: only a few addresses are asked for, so the text is scanned once for all of
-//! them, chunk by chunk, and memory stays at one chunk and one name an address. A file is fed by a
-//! stranger: a line is cut at [`MAX_LINE`] bytes, a malformed one is counted and skipped.
+//! them, chunk by chunk, and memory stays at one chunk and one name an address. A file is
+//! untrusted: a line is cut at [`MAX_LINE`] bytes, a malformed one is counted and skipped.
 
 use crate::profile::VirtualAddress;
 

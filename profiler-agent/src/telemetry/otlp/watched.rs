@@ -1,6 +1,6 @@
 //! Exporters whose failures are counted, and told on standard error when they begin and end.
 //!
-//! A panic in one counts as a failure: what a receiver answers is a stranger's, and the thread has to go on.
+//! A panic in one counts as a failure: what a receiver answers is untrusted, and the thread has to go on.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -169,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure() {
         assert!(caught(async { Ok(()) }).await.is_ok());
-        let panics = caught(async { panic!("a stranger's answer") }).await;
+        let panics = caught(async { panic!("an untrusted answer") }).await;
         assert!(panics.is_err_and(|error| error.to_string().contains("panicked")));
     }
 }

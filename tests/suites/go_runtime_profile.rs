@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use profiler_tests::agent::{record_process, show};
+use profiler_tests::agent::{FREQUENCY, record_while, show, works};
+use profiler_tests::claim::has_samples;
 use profiler_tests::go::program::{Variant, build_stacks};
 use profiler_tests::go::toolchain::{Toolchain, VERSIONS, full_matrix};
 use profiler_tests::pprof::{Profile, Sample};
 use profiler_tests::workload::Workload;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// How far shares may be apart (of 1).
@@ -108,10 +110,17 @@ fn the_agent_sees_what_the_runtime_sees() {
     let program = build_stacks(&toolchain, Variant::Default);
     let directory = TempDir::new().expect("a temporary directory");
     let own = directory.path().join("runtime.pb.gz");
-    let workload = Workload::start(Command::new(&program).arg("mixed").arg(&own));
+    let mut workload = Workload::start(Command::new(&program).arg("mixed").arg(&own));
     let seconds = if full { SECONDS_IN_FULL } else { SECONDS };
-    let agent = record_process(workload.pid(), seconds).profile;
+    // What else the machine does changes what the program does: who starts to sample is through with that.
+    let agent = record_while(workload.pid(), |_| {
+        assert_eq!(workload.ask(Signal::USR2), "profiling");
+        works(workload.pid(), seconds);
+        assert_eq!(workload.ask(Signal::USR2), "profiled");
+    });
     workload.stop();
+    let agent = agent.profile;
+    has_samples(&agent, (seconds * f64::from(FREQUENCY) * 0.95) as i64);
     let runtime = Profile::read(&own);
     assert!(
         runtime.count() > 1000,

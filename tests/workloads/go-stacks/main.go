@@ -1,5 +1,5 @@
 // A Go program that works in the way that its first argument names, with known chains of calls, until SIGTERM. A
-// second argument is a file for its runtime's own CPU profile.
+// second argument is a file for its runtime's own CPU profile of the time between two signals.
 package main
 
 import (
@@ -64,6 +64,31 @@ func awaitContinue() {
 	<-start
 }
 
+// profileBetweenSignals writes the runtime's own CPU profile of the time between the first SIGUSR2 and the second.
+func profileBetweenSignals(path string) {
+	file, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR2)
+	go func() {
+		<-asked
+		// The second call is told that the rate is set already, and keeps it.
+		runtime.SetCPUProfileRate(rate)
+		if err := pprof.StartCPUProfile(file); err != nil {
+			panic(err)
+		}
+		fmt.Println("profiling")
+		<-asked
+		pprof.StopCPUProfile()
+		if err := file.Close(); err != nil {
+			panic(err)
+		}
+		fmt.Println("profiled")
+	}()
+}
+
 func main() {
 	work := modes[os.Args[1]]
 	if work == nil {
@@ -78,17 +103,7 @@ func main() {
 		stopped.Store(true)
 	}()
 	if len(os.Args) > 2 {
-		file, err := os.Create(os.Args[2])
-		if err != nil {
-			panic(err)
-		}
-		// The second call is told that the rate is set already, and keeps it.
-		runtime.SetCPUProfileRate(rate)
-		if err := pprof.StartCPUProfile(file); err != nil {
-			panic(err)
-		}
-		defer file.Close()
-		defer pprof.StopCPUProfile()
+		profileBetweenSignals(os.Args[2])
 	}
 	fmt.Println("ready")
 	everyThread(work)

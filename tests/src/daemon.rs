@@ -15,10 +15,14 @@ use tempfile::TempDir;
 
 use crate::agent::{self, until};
 use crate::build::text;
-use crate::quota::MemoryQuota;
+use crate::quota::{CpuQuota, MemoryQuota};
 
 /// Longest time from SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(5);
+/// Longest time to the end where it had hardly any CPU time until its own time for it was over.
+const LATE_STOP: Duration = Duration::from_secs(20);
+/// Periods of a share of the CPU that are longer than all of the agent's own time to stop.
+const STARVED: u64 = 60;
 /// Longest time without a byte of an answer.
 const ANSWER: Duration = Duration::from_secs(100);
 
@@ -258,13 +262,28 @@ impl Daemon {
 
     /// Ends it by SIGTERM, promptly.
     pub fn stop(self) {
-        self.stop_within(STOP);
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the agent runs");
+        self.ends_within(STOP);
     }
 
-    /// Ends it by SIGTERM, within this time.
-    pub fn stop_within(mut self, longest: Duration) {
-        let start = Instant::now();
+    /// Ends it by SIGTERM while it has hardly any CPU time, and gives it all that there is once its own time to stop is
+    /// over: it is through with waiting then, and has done what it could.
+    ///
+    /// The share is measured in what the agent was refused, not by the clock: how long a share lasts is up to whoever
+    /// else uses the machine.
+    pub fn stop_starved(mut self, quota: CpuQuota) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the agent runs");
+        let before = quota.throttled();
+        until("its time to stop is over", || {
+            let has_ended = self.child.try_wait().expect("the agent is ours").is_some();
+            has_ended || quota.throttled() >= before + STARVED
+        });
+        drop(quota);
+        self.ends_within(LATE_STOP);
+    }
+
+    fn ends_within(mut self, longest: Duration) {
+        let start = Instant::now();
         let status = self.child.wait().expect("the agent ends");
         assert!(status.success(), "{status}");
         assert!(

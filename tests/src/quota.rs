@@ -59,7 +59,7 @@ impl Drop for Group {
 
 /// A share of a CPU.
 #[derive(Debug)]
-pub struct CpuQuota(#[expect(dead_code, reason = "it is held")] Group);
+pub struct CpuQuota(Group);
 
 impl CpuQuota {
     /// Gives a process and its threads this many percent of one CPU.
@@ -80,6 +80,22 @@ impl CpuQuota {
         );
         fs::write(group.path.join("cgroup.procs"), pid.to_string()).expect("the process runs");
         Self(group)
+    }
+
+    /// Periods, of 100 ms each, in which it was made to wait because it had used its share up.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel does not say.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        let path = self.0.path.join("cpu.stat");
+        let statistics = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}"));
+        let count = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("nr_throttled "));
+        let count = count.and_then(|count| count.parse().ok());
+        count.unwrap_or_else(|| panic!("{}: {statistics}", path.display()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +18,38 @@ pub(crate) struct Tally {
 /// The name of a test that failed, from libtest's line about it (`test name ... FAILED`).
 fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// The name of a test that ran, from libtest's line about it.
+fn ended_test(line: &str) -> Option<&str> {
+    let passed = line.strip_prefix("test ")?.strip_suffix(" ... ok");
+    passed.or_else(|| failed_test(line))
+}
+
+/// How many tests are named that took longest.
+const SLOWEST: usize = 12;
+
+/// How long tests took that run one after the other.
+#[derive(Default)]
+struct Durations(Vec<(Duration, String)>);
+
+impl Durations {
+    /// Notes what a line says that came so long after the last one about a test; is it such a line?
+    fn note(&mut self, line: &str, since: Duration) -> bool {
+        let ended = ended_test(line).map(|name| (since, name.to_owned()));
+        let is_one = ended.is_some();
+        self.0.extend(ended);
+        is_one
+    }
+
+    /// A line for each of those that took longest, the longest first.
+    fn slowest(mut self) -> String {
+        self.0.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
+        let lines = self.0.iter().take(SLOWEST);
+        lines
+            .map(|(took, name)| format!("    {:>4} s {name}\n", took.as_secs()))
+            .collect()
+    }
 }
 
 impl Tally {
@@ -61,10 +93,12 @@ impl Steps {
 
     /// Runs a program whose output reports tests.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) {
-        let mut tests = Vec::new();
-        self.step(name, |tally| run_tests(command, tally, &mut tests));
-        self.failures
-            .extend(tests.into_iter().map(|test| format!("{name}: {test}")));
+        self.observed_tests(name, command, None);
+    }
+
+    /// As [`Self::tests`], of tests that run one after the other; then it says which took longest.
+    pub(crate) fn tests_in_turn(&mut self, name: &str, command: &mut Command) {
+        self.observed_tests(name, command, Some(Durations::default()));
     }
 
     /// Adds what ran beside these steps.
@@ -87,6 +121,20 @@ impl Steps {
             bail!("nothing was run");
         }
         Ok(())
+    }
+
+    fn observed_tests(&mut self, name: &str, command: &mut Command, times: Option<Durations>) {
+        let mut seen = Seen {
+            failed: Vec::new(),
+            times,
+        };
+        self.step(name, |tally| run_tests(command, tally, &mut seen));
+        let failed = seen.failed.into_iter();
+        self.failures
+            .extend(failed.map(|test| format!("{name}: {test}")));
+        if let Some(times) = seen.times {
+            print!("{}", times.slowest());
+        }
     }
 
     fn step(&mut self, name: &str, step: impl FnOnce(&mut Tally) -> Result<()>) {
@@ -129,19 +177,32 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{shown}: output is not UTF-8"))
 }
 
-fn run_tests(command: &mut Command, tally: &mut Tally, failed: &mut Vec<String>) -> Result<()> {
+/// What the output of tests says beside their number.
+struct Seen {
+    failed: Vec<String>,
+    /// Only where they run one after the other.
+    times: Option<Durations>,
+}
+
+fn run_tests(command: &mut Command, tally: &mut Tally, seen: &mut Seen) -> Result<()> {
     let shown = show(command);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {shown}"))?;
     let stdout = child.stdout.take().expect("standard output is piped");
+    let mut last = Instant::now();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(|| format!("{shown}: output"))?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.count_line(&line);
-        failed.extend(failed_test(&line).map(str::to_owned));
+        seen.failed.extend(failed_test(&line).map(str::to_owned));
+        if let Some(times) = &mut seen.times
+            && times.note(&line, last.elapsed())
+        {
+            last = Instant::now();
+        }
     }
     let status = child.wait().with_context(|| format!("{shown}: wait"))?;
     if !status.success() {
@@ -185,6 +246,20 @@ mod tests {
         assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
         assert_eq!(failed_test("test a::b ... ok"), None);
         assert_eq!(failed_test("test result: FAILED. 2 passed"), None);
+    }
+
+    #[test]
+    fn the_slowest_tests_are_named_first() {
+        let mut times = Durations::default();
+        for (line, seconds, is_one) in [
+            ("test a::quick ... ok", 1, true),
+            ("profiling this machine", 9, false),
+            ("test a::slow ... FAILED", 70, true),
+            ("test a::other ... ignored, as asked", 80, false),
+        ] {
+            assert_eq!(times.note(line, Duration::from_secs(seconds)), is_one);
+        }
+        assert_eq!(times.slowest(), "      70 s a::slow\n       1 s a::quick\n");
     }
 
     #[test]

@@ -77,10 +77,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if options.full {
             all.env("PROFILER_GO_MATRIX", "full");
         }
-        steps.tests("suites", &mut all);
+        steps.tests_in_turn("suites", &mut all);
     }
     if options.with_peers {
-        steps.tests("peers", &mut suites(&["--ignored"]));
+        steps.tests_in_turn("peers", &mut suites(&["--ignored"]));
     }
     steps.close()
 }

@@ -37,17 +37,19 @@ fn a_receiver_gets_what_was_sampled_and_the_agent_stops_when_asked() {
     }
 }
 
+/// Late by so many windows of a second that the agent has tried again with growing intervals.
 #[test]
-fn a_receiver_that_starts_half_a_minute_late_gets_everything() {
+fn a_receiver_that_starts_late_gets_everything() {
+    const LATE: usize = 15;
     let receiver = Receiver::default();
     let address = free_address();
     let workload = Workload::start(&mut Command::new(c("split")));
     let daemon = Daemon::start(address);
-    until("half a minute is stored", || daemon.windows().len() >= 30);
+    until("windows wait", || daemon.windows().len() >= LATE);
     let stored = daemon.windows();
     receiver.serve(TcpListener::bind(address).expect("the port is still free"));
     until("the last of them came", || {
-        let newest = stored.keys().next_back().expect("thirty windows");
+        let newest = stored.keys().next_back().expect("windows");
         receiver.windows().contains_key(newest)
     });
     daemon.stop();

@@ -302,3 +302,52 @@ fn a_receiver_that_hangs_holds_up_nothing() {
     // Within its time.
     daemon.stop();
 }
+
+/// As Go programs have it: what the agent itself does, in its own names.
+#[test]
+fn the_agent_profiles_itself_where_it_is_told_to() {
+    let path = "/debug/pprof/profile";
+    let daemon = Daemon::with("");
+    let refused = daemon.page(path);
+    let said = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 403, "{said}");
+    assert!(said.contains("telemetry.profile: true"), "{said}");
+    daemon.stop();
+
+    let daemon = Daemon::with("telemetry: {profile: true}\n");
+    until("a window is stored", || !daemon.windows().is_empty());
+    let taken = thread::scope(|scope| {
+        let taken = scope.spawn(|| daemon.page(&format!("{path}?seconds=4")));
+        // There is something to do meanwhile.
+        until("a second profile is refused", || {
+            let _answered = daemon.ask("/api/flamegraph");
+            let second = daemon.page(&format!("{path}?seconds=1"));
+            let said = String::from_utf8_lossy(&second.body).into_owned();
+            second.status == 503 && said.contains("another profile")
+        });
+        while !taken.is_finished() {
+            let _answered = daemon.ask("/api/flamegraph");
+        }
+        taken.join().expect("an answer")
+    });
+    assert_eq!(taken.status, 200, "{}", taken.head);
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("own.pb.gz");
+    std::fs::write(&file, &taken.body).expect("a file");
+    let profile = Profile::read(&file);
+    let pid = daemon.pid().to_string();
+    let own = profile.clone().only(|sample| sample.label("pid") == pid);
+    assert_eq!(own.count(), profile.count());
+    let of_agent = own.only(|sample| {
+        let mut functions = sample.functions().into_iter();
+        functions.any(|function| function.starts_with("profiler_agent::"))
+    });
+    assert!(
+        of_agent.count() >= 10 && of_agent.count() * 2 > profile.count(),
+        "{} of {}\n{}",
+        of_agent.count(),
+        profile.count(),
+        show(&profile, 12)
+    );
+    daemon.stop();
+}

@@ -35,8 +35,8 @@ use crate::page::{IsShort, LiveSource, Page};
 use crate::profile::{Losses, SampleLoss, SamplePeriod};
 use crate::store::Store;
 use crate::symbolize::SymbolizerThread;
-use crate::telemetry::endpoints;
 use crate::telemetry::otlp::OwnSignals;
+use crate::telemetry::{endpoints, own_profile};
 
 pub use super::settings::Settings;
 pub use error::AgentError;
@@ -221,6 +221,7 @@ async fn serve(
     );
     let (queries, shortage) = (economy.queries, Shortage::default());
     let is_short = is_short(memory.clone());
+    let own_memory = memory.clone();
     let wanted = destinations(&config, settings.environment)?;
     let mut destinations = Destinations::start(wanted).await?;
     let (symbolizer, handle) = SymbolizerThread::spawn(economy.names.clone(), shortage.flag())
@@ -272,6 +273,9 @@ async fn serve(
     let probes = endpoints::probes(Arc::clone(&observations) as _);
     let metrics = endpoints::metrics(Arc::clone(&observations) as _);
     let metrics = metrics.map_err(system("starting a thread"))?;
+    let own_profile = own_signals::profile(&config.telemetry, own_memory);
+    let own_profile = own_profile::routes(own_profile).map_err(system("starting a thread"))?;
+    let metrics = metrics.merge(own_profile);
     let of_page = Arc::clone(&observations);
     let page = Page {
         source: Arc::new(LiveSource::new(store, Arc::new(decode_window))),

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
-use super::clock;
+use super::economy::Economy;
+use super::memory_limit::MemoryLimit;
 use super::settings::Settings;
-use crate::config::VariableError;
+use super::{clock, codec};
+use crate::config::{Telemetry, VariableError};
 use crate::export::connection::{self, Connection, TlsFiles};
 use crate::export::otlp;
+use crate::page::AnswerFormat;
 use crate::telemetry::otlp::{OwnSignals, Receiver, SignalError};
+use crate::telemetry::own_profile::{self, OwnProfile};
 
 /// Longest time for a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +43,22 @@ pub(super) fn start(settings: &Settings<'_>) -> Result<OwnSignals, OwnSignalsErr
         &connect,
         now,
     )?)
+}
+
+/// The profile that the agent takes of itself where the configuration turns it on, within a limit of memory.
+pub(super) fn profile(config: &Telemetry, memory: Option<MemoryLimit>) -> Option<OwnProfile> {
+    let has_room = move || {
+        let used = memory
+            .as_ref()
+            .and_then(|limit| Some((limit.bytes, limit.used()?)));
+        used.is_none_or(|(limit, used)| {
+            !Economy::is_short(limit, used.saturating_add(own_profile::MEMORY), false)
+        })
+    };
+    config.profile.then(|| OwnProfile {
+        encode: |profile| codec::encode(profile, AnswerFormat::Pprof),
+        has_room: Box::new(has_room),
+    })
 }
 
 /// Who the agent is.

@@ -15,6 +15,8 @@ use crate::telemetry::otlp::{OtlpConfig, Receiver, ReceiverError};
 pub struct Telemetry {
     /// Where `/metrics`, `/healthz` and `/readyz` are answered beside the page's own address.
     pub endpoint: Endpoint,
+    /// Is `/debug/pprof/profile` answered there?
+    pub profile: bool,
     /// Its log lines.
     pub logs: Logs,
     /// Its signals over OTLP.

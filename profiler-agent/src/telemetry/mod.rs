@@ -2,7 +2,7 @@
 //!
 //! [`Reading`] is its numbers as plain values, gathered by `app` when somebody asks. [`metric`] names what is
 //! told of them, [`measure`] takes the values, [`prometheus`] writes them. [`health`] decides from ages whether
-//! the agent does its work. [`endpoints`] answers `/metrics`, `/healthz` and `/readyz`.
+//! the agent does its work. [`endpoints`] answers `/metrics`, `/healthz` and `/readyz`, [`own_profile`] `/debug/pprof/profile`.
 //! [`log`] writes lines, as many as [`limit`] lets each place write.
 //! [`trace`] makes the spans of windows, which threads publish to profilers; [`otlp`] exports metrics, traces and logs.
 
@@ -18,6 +18,7 @@ pub mod memory;
 pub mod metric;
 pub mod observed;
 pub mod otlp;
+pub mod own_profile;
 mod process_context;
 pub mod prometheus;
 pub mod reading;

@@ -236,7 +236,10 @@ mod tests {
         for line in text.lines() {
             let mut parts = line.split_ascii_whitespace();
             let address = u64::from_str_radix(parts.next().unwrap(), 16).unwrap();
-            let (kind, name) = (parts.next().unwrap(), parts.next().unwrap());
+            // A BPF program that is unloaded while the list is read has an address and no name.
+            let (Some(kind), Some(name)) = (parts.next(), parts.next()) else {
+                continue;
+            };
             if "tTwW".contains(kind) && !name.starts_with("__pfx_") && !name.starts_with("__cfi_") {
                 listed.entry(address).or_default().push(name);
             }

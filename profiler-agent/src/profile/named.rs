@@ -194,7 +194,8 @@ impl Profile {
     /// Number of samples.
     #[must_use]
     pub fn sample_count(&self) -> u64 {
-        self.samples.iter().map(|sample| sample.count).sum()
+        let counts = self.samples.iter().map(|sample| sample.count);
+        counts.fold(0, u64::saturating_add)
     }
     /// What all samples stand for together, in the unit of its kind.
     #[must_use]

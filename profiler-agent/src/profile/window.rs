@@ -59,7 +59,7 @@ impl OutcomeCounts {
     /// Counts all that `other` counted.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
     }
     /// How many ended in `outcome`.

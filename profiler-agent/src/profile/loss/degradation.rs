@@ -93,9 +93,9 @@ explained! {
             cause "Indices into debug information have a memory budget. Functions keep their names from the symbol table."
             fix "record fewer processes (-p); build with -g1 or line-tables-only where that is enough"
         FileUnanswered "file_unanswered" counts "files"
-            what "of processes were not read because their file system did not answer in time"
-            cause "The file is on a network or FUSE file system that hangs. The agent gives up on it rather than hang too, and tries \
-                   again later."
+            what "of processes, or what /proc has of them, were not read because a file system did not answer in time"
+            cause "The file is on a network or FUSE file system that hangs, or the process has such a file in its memory. The agent gives \
+                   up on it rather than hang too, and tries again later."
             fix "look at the file system: `cat` of the file would hang as well"
         SymbolsMalformed "symbols_malformed" counts "executables"
             what "have symbols that could not be read, and some of their functions have no names"

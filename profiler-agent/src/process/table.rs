@@ -13,6 +13,7 @@
 
 mod events;
 mod reads;
+mod unread;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::profile::{
     BootTime, Degradation, ExecutableMapping, Losses, Process, ProcessKey, ResourceAttribute,
 };
 use reads::Reads;
+use unread::Unread;
 
 /// How long a process that ended stays known.
 pub const KEPT_AFTER_EXIT: Duration = Duration::from_secs(2);
@@ -54,6 +56,7 @@ pub struct ProcessTable<R> {
     lost: Option<Range<BootTime>>,
     crowded: bool,
     reads: Reads,
+    unread: Unread,
 }
 
 impl<R: Reader> ProcessTable<R> {
@@ -69,6 +72,7 @@ impl<R: Reader> ProcessTable<R> {
             lost: None,
             crowded: false,
             reads: Reads::default(),
+            unread: Unread::default(),
         }
     }
 
@@ -202,6 +206,12 @@ impl<R: Reader> ProcessTable<R> {
             .map(|history| history.last().mappings.len())
             .sum();
         self.crowded = mappings > MAX_MAPPINGS_IN_ALL;
+        for pid in self.unread.due(now) {
+            match self.reader.process(pid) {
+                Some(found) => self.adopt(pid, found),
+                None => drop(self.unread.end(pid, None)),
+            }
+        }
         self.reads.prune(now);
         self.reader.prune(now);
     }
@@ -238,6 +248,13 @@ impl<R: Reader> ProcessTable<R> {
     }
 
     fn adopt(&mut self, pid: u32, mut found: FoundProcess) {
+        let lost = self.lost.clone();
+        let lost = if found.mappings.is_some() {
+            self.unread.end(pid, lost)
+        } else {
+            self.unread.note(pid, lost, found.at);
+            None
+        };
         let Some(history) = self.processes.get_mut(&pid) else {
             let threads = found.threads;
             let image = Image::found(pid, found.started, &mut found);
@@ -277,7 +294,7 @@ impl<R: Reader> ProcessTable<R> {
         last.scanned = found.at;
         let seen = found.at..found.done;
         let known = Arc::make_mut(&mut last.mappings);
-        let inserted = known.replace(seen, self.lost.clone(), mappings);
+        let inserted = known.replace(seen, lost, mappings);
         self.note(pid, inserted);
     }
 

@@ -24,3 +24,41 @@ fn what_is_known_of_a_process_stays_where_its_mappings_are_not_read() {
     assert_eq!(&*table.process(6).unwrap().comm, "other");
     assert_eq!(table.mappings(6).count(), 0);
 }
+
+#[test]
+fn what_was_not_read_in_time_is_read_again_less_and_less_often() {
+    let mut table = Table::new(Values::default());
+    let unread = FoundProcess {
+        mappings: None,
+        ..found(50 * SECOND, "late", Vec::new())
+    };
+    table.reader.processes.insert(6, unread.clone());
+    table.scan(BootTime(50 * SECOND));
+    let mut reads = Vec::new();
+    for second in 50..60 {
+        let before = table.reader.reads;
+        let now = BootTime(second * SECOND);
+        table.reader.processes.get_mut(&6).unwrap().at = now;
+        table.prune(now);
+        if table.reader.reads > before {
+            reads.push(second);
+        }
+    }
+    assert_eq!(reads, [51, 53, 57]);
+    let mapping = ExecutableMapping {
+        range: VirtualAddress(0x1000)..VirtualAddress(0x2000),
+        kind: MappingKind::File {
+            executable: executable(90, b"/bin/late"),
+            offset: FileOffset(0x100),
+        },
+    };
+    let read = found(64 * SECOND, "late", vec![mapping]);
+    table.reader.processes.insert(6, read);
+    table.prune(BootTime(65 * SECOND));
+    assert_eq!(table.place(66 * SECOND, 6, 0x1010), at("/bin/late", 0x110));
+    assert_eq!(table.take_changed(), [6]);
+    // Now it is known.
+    let before = table.reader.reads;
+    table.prune(BootTime(300 * SECOND));
+    assert_eq!(table.reader.reads, before);
+}

@@ -37,14 +37,17 @@ fn a_receiver_gets_what_was_sampled_and_the_agent_stops_when_asked() {
     }
 }
 
-/// Late by so many windows of a second that the agent has tried again with growing intervals.
+/// Late by so many windows of a second that the agent has tried again with intervals that grew to the longest one.
 #[test]
 fn a_receiver_that_starts_late_gets_everything() {
     const LATE: usize = 15;
     let receiver = Receiver::default();
     let address = free_address();
     let workload = Workload::start(&mut Command::new(c("split")));
-    let daemon = Daemon::start(address);
+    let daemon = Daemon::with(&format!(
+        "exporters: {{otlp_grpc: {{endpoint: 'http://{address}', retry_on_failure: {{initial_interval: 1s, max_interval: \
+         3s}}}}}}\n"
+    ));
     until("windows wait", || daemon.windows().len() >= LATE);
     let stored = daemon.windows();
     receiver.serve(TcpListener::bind(address).expect("the port is still free"));

@@ -257,9 +257,14 @@ impl Runtimes {
         self.looks.insert(process.pid, look);
     }
 
-    /// The processes that are to be looked at again.
+    /// The processes that are to be looked at again, or whose memory is being read: what becomes known of a file may be what
+    /// is missing there.
     pub(super) fn looking(&self) -> Vec<u32> {
-        self.looks.keys().copied().collect()
+        let mut pids: Vec<u32> = self.looks.keys().copied().collect();
+        pids.extend(self.variables.asked());
+        pids.sort_unstable();
+        pids.dedup();
+        pids
     }
 
     /// The processes that are to be looked at again now.

@@ -109,6 +109,11 @@ impl Variables {
         self.readers.is_asked(&(pid, image))
     }
 
+    /// The processes whose memory is being read.
+    pub(super) fn asked(&self) -> impl Iterator<Item = u32> {
+        self.readers.asked().map(|((pid, _), _)| *pid)
+    }
+
     /// Takes what was read since the last call: a process, and whether reading its memory succeeded.
     pub(super) fn take(&mut self) -> Option<(u32, bool)> {
         let ((pid, image), resolved) = self.readers.take()?;
@@ -236,6 +241,7 @@ mod tests {
         let (mut variables, notified, release) = held();
         assert_eq!(of(&mut variables, vec![library()]), ("meanwhile", None));
         assert!(variables.is_asked(7, IMAGE) && variables.take().is_none());
+        assert_eq!(variables.asked().collect::<Vec<_>>(), [7]);
         release.send(()).unwrap();
         notified.recv().unwrap();
         assert_eq!(variables.take(), Some((7, true)));

@@ -62,11 +62,15 @@ impl Process {
     /// The attribute by which a process says what it is called.
     pub const SERVICE_NAME: &str = "service.name";
 
-    /// What a person calls this process: what it calls itself, else [`Process::name`].
+    /// What a process of which nothing is known is called (OpenTelemetry semantic conventions, `service.name`).
+    pub const UNKNOWN_SERVICE: &str = "unknown_service";
+
+    /// What a person calls this process: what it calls itself, else [`Process::name`], else [`Process::UNKNOWN_SERVICE`].
     #[must_use]
     pub fn service(&self) -> &str {
         match self.service_name().map(|attribute| &attribute.value) {
             Some(AttributeValue::Text(name)) if !name.is_empty() => name,
+            _ if self.name().is_empty() => Self::UNKNOWN_SERVICE,
             _ => self.name(),
         }
     }
@@ -90,5 +94,19 @@ impl Process {
             Some(name) if !name.is_empty() => name,
             _ => &self.comm,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example::process;
+
+    #[test]
+    fn every_process_has_a_service() {
+        let service = |executable| process(7, executable, None).service().to_owned();
+        assert_eq!(service("/bin/program"), "program");
+        assert_eq!(service("/bin/"), Process::UNKNOWN_SERVICE);
+        assert_eq!(service(""), "kernel");
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn labels(process: &Process, kind: ProfileKind, options: &Options) ->
     // What comes first stays.
     add(NAME, metric(kind));
     let service = options.service_name.as_deref();
-    let named = [service.unwrap_or(""), process.service(), "unknown_service"];
+    let named = [service.unwrap_or(""), process.service()];
     let name = named.into_iter().find(|name| !name.is_empty());
     add(SERVICE_NAME, name.unwrap_or(""));
     // The counts are of the window, not of all time.

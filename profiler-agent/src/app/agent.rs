@@ -396,12 +396,7 @@ async fn serve(
 
 /// Looks at the memory that is in use, where there is a limit.
 fn is_short(memory: Option<MemoryLimit>) -> IsShort {
-    Arc::new(move || {
-        let used = memory
-            .as_ref()
-            .and_then(|limit| Some((limit.bytes, limit.used()?)));
-        used.is_some_and(|(limit, used)| Economy::is_short(limit, used, false))
-    })
+    Arc::new(move || memory.as_ref().is_some_and(|limit| limit.is_short_with(0)))
 }
 
 fn collector_config(

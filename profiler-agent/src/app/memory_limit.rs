@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::economy::Economy;
+
 /// A limit from here on is none: version 1 writes the largest number of pages.
 const NO_LIMIT: u64 = 1 << 60;
 
@@ -61,6 +63,12 @@ impl MemoryLimit {
             })
         });
         limits.min_by_key(|limit| limit.bytes)
+    }
+
+    /// Is memory short, or would it be with so many bytes more? Not where the kernel does not say.
+    pub(super) fn is_short_with(&self, more: u64) -> bool {
+        self.used()
+            .is_some_and(|used| Economy::is_short(self.bytes, used.saturating_add(more), false))
     }
 
     /// Bytes in use that the kernel cannot take back.

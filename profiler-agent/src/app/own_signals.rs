@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
-use super::economy::Economy;
 use super::memory_limit::MemoryLimit;
 use super::settings::Settings;
 use super::{clock, codec};
@@ -48,12 +47,8 @@ pub(super) fn start(settings: &Settings<'_>) -> Result<OwnSignals, OwnSignalsErr
 /// The profile that the agent takes of itself where the configuration turns it on, within a limit of memory.
 pub(super) fn profile(config: &Telemetry, memory: Option<MemoryLimit>) -> Option<OwnProfile> {
     let has_room = move || {
-        let used = memory
-            .as_ref()
-            .and_then(|limit| Some((limit.bytes, limit.used()?)));
-        used.is_none_or(|(limit, used)| {
-            !Economy::is_short(limit, used.saturating_add(own_profile::MEMORY), false)
-        })
+        let limit = memory.as_ref();
+        !limit.is_some_and(|limit| limit.is_short_with(own_profile::MEMORY))
     };
     config.profile.then(|| OwnProfile {
         encode: |profile| codec::encode(profile, AnswerFormat::Pprof),

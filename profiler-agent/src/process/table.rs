@@ -207,9 +207,15 @@ impl<R: Reader> ProcessTable<R> {
             .sum();
         self.crowded = mappings > MAX_MAPPINGS_IN_ALL;
         for pid in self.unread.due(now) {
-            match self.reader.process(pid) {
-                Some(found) => self.adopt(pid, found),
-                None => drop(self.unread.end(pid, None)),
+            let Some(found) = self.reader.process(pid) else {
+                self.unread.end(pid, None);
+                continue;
+            };
+            let is_late = found.mappings.is_none();
+            self.adopt(pid, found);
+            // One that was waited for in vain is enough for now: samples wait meanwhile.
+            if is_late {
+                break;
             }
         }
         self.reads.prune(now);

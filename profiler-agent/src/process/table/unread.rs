@@ -12,8 +12,8 @@ use crate::profile::BootTime;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest time between two attempts.
 const LAST: Duration = Duration::from_secs(60);
-/// Processes that are read again in one go: each may have to be waited for.
-const AT_ONCE: usize = 4;
+/// Processes that are read again in one go.
+const AT_ONCE: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]

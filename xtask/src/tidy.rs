@@ -2,6 +2,7 @@
 //!
 //! - Stages know only `profile`, `confine` and `go`; dependencies point one way (`profile` <- stages <- `config` <-
 //!   `app` <- `cli`); what speaks BPF, protobuf or to a symbolizer stays in its stage.
+//! - Modules of one folder do not import each other in a circle, where that was once reached.
 //! - Files stay short; modules have names that say something.
 //! - Nothing is left undone, silenced or waited for.
 //! - The agent neither reads nor names a version of the kernel.
@@ -9,8 +10,10 @@
 //! - The tables of kernels in README and docs/kernels.md are those of the committed results.
 //! - Links between documents lead somewhere.
 
+mod circles;
 mod dependency;
 mod direction;
+mod imports;
 mod links;
 mod source;
 mod version;
@@ -23,6 +26,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::kernels::table;
 use crate::workspace;
+use circles::Circles;
 use source::Source;
 
 /// Lines from which a file is worth a second look.
@@ -52,6 +56,7 @@ const FORBIDDEN_WORDS: &[&str] = &["FIXME", "TODO", "XXX"];
 pub(crate) fn run() -> Result<()> {
     let root = workspace();
     let mut findings = Vec::new();
+    let mut circles = Circles::default();
     for directory in [
         "profiler-common",
         "profiler-ebpf",
@@ -62,9 +67,12 @@ pub(crate) fn run() -> Result<()> {
         for path in rust_files(&root.join(directory))? {
             let relative = path.strip_prefix(&root).expect("found in the workspace");
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            check(&Source::new(relative, &text), &mut findings);
+            let source = Source::new(relative, &text);
+            check(&source, &mut findings);
+            circles.add(&source);
         }
     }
+    circles.check(&mut findings);
     direction::check_tables(&modules(&root.join("profiler-agent/src"))?, &mut findings);
     let manifest = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
     let architecture =

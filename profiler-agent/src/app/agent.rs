@@ -1,6 +1,7 @@
 //! The daemon: windows into the local store, its page, and to every exporter.
 
 mod error;
+mod parts;
 
 use std::cell::Cell;
 use std::io;
@@ -12,27 +13,26 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
+use self::parts::{collector_config, is_short};
+use super::allocator::give_memory_back;
 use super::aside::aside;
 use super::codec::{decode_window, encode};
-use super::collector::{Collector, CollectorConfig, Kinds, WindowSink};
+use super::collector::{Collector, WindowSink};
 use super::destinations::{Destinations, log_end};
 use super::economy::{Economy, Shortage};
 use super::memory_limit::MemoryLimit;
 use super::merging::Merging;
 use super::observations::{Observations, Sources};
 use super::own_signals;
-use super::pipeline::{self, Outputs, Totals, give_memory_back};
+use super::pipeline::{self, Outputs, Totals};
 use super::reload::{InEffect, Outcome, destinations, limits, reload};
 use super::restart::{Next, Starts};
 use super::serving::Serving;
 use super::signals::Signals;
-use super::tables::CachePlace;
 use super::{page_token, page_users};
-use crate::collect::Selection;
-use crate::collect::sideband::open::MappingRecords;
 use crate::config::AgentConfig;
-use crate::page::{IsShort, LiveSource, Page};
-use crate::profile::{Losses, SampleLoss, SamplePeriod};
+use crate::page::{LiveSource, Page};
+use crate::profile::{Losses, SampleLoss};
 use crate::store::Store;
 use crate::symbolize::SymbolizerThread;
 use crate::telemetry::otlp::OwnSignals;
@@ -43,8 +43,6 @@ pub use error::AgentError;
 
 /// Windows that may wait for the pipeline.
 const WINDOW_QUEUE: usize = 8;
-/// How long samples may hold up the end of a window while they wait for unwind tables: less than [`NAMING`].
-const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the last window may take to be named after the signal; what has no name then stays without.
 const NAMING: Duration = Duration::from_millis(800);
 /// How long the agent's own signals may go on being sent at the end.
@@ -391,41 +389,5 @@ async fn serve(
             carried.add(SampleLoss::WindowLate, late);
             Ok(end)
         }
-    }
-}
-
-/// Looks at the memory that is in use, where there is a limit.
-fn is_short(memory: Option<MemoryLimit>) -> IsShort {
-    Arc::new(move || memory.as_ref().is_some_and(|limit| limit.is_short_with(0)))
-}
-
-fn collector_config(
-    config: &AgentConfig,
-    economy: Economy,
-    memory: Option<MemoryLimit>,
-    shortage: Shortage,
-) -> CollectorConfig {
-    let directory = &config.tables.cache_directory;
-    CollectorConfig {
-        kinds: Kinds {
-            period: SamplePeriod::from_hertz(config.sampling.frequency),
-            on_cpu: true,
-            off_cpu: config.sampling.off_cpu.options(),
-            off_cpu_required: false,
-        },
-        selection: Selection::All,
-        selected: Vec::new(),
-        window: config.sampling.window.0,
-        economy,
-        memory,
-        shortage,
-        records: MappingRecords::BuildId,
-        table_cache: (!directory.as_os_str().is_empty()).then(|| CachePlace {
-            directory: directory.clone(),
-            max_bytes: config.tables.cache_max_size.0,
-        }),
-        patience: PATIENCE,
-        way: None,
-        correlation: config.labels.correlation(),
     }
 }

@@ -11,15 +11,14 @@ use hashbrown::{HashMap, HashSet};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::PAGE_BITS;
 
-use super::queue::Order;
 use super::runtimes::FileFacts;
-use super::tables::{AddressPage, Piece, TableBuilder, What};
+use super::tables::{Order, Piece, TableBuilder, What};
 use crate::collect::publish::{Publisher, TableLoad};
 use crate::profile::{
     BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, Losses, MappingKind,
     UnwindTable, mapping_bias,
 };
-use crate::unwind::{RuleInterner, reindex};
+use crate::unwind::{AddressPage, RuleInterner, reindex};
 
 /// What was asked for and what came.
 pub(super) struct Demand {

@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::allocator::give_memory_back;
 use super::codec::decode_window;
 use super::economy::Shortage;
-use super::pipeline::give_memory_back;
 use crate::store::Store;
 
 /// It rests as many times as long as it worked: 3 % of a CPU, while there is much to merge.

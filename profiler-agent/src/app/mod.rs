@@ -3,7 +3,7 @@
 //! - [`collector`]: the thread that everything begins in: side-band and rings to windows, processes
 //!   and tables to the kernel.
 //! - [`tables`]: the thread that builds unwind tables.
-//! - `turns`, `demand`: what that thread does, and which tables it asks for; `runtimes`: what it tells the
+//! - `demand`: which tables that thread asks for; `runtimes`: what it tells the
 //!   kernel side of language runtimes.
 //! - [`record`]: a recording, from start to profile; `launch` starts its command, [`report`] and [`incomplete`] say what
 //!   it is worth.
@@ -18,6 +18,7 @@
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
+mod allocator;
 mod aside;
 mod bpf_memory;
 pub mod clock;
@@ -37,7 +38,6 @@ mod page_token;
 mod page_users;
 pub mod pipeline;
 mod plan;
-mod queue;
 pub mod record;
 mod reload;
 pub mod report;
@@ -48,6 +48,5 @@ pub mod settings;
 mod signals;
 pub mod tables;
 pub mod troubles;
-mod turns;
 pub mod view;
 mod wake;

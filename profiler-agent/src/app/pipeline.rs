@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::allocator::give_memory_back;
 use super::clock;
 use super::codec::encode_window;
 use super::collector::ClosedWindow;
@@ -132,15 +133,6 @@ impl Outputs {
         if !profile.samples.is_empty() {
             self.outlets.deliver(profile, name);
         }
-    }
-}
-
-/// What a window needed while it was encoded, or a query, would stay with the allocator until the next one.
-pub(super) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

@@ -6,6 +6,7 @@
 //! Every order is answered. A file that makes its reader panic, or that is truncated while it is read, is malformed; one
 //! that cannot be read just now is asked for again later.
 
+mod queue;
 mod requests;
 mod whole;
 
@@ -17,19 +18,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use profiler_common::unwind::table::PAGE_BITS;
-
+pub(super) use self::queue::Order;
 use self::requests::{Next, Requests};
 use self::whole::Whole;
 use super::economy::Shortage;
-use super::queue::Order;
 use super::runtimes::FileFacts;
 use super::wake::Wake;
 use crate::confine::{self, Attempts, Unfinished};
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
-use crate::profile::{Degradation, ElfAddress, Executable, ExecutableId, UnwindTable};
-use crate::unwind::{self, Layout};
+use crate::profile::{Degradation, Executable, ExecutableId, UnwindTable};
+use crate::unwind::{self, AddressPage, Layout};
 
 /// How long a page of a file whose file system may hang is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -44,31 +43,6 @@ const COPIED: u64 = 1 << 20;
 
 /// How long the threads are waited for when they are to end.
 const STOPPING: Duration = Duration::from_secs(1);
-
-/// A page of a file's addresses, counted from address 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AddressPage(pub u64);
-
-impl AddressPage {
-    /// The page that an address lies in.
-    #[must_use]
-    pub const fn of(address: ElfAddress) -> Self {
-        Self(address.0 >> PAGE_BITS)
-    }
-
-    /// Its first address.
-    #[must_use]
-    pub const fn address(self) -> ElfAddress {
-        ElfAddress(self.0 << PAGE_BITS)
-    }
-
-    /// Its number in a table that begins so and has so many pages.
-    #[must_use]
-    pub fn within(self, layout: Layout) -> Option<u32> {
-        let page = self.0.checked_sub(layout.start.0 >> PAGE_BITS)?;
-        u32::try_from(page).ok().filter(|page| *page < layout.pages)
-    }
-}
 
 /// Something about a file.
 pub struct Piece {

@@ -19,6 +19,7 @@
 //! cannot be represented costs that part only and is counted in [`Statistics`].
 
 mod absent;
+mod address_page;
 mod augmentation;
 mod base_register;
 mod build;
@@ -46,6 +47,7 @@ pub mod walk;
 mod writer;
 
 pub use absent::{Absent, Malformed, TooLarge};
+pub use address_page::AddressPage;
 pub use build::{Built, build, build_go};
 pub use build_page::{Layout, build_page, layout};
 pub use cache::{CacheError, CacheStatistics, TableCache, TableKey};

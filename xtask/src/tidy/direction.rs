@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::imports::{From, paths, statements};
 use super::source::Source;
 
 /// What lies below the stages, each with what it may import; everything above may import them.
@@ -140,63 +141,14 @@ fn depth(inside: &Path) -> usize {
     }
 }
 
-/// Imports may span lines.
-fn statements(code: &str) -> impl Iterator<Item = String> {
-    code.split(';').map(|statement| {
-        let mut words = String::with_capacity(statement.len());
-        for word in statement.split_whitespace() {
-            words.push_str(word);
-            words.push(' ');
-        }
-        words
-    })
-}
-
+/// The first names of the paths from the crate's root that a statement has.
 fn imported_modules(statement: &str, depth: usize) -> Vec<String> {
-    let mut found = Vec::new();
-    let root = "super::".repeat(depth);
-    for path in ["crate::", root.as_str()] {
-        for (at, _) in statement.match_indices(path) {
-            let before = statement[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
-                && path == "crate::"
-            {
-                continue;
-            }
-            collect_roots(&statement[at + path.len()..], &mut found);
-        }
-    }
-    found
-}
-
-/// The first names of a path or of a braced list of paths.
-fn collect_roots(path: &str, found: &mut Vec<String>) {
-    let Some(list) = path.strip_prefix('{') else {
-        found.push(first_name(path));
-        return;
-    };
-    let mut level = 0_u32;
-    let mut start = 0;
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => level += 1,
-            '}' if level == 0 => {
-                found.push(first_name(list[start..at].trim()));
-                return;
-            }
-            '}' => level -= 1,
-            ',' if level == 0 => {
-                found.push(first_name(list[start..at].trim()));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-fn first_name(path: &str) -> String {
-    path.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
+    let from_root = paths(statement).into_iter().filter(|path| match path.from {
+        From::Root => true,
+        From::Above(above) => above >= depth,
+    });
+    from_root
+        .filter_map(|path| path.names.into_iter().next())
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::app::queue::{Order, Queue};
+use super::queue::{Order, Queue};
 
 /// The orders of one thread.
 #[derive(Default)]

@@ -5,8 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CachePlace, MAX_HANGING, Outgoing, What, may_hang};
-use crate::app::queue::Order;
+use super::{CachePlace, MAX_HANGING, Order, Outgoing, What, may_hang};
 use crate::confine::{Attempts, Unfinished};
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable};

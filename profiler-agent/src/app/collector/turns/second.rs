@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Running;
+use crate::app::allocator::give_memory_back;
 use crate::app::economy::Economy;
-use crate::app::pipeline::give_memory_back;
 use crate::app::wake::{Kind, Woken};
 use crate::collect::{Kernel, traces};
 use crate::profile::{BootTime, Degradation};

@@ -5,9 +5,10 @@
 //! the mappings that it is looked up in are those that were valid then. A window whose time is
 //! over is closed and handed on; the thread never waits for the stages behind it.
 //!
-//! Nothing that fails after the start ends it: what failed is counted, said in [`super::troubles`], and tried again.
+//! Nothing that fails after the start ends it: what failed is counted, said in [`troubles`](crate::app::troubles), and tried again.
 
 mod attributes;
+mod closing;
 mod deferred;
 mod held;
 mod second;
@@ -15,10 +16,8 @@ mod start;
 mod unlabelled;
 mod windows;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
 use profiler_common::layout::SampleFlags;
@@ -27,14 +26,15 @@ use self::deferred::Deferred;
 use self::held::Held;
 use self::unlabelled::Unlabelled;
 use self::windows::{Windows, count_of};
-use super::clock::{self, boot_now};
-use super::collector::{ClosedWindow, CollectorError, CollectorGauges, WindowSink};
-use super::constants::Constants;
-use super::demand::Demand;
-use super::economy::Shortage;
-use super::memory_limit::MemoryLimit;
-use super::runtimes::Runtimes;
-use super::wake::{Waiter, Wake};
+use crate::app::clock::boot_now;
+use crate::app::collector::gauges::CollectorGauges;
+use crate::app::collector::sink::WindowSink;
+use crate::app::constants::Constants;
+use crate::app::demand::Demand;
+use crate::app::economy::Shortage;
+use crate::app::memory_limit::MemoryLimit;
+use crate::app::runtimes::Runtimes;
+use crate::app::wake::{Waiter, Wake};
 use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
@@ -42,10 +42,8 @@ use crate::correlate::Correlator;
 use crate::enrich::Enricher;
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
-    BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, ProfileKind,
-    SampleLoss, Window, WindowUuid,
+    BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, SampleLoss,
 };
-use crate::telemetry::trace;
 
 /// Time between two readings of the rings.
 const TURN: Duration = Duration::from_millis(200);
@@ -112,17 +110,6 @@ pub(super) struct Running {
     everything: bool,
     /// The random number of this run.
     run: u64,
-}
-
-/// When the window that follows one that ended at `end` is over, and is not over at `first` yet.
-fn end_of_next(end: BootTime, window: Duration, first: BootTime) -> BootTime {
-    let length = window.as_nanos().max(1) as u64;
-    let windows = first.0.saturating_sub(end.0) / length;
-    BootTime(end.0 + (windows + 1) * length)
-}
-
-fn system(what: &'static str) -> impl Fn(io::Error) -> CollectorError {
-    move |source| CollectorError::System { what, source }
 }
 
 impl Running {
@@ -332,89 +319,6 @@ impl Running {
         if !new.is_empty() {
             (self.sink.new_locations)(new);
         }
-    }
-
-    /// Do samples wait for what is being read of files?
-    const fn is_waited_for(&self) -> bool {
-        !self.deferred.is_empty() || !self.unlabelled.is_empty()
-    }
-
-    /// Closes the windows whose time is over. Samples that wait for tables hold the end of theirs up for a while; those of
-    /// later windows are not located before. An agent that stood still closes each window that has samples.
-    fn close_windows(&mut self, now: BootTime) {
-        while now >= self.window_end {
-            if self.is_waited_for() && now < self.window_end.plus(self.patience)
-                || self.enricher.is_waited_for(self.window_end, now)
-            {
-                return;
-            }
-            self.give_up_labels();
-            self.give_up();
-            self.close(self.window_end);
-            let first = self.held.first();
-            let next = end_of_next(self.window_end, self.window, first.unwrap_or(now).min(now));
-            if next.since(self.window_end) > self.window {
-                // Nothing was sampled for a while.
-                self.close(BootTime(next.0 - self.window.as_nanos() as u64));
-            }
-            self.window_end = next;
-            self.locate(self.known_until.min(self.window_end));
-        }
-    }
-
-    /// Closes the windows at `end` and hands them on.
-    fn close(&mut self, end: BootTime) {
-        let clocks = clock::pair();
-        let start = clocks.unix(self.windows.start());
-        let name = WindowUuid::new(start, self.run);
-        let span = trace::window(name);
-        let entered = span.enter();
-        let windows = tracing::trace_span!("close").in_scope(|| self.close_all(end));
-        drop(entered);
-        self.gauges
-            .last_close
-            .store(boot_now().0, Ordering::Relaxed);
-        for window in windows {
-            let kind = window.kind.kind;
-            let name = name.of_kind(kind);
-            // Each window is a trace that is made of its name.
-            let span = match kind {
-                ProfileKind::OnCpu => span.clone(),
-                ProfileKind::OffCpu | ProfileKind::Wall => trace::window(name),
-            };
-            self.hand_on(ClosedWindow {
-                window,
-                clocks,
-                name,
-                span,
-            });
-        }
-    }
-
-    fn hand_on(&mut self, closed: ClosedWindow) {
-        if let Err(TrySendError::Full(ClosedWindow { window, .. })) =
-            self.sink.windows.try_send(closed)
-        {
-            // Counted in the next window that finds room.
-            self.losses.merge(&window.losses);
-            self.losses
-                .add(SampleLoss::PipelineBehind, window.sample_count());
-        }
-    }
-
-    fn close_all(&mut self, end: BootTime) -> Vec<Window> {
-        let mut losses = self.losses.take();
-        losses.merge(&self.kernel.counters.new_losses());
-        losses.merge(&self.kernel.traces.take_losses());
-        losses.merge(&self.cpus.take_losses());
-        losses.merge(&self.kernel.publisher.take_losses());
-        losses.merge(&self.processes.take_losses());
-        losses.merge(&self.sideband.take_losses());
-        losses.merge(&self.demand.take_losses());
-        losses.merge(&self.runtimes.take_losses());
-        losses.merge(&self.enricher.take_losses());
-        losses.merge(&self.correlator.take_losses());
-        self.windows.close(end, losses)
     }
 
     /// Stops sampling, reads what is left, closes the last window.

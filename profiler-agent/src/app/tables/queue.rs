@@ -4,17 +4,17 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::tables::AddressPage;
 use crate::profile::Executable;
+use crate::unwind::AddressPage;
 
 /// What is asked of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Order {
-    pub(super) executable: Arc<Executable>,
+pub(in crate::app) struct Order {
+    pub(in crate::app) executable: Arc<Executable>,
     /// Is it asked for where its code is, and what else it says?
-    pub(super) first: bool,
+    pub(in crate::app) first: bool,
     /// Pages whose tables are asked for.
-    pub(super) pages: Vec<AddressPage>,
+    pub(in crate::app) pages: Vec<AddressPage>,
 }
 
 /// What waits to be done; one order a file.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregator, Config, Limits};
-use crate::app::collector::Kinds;
+use crate::app::collector::config::Kinds;
 use crate::profile::{
     BootTime, Label, LabelSet, LocatedFrame, LocatedSample, Losses, Process, ProfileKind,
     RawSample, STATE_BLOCKED, STATE_RUNNABLE, SampleContext, SampleKind, THREAD_STATE, Window,

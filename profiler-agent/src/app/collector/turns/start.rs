@@ -11,9 +11,12 @@ use super::deferred::Deferred;
 use super::held::{Held, Most};
 use super::unlabelled::Unlabelled;
 use super::windows::Windows;
-use super::{FIRST_TURNS, Running, SECOND, system};
+use super::{FIRST_TURNS, Running, SECOND};
 use crate::app::clock::boot_now;
-use crate::app::collector::{CollectorConfig, CollectorError, CollectorGauges, WindowSink};
+use crate::app::collector::config::CollectorConfig;
+use crate::app::collector::error::{CollectorError, system};
+use crate::app::collector::gauges::CollectorGauges;
+use crate::app::collector::sink::WindowSink;
 use crate::app::constants::Constants;
 use crate::app::demand::Demand;
 use crate::app::runtimes::Runtimes;
@@ -54,7 +57,7 @@ fn load<T>(
 
 impl Running {
     /// Loads the kernel side, reads the processes, starts sampling.
-    pub(in crate::app) fn start(
+    pub(in crate::app::collector) fn start(
         mut config: CollectorConfig,
         sink: WindowSink,
         wake: Wake,

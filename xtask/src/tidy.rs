@@ -1,6 +1,6 @@
 //! The house rules that the compiler does not know, made executable.
 //!
-//! - Stages know only `profile`, `confine` and `go`; dependencies point one way (`profile` <- stages <- `config` <-
+//! - Stages know only what lies below all of them, but `inspect` stands on `unwind`; dependencies point one way (`profile` <- stages <- `config` <-
 //!   `app` <- `cli`); what speaks BPF, protobuf or to a symbolizer stays in its stage.
 //! - Modules of one folder do not import each other in a circle, where that was once reached.
 //! - Files stay short; modules have names that say something.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler_agent::enrich::environment::{MAX_ATTRIBUTES, MAX_KEY, MAX_VALUE, parse};
+use profiler_agent::inspect::processes::environment::{MAX_ATTRIBUTES, MAX_KEY, MAX_VALUE, parse};
 use profiler_agent::profile::AttributeValue;
 
 fuzz_target!(|bytes: &[u8]| {

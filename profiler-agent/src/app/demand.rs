@@ -11,9 +11,8 @@ use hashbrown::{HashMap, HashSet};
 use profiler_common::unwind::Rule;
 use profiler_common::unwind::table::PAGE_BITS;
 
-use super::runtimes::FileFacts;
-use super::tables::{Order, Piece, TableBuilder, What};
 use crate::collect::publish::{Publisher, TableLoad};
+use crate::inspect::{FileFacts, Order, Piece, TableBuilder, What};
 use crate::profile::{
     BootTime, ElfAddress, Executable, ExecutableId, ExecutableMapping, Losses, MappingKind,
     UnwindTable, mapping_bias,

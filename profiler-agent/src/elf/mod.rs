@@ -8,6 +8,7 @@
 //!   of a file that its owner may truncate meanwhile.
 //! - [`ElfFile`]: a header that was read; leads to [`Segments`] and [`Sections`].
 //! - [`note`]: notes, and the build id among them.
+//! - [`htl_hash()`]: what names a file without a build id.
 //! - [`compressed`]: sections that are stored compressed, within a budget.
 //! - [`symbol`], [`dynamic`], `hash`: symbol tables, relocations, and symbols by hash.
 //!
@@ -19,6 +20,7 @@ pub mod dynamic;
 mod file;
 mod hash;
 mod header;
+mod htl_hash;
 pub mod mapped;
 pub mod note;
 mod section;
@@ -30,6 +32,7 @@ use object::pod::{self, Pod};
 
 pub use file::ElfFile;
 pub use header::{Class, ElfError, Header, Machine};
+pub use htl_hash::htl_hash;
 pub use mapped::MappedFile;
 pub use section::{Section, Sections, SectionsOf};
 pub use segment::{Segment, Segments};

@@ -1,56 +1,21 @@
-//! When to look at processes. A process is looked at once it is sampled.
-//!
-//! Nobody waits for a look: the collector asks for it, and takes what was seen when that is there ([`Readers`]). A process
-//! is looked at again while it is sampled: less and less often while it publishes nothing, then as often as its context may
-//! change.
+//! The layers of all processes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::layers::{Layers, Source};
-use super::look::{Look, Seen};
-use super::published::{Published, Unpublished};
-use crate::confine::Readers;
-use crate::profile::{BootTime, Degradation, Losses, ResourceAttribute, VirtualAddress};
+use crate::profile::{BootTime, ResourceAttribute};
 
-/// Time to the second search of a process without a mapping; each further one doubles it.
-const FIRST_SEARCH: Duration = Duration::from_millis(500);
-/// The longest time between two searches.
-const LAST_SEARCH: Duration = Duration::from_secs(60);
-/// Time between two looks at a mapping.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long the end of a window waits for what is said of a process that was first sampled in it.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// A process that could not be looked at for as long is counted.
-const UNSEEN: Duration = Duration::from_secs(10);
-/// Looks that may hang at a time.
-const MAX_HANGING: usize = 16;
-
-/// What is known of one process image.
+/// What is said of one process image.
 #[derive(Debug)]
 struct Known {
     image: BootTime,
-    /// Its first sample.
-    sampled: BootTime,
     layers: Layers,
-    /// Is its environment still to be read?
-    unread: bool,
-    /// Was anything seen of it?
-    seen: bool,
-    /// Is it counted as one that could not be looked at?
-    counted: bool,
-    /// Where its context is.
-    address: Option<VirtualAddress>,
-    /// Which one was read.
-    read: Option<Published>,
-    next: BootTime,
-    wait: Duration,
 }
 
 /// A process whose attributes are others than before.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Amended {
     /// Its pid.
     pub pid: u32,
@@ -60,182 +25,75 @@ pub struct Amended {
     pub attributes: Arc<[ResourceAttribute]>,
 }
 
-type LookAt = dyn Fn(Look, u32) -> Seen + Send + Sync;
-
 /// See the module.
+#[derive(Debug, Default)]
 pub struct Enricher {
     known: HashMap<u32, Known>,
-    /// The processes that are to be looked at, each with a sample.
-    sampled: HashMap<u32, BootTime>,
-    /// By pid and when the image began.
-    readers: Readers<(u32, BootTime), Seen>,
-    look: Arc<LookAt>,
-    losses: Losses,
 }
 
 impl Enricher {
-    /// Nothing is known. `notify` is called from another thread when there is something to [`take`](Enricher::take).
-    #[must_use]
-    pub fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::over(Arc::new(Look::at), notify)
-    }
-
-    fn over(look: Arc<LookAt>, notify: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
-            known: HashMap::new(),
-            sampled: HashMap::new(),
-            readers: Readers::new("process-look", MAX_HANGING, notify),
-            look,
-            losses: Losses::default(),
+    /// Takes what sources say of a process image, each in the place of what it said before. What counts then, where that is
+    /// something else.
+    pub fn put(
+        &mut self,
+        pid: u32,
+        image: BootTime,
+        said: impl IntoIterator<Item = (Source, Arc<[ResourceAttribute]>)>,
+    ) -> Option<Amended> {
+        let new = || Known {
+            image,
+            layers: Layers::default(),
+        };
+        let known = self.known.entry(pid).or_insert_with(new);
+        if known.image != image {
+            *known = new();
         }
-    }
-
-    /// Notes that a process was sampled.
-    pub fn sampled(&mut self, pid: u32, time: BootTime) {
-        self.sampled.entry(pid).or_insert(time);
-    }
-
-    /// Asks for looks at the sampled processes whose time has come.
-    pub fn ask(&mut self, image: impl Fn(u32) -> Option<BootTime>, now: BootTime) {
-        for (pid, time) in std::mem::take(&mut self.sampled) {
-            let Some(image) = image(pid) else {
-                continue;
-            };
-            let known = self.known.entry(pid);
-            let known = known.or_insert_with(|| Known::new(image, time));
-            if known.image != image {
-                *known = Known::new(image, time);
-            }
-            if known.next > now || self.readers.is_asked(&(pid, image)) {
-                continue;
-            }
-            let (wanted, look) = (known.look(), Arc::clone(&self.look));
-            if !self
-                .readers
-                .ask((pid, image), now, move || look(wanted, pid))
-            {
-                self.sampled.insert(pid, time);
-                let is_long = now.since(known.sampled.max(known.next)) >= UNSEEN;
-                if is_long && !std::mem::replace(&mut known.counted, true) {
-                    self.losses.add(Degradation::FileUnanswered, 1);
-                }
-            }
+        let mut changed = false;
+        for (source, attributes) in said {
+            changed |= known.layers.put(source, attributes);
         }
-        let late = self.readers.follow(now);
-        self.losses.add(Degradation::FileUnanswered, late);
-    }
-
-    /// Takes what was seen since the last call.
-    pub fn take(&mut self, now: BootTime) -> Vec<Amended> {
-        let mut found = Vec::new();
-        while let Some(((pid, image), seen)) = self.readers.take() {
-            let Some(known) = self.known.get_mut(&pid) else {
-                continue;
-            };
-            if known.image != image {
-                continue;
-            }
-            if known.take(pid, seen, now, &mut self.losses) {
-                found.push(Amended {
-                    pid,
-                    image,
-                    attributes: known.layers.attributes(),
-                });
-            }
-        }
-        found
-    }
-
-    /// Is a process with a sample up to `until` being looked at for the first time, and was that asked for a moment ago?
-    #[must_use]
-    pub fn is_waited_for(&self, until: BootTime, now: BootTime) -> bool {
-        self.readers.asked().any(|((pid, image), at)| {
-            let is_first = |known: &Known| known.image == *image && !known.seen;
-            let known = self.known.get(pid).filter(|known| is_first(known));
-            known.is_some_and(|known| known.sampled <= until) && now.since(at) < PATIENCE
+        changed.then(|| Amended {
+            pid,
+            image,
+            attributes: known.layers.attributes(),
         })
     }
 
-    /// Forgets the processes that are gone and of which nothing is asked for.
-    pub fn prune(&mut self, image: impl Fn(u32) -> Option<BootTime>) {
-        let readers = &self.readers;
-        self.known.retain(|pid, known| {
-            image(*pid) == Some(known.image) || readers.is_asked(&(*pid, known.image))
-        });
-    }
-
-    /// What could not be read since the last call.
-    pub fn take_losses(&mut self) -> Losses {
-        self.losses.take()
-    }
-}
-
-impl Known {
-    fn new(image: BootTime, sampled: BootTime) -> Self {
-        Self {
-            image,
-            sampled,
-            layers: Layers::default(),
-            unread: true,
-            seen: false,
-            counted: false,
-            address: None,
-            read: None,
-            next: BootTime(0),
-            wait: FIRST_SEARCH,
-        }
-    }
-
-    const fn look(&self) -> Look {
-        Look {
-            environment: self.unread,
-            address: self.address,
-            read: self.read,
-        }
-    }
-
-    /// Takes in what was seen, nothing where that panicked; true where something is said of it that was not before.
-    fn take(&mut self, pid: u32, seen: Option<Seen>, now: BootTime, losses: &mut Losses) -> bool {
-        self.seen = true;
-        let Some(seen) = seen else {
-            // It would again.
-            self.unread = false;
-            self.next = now.plus(LAST_SEARCH);
-            losses.add(Degradation::ProcessContextMalformed, 1);
-            return false;
-        };
-        let mut changed = false;
-        if let Some(environment) = seen.environment {
-            self.unread = false;
-            if let Some(reason) = environment.malformed {
-                tracing::debug!(pid, reason, "an environment is malformed");
-                losses.add(Degradation::EnvironmentMalformed, 1);
-            }
-            changed |= self.layers.put(Source::Environment, environment.attributes);
-        }
-        (self.address, self.read) = (seen.address, seen.read);
-        self.next = now.plus(LOOK);
-        match seen.context {
-            Ok(Some(attributes)) => {
-                self.wait = FIRST_SEARCH;
-                changed |= self.layers.put(Source::ProcessContext, attributes);
-            }
-            Ok(None) if self.address.is_some() => {}
-            // It moved, never was one, or is not there yet.
-            Ok(None) | Err(Unpublished::Absent) => {
-                self.address = None;
-                self.next = now.plus(self.wait);
-                self.wait = (self.wait * 2).min(LAST_SEARCH);
-            }
-            Err(Unpublished::Updating) => self.next = now.plus(FIRST_SEARCH),
-            Err(reason @ (Unpublished::TooLong(_) | Unpublished::Malformed)) => {
-                tracing::debug!(pid, %reason, "no resource");
-                losses.add(Degradation::ProcessContextMalformed, 1);
-            }
-        }
-        changed
+    /// Forgets the processes of which nothing more is to come.
+    pub fn prune(&mut self, is_known: impl Fn(u32, BootTime) -> bool) {
+        self.known.retain(|pid, known| is_known(*pid, known.image));
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::profile::AttributeValue;
+
+    fn named(name: &str) -> Arc<[ResourceAttribute]> {
+        Arc::new([ResourceAttribute {
+            key: "service.name".into(),
+            value: AttributeValue::Text(name.into()),
+        }])
+    }
+
+    #[test]
+    fn what_counts_is_told_when_it_changes_and_of_its_own_image() {
+        let mut enricher = Enricher::default();
+        let (first, second) = (BootTime(1), BootTime(2));
+        let environment = |name| [(Source::Environment, named(name))];
+        let amended = enricher.put(7, first, environment("shop")).unwrap();
+        assert_eq!((amended.pid, amended.image), (7, first));
+        assert_eq!(amended.attributes, named("shop"));
+        assert_eq!(enricher.put(7, first, environment("shop")), None);
+        // Another image begins with nothing.
+        let context = [(Source::ProcessContext, named("own"))];
+        let both = environment("weak").into_iter().chain(context);
+        let amended = enricher.put(7, second, both).unwrap();
+        assert_eq!((amended.image, amended.attributes), (second, named("own")));
+        enricher.prune(|pid, image| (pid, image) == (7, second));
+        assert_eq!(enricher.known.len(), 1);
+        enricher.prune(|_, _| false);
+        assert!(enricher.known.is_empty());
+    }
+}

@@ -3,12 +3,11 @@
 //! classes.
 
 use object::elf::{PF_R, PF_W, PF_X};
-use sha2::{Digest, Sha256};
 
-use crate::elf::{ElfFile, ReadAt, Source};
-use crate::profile::{BuildId, HtlHash, Segment};
+use crate::elf::{ElfFile, Source};
+use crate::profile::{BuildId, Segment};
 
-pub use crate::elf::ElfError;
+pub use crate::elf::{ElfError, htl_hash};
 
 /// What an ELF file says about its code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,20 +39,6 @@ pub fn read<S: Source + ?Sized>(source: &S) -> Result<ElfSummary, ElfError> {
         segments: segments.into(),
         constants: constants.map(|segment| segment.place).collect(),
     })
-}
-
-/// The head-tail-length hash of `source`, which is `length` bytes long.
-#[must_use]
-pub fn htl_hash<S: ReadAt + ?Sized>(source: &S, length: u64) -> Option<HtlHash> {
-    let part = length.min(4096);
-    let mut bytes = [0; 4096];
-    let bytes = bytes.get_mut(..usize::try_from(part).ok()?)?;
-    let mut hash = Sha256::new();
-    for at in [0, length - part] {
-        source.read(at, bytes).then(|| hash.update(&*bytes))?;
-    }
-    hash.update(length.to_be_bytes());
-    hash.finalize().first_chunk().copied().map(HtlHash)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where programs keep what they say of the request that a thread works for: exported thread-local
-//! variables ("ELF Handling For Thread-Local Storage"; OTEP 4947). It lies below the stages: `app` asks
-//! about files and processes and tells the kernel side.
+//! variables ("ELF Handling For Thread-Local Storage"; OTEP 4947). It lies below the stages: `inspect`
+//! asks about files and processes, and `app` tells the kernel side.
 //!
 //! | the variable is in | found through | place |
 //! |---|---|---|

@@ -15,6 +15,7 @@ const FREE: &[&str] = &[
     "correlate",
     "elf",
     "enrich",
+    "inspect",
     "listen",
     "store",
     "unwind",

@@ -7,10 +7,10 @@ use super::NAMING;
 use crate::app::collector::{CollectorConfig, Kinds};
 use crate::app::economy::{Economy, Shortage};
 use crate::app::memory_limit::MemoryLimit;
-use crate::app::tables::CachePlace;
 use crate::collect::Selection;
 use crate::collect::sideband::open::MappingRecords;
 use crate::config::AgentConfig;
+use crate::inspect::CachePlace;
 use crate::page::IsShort;
 use crate::profile::SamplePeriod;
 

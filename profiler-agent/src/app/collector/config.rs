@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::app::economy::{Economy, Shortage};
 use crate::app::memory_limit::MemoryLimit;
-use crate::app::tables::CachePlace;
 use crate::collect::sideband::open::MappingRecords;
 use crate::collect::{OffCpu, Selection, Way};
 use crate::correlate;
+use crate::inspect::CachePlace;
 use crate::profile::SamplePeriod;
 
 /// What the collector is to do.

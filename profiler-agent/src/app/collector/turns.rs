@@ -29,17 +29,16 @@ use self::windows::{Windows, count_of};
 use crate::app::clock::boot_now;
 use crate::app::collector::gauges::CollectorGauges;
 use crate::app::collector::sink::WindowSink;
-use crate::app::constants::Constants;
 use crate::app::demand::Demand;
 use crate::app::economy::Shortage;
 use crate::app::memory_limit::MemoryLimit;
-use crate::app::runtimes::Runtimes;
 use crate::app::wake::{Waiter, Wake};
 use crate::collect::Kernel;
 use crate::collect::cpus::CpuFollower;
 use crate::collect::sideband::Sideband;
 use crate::correlate::Correlator;
 use crate::enrich::Enricher;
+use crate::inspect::{Constants, ProcessLooks, Runtimes};
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{
     BootTime, Degradation, LocatedSample, Losses, ProcessEvent, ProcessEventKind, SampleLoss,
@@ -72,6 +71,7 @@ pub(super) struct Running {
     kernel_code: KernelCodeTable,
     demand: Demand,
     runtimes: Runtimes,
+    looks: ProcessLooks,
     enricher: Enricher,
     constants: Constants,
     correlator: Correlator,
@@ -242,14 +242,14 @@ impl Running {
         }
         self.close_windows(now);
         let missing = self.demand.outstanding() > 0
-            || now >= self.window_end && self.enricher.is_waited_for(self.window_end, now);
+            || now >= self.window_end && self.looks.is_waited_for(self.window_end, now);
         self.next_turn = now.plus(if missing { FIRST_TURNS } else { TURN });
         self.tell(now);
     }
 
     fn read_rings(&mut self) {
         let held = &mut self.held;
-        let enricher = &mut self.enricher;
+        let looks = &mut self.looks;
         let windows = &self.windows;
         let (mut read, mut overflow) = (0, 0);
         let drained = self.kernel.rings.drain(RECORDS_AT_ONCE, |sample| {
@@ -257,7 +257,7 @@ impl Running {
                 return;
             }
             let count = count_of(&sample);
-            enricher.sampled(sample.pid, sample.time);
+            looks.sampled(sample.pid, sample.time);
             read += count;
             if !held.push(sample) {
                 overflow += count;

@@ -3,28 +3,38 @@
 
 use super::Running;
 use crate::app::clock::boot_now;
-use crate::app::runtimes::Mapped;
-use crate::enrich::Amended;
+use crate::enrich::{Amended, Source};
+use crate::inspect::{Mapped, Said};
 use crate::profile::BootTime;
 
 impl Running {
     /// Asks for what is said of the processes that were sampled.
     pub(super) fn ask_attributes(&mut self, now: BootTime) {
         let processes = &self.processes;
-        self.enricher.ask(|pid| processes.image(pid), now);
+        self.looks.ask(|pid| processes.image(pid), now);
     }
 
     /// Takes what came: it is known of the processes, and in the open windows.
     pub(super) fn take_attributes(&mut self) {
-        for amended in self.enricher.take(boot_now()) {
-            let Amended {
-                pid,
-                image,
-                attributes,
-            } = amended;
-            if let Some(process) = self.processes.set_resource(pid, image, attributes) {
-                self.windows.amend(process);
+        for said in self.looks.take(boot_now()) {
+            let Said { pid, image, .. } = said;
+            let environment = said.environment.map(|said| (Source::Environment, said));
+            let context = said.context.map(|said| (Source::ProcessContext, said));
+            let said = environment.into_iter().chain(context);
+            if let Some(amended) = self.enricher.put(pid, image, said) {
+                self.amend(amended);
             }
+        }
+    }
+
+    fn amend(&mut self, amended: Amended) {
+        let Amended {
+            pid,
+            image,
+            attributes,
+        } = amended;
+        if let Some(process) = self.processes.set_resource(pid, image, attributes) {
+            self.windows.amend(process);
         }
     }
 
@@ -39,8 +49,11 @@ impl Running {
                 program: &process.executable,
             };
             let mappings = self.processes.mappings(pid);
-            let publisher = &mut self.kernel.publisher;
-            self.runtimes.publish(process, mappings, publisher, now);
+            if let Some(entry) = self.runtimes.entry(process, mappings, now)
+                && !(self.kernel.publisher).set_runtime(pid, image, &entry, now)
+            {
+                self.runtimes.refused(process, now);
+            }
         }
     }
 
@@ -54,6 +67,6 @@ impl Running {
 
     /// Does the last window wait for anything?
     pub(super) fn lacks_something(&self, now: BootTime) -> bool {
-        self.is_waited_for() || self.enricher.is_waited_for(BootTime(u64::MAX), now)
+        self.is_waited_for() || self.looks.is_waited_for(BootTime(u64::MAX), now)
     }
 }

@@ -28,7 +28,7 @@ impl Running {
     pub(super) fn close_windows(&mut self, now: BootTime) {
         while now >= self.window_end {
             if self.is_waited_for() && now < self.window_end.plus(self.patience)
-                || self.enricher.is_waited_for(self.window_end, now)
+                || self.looks.is_waited_for(self.window_end, now)
             {
                 return;
             }
@@ -96,7 +96,7 @@ impl Running {
         losses.merge(&self.sideband.take_losses());
         losses.merge(&self.demand.take_losses());
         losses.merge(&self.runtimes.take_losses());
-        losses.merge(&self.enricher.take_losses());
+        losses.merge(&self.looks.take_losses());
         losses.merge(&self.correlator.take_losses());
         self.windows.close(end, losses)
     }

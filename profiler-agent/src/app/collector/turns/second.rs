@@ -63,7 +63,9 @@ impl Running {
         let processes = &self.processes;
         self.runtimes
             .prune(|file| publisher.has_table(file), |pid| processes.image(pid));
-        self.enricher.prune(|pid| processes.image(pid));
+        self.looks.prune(|pid| processes.image(pid));
+        let looks = &self.looks;
+        self.enricher.prune(|pid, image| looks.knows(pid, image));
         self.breaths = 0;
         self.watch_memory();
         self.say_troubles();

@@ -17,10 +17,7 @@ use crate::app::collector::config::CollectorConfig;
 use crate::app::collector::error::{CollectorError, system};
 use crate::app::collector::gauges::CollectorGauges;
 use crate::app::collector::sink::WindowSink;
-use crate::app::constants::Constants;
 use crate::app::demand::Demand;
-use crate::app::runtimes::Runtimes;
-use crate::app::tables::TableBuilder;
 use crate::app::wake::{Waiter, Wake};
 use crate::collect::cpus::{self, CpuFollower};
 use crate::collect::error::{Attempt, Host};
@@ -28,6 +25,7 @@ use crate::collect::sideband::Sideband;
 use crate::collect::{CollectError, Kernel, LoadOptions, Selection, limits, traces};
 use crate::correlate::Correlator;
 use crate::enrich::Enricher;
+use crate::inspect::{Constants, Notify, ProcessLooks, Runtimes, TableBuilder};
 use crate::process::{self, KernelCodeTable, ProcFs, ProcessTable};
 use crate::profile::{Degradation, Losses, MappingKind};
 
@@ -92,16 +90,17 @@ impl Running {
             tracing::warn!("{sentence}");
         }
         let sideband = Sideband::open_with(&online, config.records)?;
-        let kept = (config.economy.whole_tables, config.shortage.clone());
-        let builder = TableBuilder::spawn(config.table_cache, kept, wake.clone())
+        let notify: Notify = {
+            let wake = wake.clone();
+            Arc::new(move || wake.wake())
+        };
+        let kept = (config.economy.whole_tables, config.shortage.flag());
+        let builder = TableBuilder::spawn(config.table_cache, kept, Arc::clone(&notify))
             .map_err(system("starting a thread"))?;
-        let constants = Constants::spawn(wake.clone()).map_err(system("starting a thread"))?;
+        let constants =
+            Constants::spawn(Arc::clone(&notify)).map_err(system("starting a thread"))?;
         let demand = Demand::new(builder, &mut kernel.publisher);
         let waiter = Waiter::new().map_err(system("epoll"))?;
-        let notify = || {
-            let wake = wake.clone();
-            move || wake.wake()
-        };
         let now = boot_now();
         let mut running = Self {
             kernel,
@@ -110,8 +109,9 @@ impl Running {
             processes: ProcessTable::new(ProcFs::new(process::Limits::of_this_process())),
             kernel_code: KernelCodeTable::default(),
             demand,
-            runtimes: Runtimes::new(notify()),
-            enricher: Enricher::new(notify()),
+            runtimes: Runtimes::new(Arc::clone(&notify)),
+            looks: ProcessLooks::new(notify),
+            enricher: Enricher::default(),
             constants,
             correlator: Correlator::new(config.correlation),
             windows: Windows::new(&config.kinds, now),

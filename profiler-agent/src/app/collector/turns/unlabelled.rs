@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Running;
 use crate::process::MappingSet;
-use crate::profile::{LocatedSample, RawContext, RawSample};
+use crate::profile::{
+    BootTime, Executable, FileOffset, LocatedSample, RawContext, RawSample, UnreadText,
+};
 
 /// The samples that wait.
 pub(super) struct Unlabelled {
@@ -20,6 +22,14 @@ struct Waiting {
     context: RawContext,
     located: LocatedSample,
     mappings: Arc<MappingSet>,
+}
+
+/// Where a text is a constant of a file, by what is mapped at a time.
+fn constant<'a>(
+    mappings: &'a MappingSet,
+    time: BootTime,
+) -> impl Fn(&UnreadText) -> Option<(&'a Arc<Executable>, FileOffset)> {
+    move |text| mappings.constant_at(text.address, u64::from(text.length), time)
 }
 
 impl Waiting {
@@ -74,7 +84,11 @@ impl Running {
         }
         let mappings = self.processes.mappings_at(raw.pid, raw.time);
         match mappings {
-            Some(mappings) if !self.constants.fill(&mut context, &mappings, raw.time) => {
+            Some(mappings)
+                if !self
+                    .constants
+                    .fill(&mut context, constant(&mappings, raw.time)) =>
+            {
                 self.wait_for_labels(Waiting {
                     raw,
                     context,
@@ -113,7 +127,7 @@ impl Running {
             let time = sample.raw.time;
             if self
                 .constants
-                .fill(&mut sample.context, &sample.mappings, time)
+                .fill(&mut sample.context, constant(&sample.mappings, time))
             {
                 self.add_labelled(sample.raw, sample.context, sample.located);
             } else {

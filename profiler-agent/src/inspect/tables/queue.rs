@@ -9,12 +9,13 @@ use crate::unwind::AddressPage;
 
 /// What is asked of a file.
 #[derive(Clone, Debug)]
-pub(in crate::app) struct Order {
-    pub(in crate::app) executable: Arc<Executable>,
+pub struct Order {
+    /// The file.
+    pub executable: Arc<Executable>,
     /// Is it asked for where its code is, and what else it says?
-    pub(in crate::app) first: bool,
+    pub first: bool,
     /// Pages whose tables are asked for.
-    pub(in crate::app) pages: Vec<AddressPage>,
+    pub pages: Vec<AddressPage>,
 }
 
 /// What waits to be done; one order a file.

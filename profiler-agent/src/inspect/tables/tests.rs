@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 use super::*;
+use crate::profile::Executable;
 
 const MALFORMED: Option<Degradation> = Some(Degradation::ElfMalformed);
 
@@ -40,8 +41,8 @@ enum Sent {
 /// What `answers` sends.
 fn sent(answers: impl FnOnce(&Outgoing)) -> Vec<Sent> {
     let (pieces, results) = channel();
-    let wake = Wake::new().unwrap();
-    answers(&Outgoing { pieces, wake });
+    let notify: Notify = Arc::new(|| ());
+    answers(&Outgoing { pieces, notify });
     let short = |piece: Piece| match piece.what {
         What::Layout(layout) => Sent::Layout(layout.map(drop)),
         What::Facts(_) => Sent::Facts,

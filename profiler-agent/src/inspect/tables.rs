@@ -14,20 +14,20 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub(super) use self::queue::Order;
+pub use self::queue::Order;
 use self::requests::{Next, Requests};
 use self::whole::Whole;
-use super::economy::Shortage;
-use super::runtimes::FileFacts;
-use super::wake::Wake;
-use crate::confine::{self, Attempts, Unfinished};
+use super::facts::FileFacts;
+use super::{Notify, may_hang};
+use crate::confine::{Attempts, Unfinished};
 use crate::elf::MappedFile;
 use crate::go::{self, LineTable};
-use crate::profile::{Degradation, Executable, ExecutableId, UnwindTable};
+use crate::profile::{Degradation, ExecutableId, UnwindTable};
 use crate::unwind::{self, AddressPage, Layout};
 
 /// How long a page of a file whose file system may hang is waited for.
@@ -38,8 +38,6 @@ const MAX_HANGING: usize = 8;
 const KEPT_FOR: Duration = Duration::from_secs(20);
 /// How often it is looked whether memory is short.
 const LOOK: Duration = Duration::from_secs(1);
-/// Shorter files than this were copied when they were opened, where their file system may hang.
-const COPIED: u64 = 1 << 20;
 
 /// How long the threads are waited for when they are to end.
 const STOPPING: Duration = Duration::from_secs(1);
@@ -94,27 +92,30 @@ pub struct TableBuilder {
 #[derive(Clone)]
 struct Outgoing {
     pieces: Sender<Piece>,
-    wake: Wake,
+    notify: Notify,
 }
 
 impl Outgoing {
     fn send(&self, executable: ExecutableId, what: What) {
         // Nobody takes them at the end only.
         let _ = self.pieces.send(Piece { executable, what });
-        self.wake.wake();
+        (self.notify)();
     }
 }
 
 impl TableBuilder {
-    /// Starts the threads. `wake` is woken when something is there.
+    /// Starts the threads. `notify` is called from them when something is there.
     /// Tables of whole files that take so many bytes are kept for the next page, while memory is not short.
-    pub(super) fn spawn(
+    ///
+    /// # Errors
+    /// The system has no room for a thread.
+    pub fn spawn(
         cache: Option<CachePlace>,
-        (kept, shortage): (usize, Shortage),
-        wake: Wake,
+        (kept, is_short): (usize, Arc<AtomicBool>),
+        notify: Notify,
     ) -> io::Result<Self> {
         let (pieces, results) = channel();
-        let outgoing = Outgoing { pieces, wake };
+        let outgoing = Outgoing { pieces, notify };
         let (requests, whole) = (Arc::<Requests>::default(), Arc::<Requests>::default());
         let mut builder = Self {
             requests: Arc::clone(&requests),
@@ -137,7 +138,7 @@ impl TableBuilder {
                     Next::Nothing => {}
                     Next::Closed => return,
                 }
-                if used.elapsed() >= KEPT_FOR || shortage.is_now() {
+                if used.elapsed() >= KEPT_FOR || is_short.load(Ordering::Relaxed) {
                     whole.forget();
                 }
             }
@@ -166,12 +167,13 @@ impl TableBuilder {
     }
 
     /// Asks for what is new in an order.
-    pub(super) fn request(&self, order: Order) {
+    pub fn request(&self, order: Order) {
         self.requests.push(order);
     }
 
     /// Something that is there.
-    pub(super) fn take(&self) -> Option<Piece> {
+    #[must_use]
+    pub fn take(&self) -> Option<Piece> {
         self.results.try_recv().ok()
     }
 }
@@ -188,12 +190,6 @@ impl Drop for TableBuilder {
             }
         }
     }
-}
-
-/// May reading the file hang: is it of a file system that somebody else answers for, and was not copied when it was opened?
-pub(super) fn may_hang(executable: &Executable) -> bool {
-    let file = executable.file.as_ref();
-    executable.length > COPIED && file.is_some_and(|file| !confine::is_local(file))
 }
 
 /// Answers an order by `fill`, which takes out of it what it answered. A file that makes it panic is malformed.

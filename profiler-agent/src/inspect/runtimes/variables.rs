@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::FileFacts;
 use crate::confine::{self, Readers};
 use crate::elf::ReadAt;
+use crate::inspect::facts::FileFacts;
 use crate::profile::BootTime;
 use crate::thread_local::{self, ProcessMemory, Resolved, Role};
 

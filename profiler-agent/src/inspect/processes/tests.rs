@@ -4,7 +4,6 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::enrich::environment;
 use crate::profile::AttributeValue;
 
 const IMAGE: BootTime = BootTime(5);
@@ -27,31 +26,33 @@ fn named(name: &str) -> Option<environment::Environment> {
     Some(environment::parse(content.as_bytes()))
 }
 
-/// An enricher that looks so, and what says that an answer is there.
-fn enricher(look: impl Fn(Look, u32) -> Seen + Send + Sync + 'static) -> (Enricher, Receiver<()>) {
+/// What looks so, and what says that an answer is there.
+fn processes(
+    look: impl Fn(Look, u32) -> Seen + Send + Sync + 'static,
+) -> (ProcessLooks, Receiver<()>) {
     let (notify, notified) = channel();
     // Nobody takes it where a test leaves a look behind.
     let notify = move || {
         let _ = notify.send(());
     };
-    (Enricher::over(Arc::new(look), notify), notified)
+    (ProcessLooks::over(Arc::new(look), notify), notified)
 }
 
-fn ask(enricher: &mut Enricher, pid: u32, now: BootTime) {
-    enricher.sampled(pid, now);
-    enricher.ask(|_| Some(IMAGE), now);
+fn ask(processes: &mut ProcessLooks, pid: u32, now: BootTime) {
+    processes.sampled(pid, now);
+    processes.ask(|_| Some(IMAGE), now);
 }
 
-fn names(amended: &[Amended]) -> Vec<(u32, String)> {
-    let text = |amended: &Amended| match &amended.attributes[0].value {
-        AttributeValue::Text(name) => (amended.pid, name.to_string()),
+fn names(said: &[Said]) -> Vec<(u32, String)> {
+    let text = |said: &Said| match &said.environment.as_ref().unwrap()[0].value {
+        AttributeValue::Text(name) => (said.pid, name.to_string()),
         other => panic!("{other:?}"),
     };
-    amended.iter().map(text).collect()
+    said.iter().map(text).collect()
 }
 
 /// Looks at process 1 that say that they began, and hang until they are released.
-fn hanging() -> (Enricher, Receiver<()>, (Receiver<()>, Sender<()>)) {
+fn hanging() -> (ProcessLooks, Receiver<()>, (Receiver<()>, Sender<()>)) {
     let (release, held) = channel::<()>();
     let held = Mutex::new(held);
     let (begins, began) = channel();
@@ -65,73 +66,73 @@ fn hanging() -> (Enricher, Receiver<()>, (Receiver<()>, Sender<()>)) {
             ..nothing(look)
         }
     };
-    let (enricher, notified) = enricher(look);
-    (enricher, notified, (began, release))
+    let (processes, notified) = processes(look);
+    (processes, notified, (began, release))
 }
 
 #[test]
 fn a_process_that_hangs_holds_up_nobody_and_its_late_answer_is_taken() {
-    let (mut enricher, notified, (began, release)) = hanging();
-    ask(&mut enricher, 1, at(0));
+    let (mut processes, notified, (began, release)) = hanging();
+    ask(&mut processes, 1, at(0));
     began.recv().unwrap();
-    ask(&mut enricher, 2, at(10));
+    ask(&mut processes, 2, at(10));
     // The only thread hangs: another one goes on.
-    enricher.ask(|_| Some(IMAGE), at(200));
+    processes.ask(|_| Some(IMAGE), at(200));
     notified.recv().unwrap();
-    assert_eq!(names(&enricher.take(at(200))), [(2, "shop-2".to_owned())]);
-    assert!(enricher.take_losses().is_empty());
+    assert_eq!(names(&processes.take(at(200))), [(2, "shop-2".to_owned())]);
+    assert!(processes.take_losses().is_empty());
     // It is counted once, and not asked for again.
     for time in [1500, 2000, 9000] {
-        ask(&mut enricher, 1, at(time));
+        ask(&mut processes, 1, at(time));
     }
-    let losses = enricher.take_losses();
+    let losses = processes.take_losses();
     assert_eq!(losses.of(Degradation::FileUnanswered), 1);
     // The process may be gone by then.
-    enricher.prune(|_| None);
+    processes.prune(|_| None);
     release.send(()).unwrap();
     notified.recv().unwrap();
     assert_eq!(
-        names(&enricher.take(at(10_000))),
+        names(&processes.take(at(10_000))),
         [(1, "shop-1".to_owned())]
     );
-    enricher.prune(|_| None);
-    assert!(enricher.known.is_empty());
+    processes.prune(|_| None);
+    assert!(processes.known.is_empty());
 }
 
 #[test]
 fn the_end_of_a_window_waits_a_moment_for_first_looks() {
-    let (mut enricher, notified, (_began, release)) = hanging();
-    ask(&mut enricher, 1, at(100));
-    assert!(enricher.is_waited_for(at(100), at(150)));
+    let (mut processes, notified, (_began, release)) = hanging();
+    ask(&mut processes, 1, at(100));
+    assert!(processes.is_waited_for(at(100), at(150)));
     // Its samples are of a later window; it hangs.
-    assert!(!enricher.is_waited_for(at(99), at(150)));
-    assert!(!enricher.is_waited_for(at(100), at(350)));
+    assert!(!processes.is_waited_for(at(99), at(150)));
+    assert!(!processes.is_waited_for(at(100), at(350)));
     release.send(()).unwrap();
     notified.recv().unwrap();
-    enricher.take(at(200));
+    processes.take(at(200));
     // No look but the first is waited for.
-    ask(&mut enricher, 1, at(5000));
-    assert!(enricher.readers.is_asked(&(1, IMAGE)));
-    assert!(!enricher.is_waited_for(at(5000), at(5000)));
+    ask(&mut processes, 1, at(5000));
+    assert!(processes.readers.is_asked(&(1, IMAGE)));
+    assert!(!processes.is_waited_for(at(5000), at(5000)));
     release.send(()).unwrap();
 }
 
 #[test]
 fn a_look_that_panics_is_counted_and_not_repeated_soon() {
-    let (mut enricher, notified) = enricher(|_, _| panic!("as a test wants it"));
-    ask(&mut enricher, 1, at(0));
+    let (mut processes, notified) = processes(|_, _| panic!("as a test wants it"));
+    ask(&mut processes, 1, at(0));
     notified.recv().unwrap();
-    assert!(enricher.take(at(0)).is_empty());
-    let losses = enricher.take_losses();
+    assert!(processes.take(at(0)).is_empty());
+    let losses = processes.take_losses();
     assert_eq!(losses.of(Degradation::ProcessContextMalformed), 1);
-    ask(&mut enricher, 1, at(5000));
-    assert!(!enricher.readers.is_asked(&(1, IMAGE)));
+    ask(&mut processes, 1, at(5000));
+    assert!(!processes.readers.is_asked(&(1, IMAGE)));
 }
 
 #[test]
 fn an_environment_is_read_once_and_searches_become_rare() {
     let (asked, looks) = sync_channel(100);
-    let (mut enricher, notified) = enricher(move |look, _| {
+    let (mut processes, notified) = processes(move |look, _| {
         asked.send(look.environment).unwrap();
         Seen {
             environment: look.environment.then(|| named("shop")).flatten(),
@@ -140,10 +141,10 @@ fn an_environment_is_read_once_and_searches_become_rare() {
     });
     let mut now = at(0);
     for _ in 0..100 {
-        ask(&mut enricher, 1, now);
-        if enricher.readers.is_asked(&(1, IMAGE)) {
+        ask(&mut processes, 1, now);
+        if processes.readers.is_asked(&(1, IMAGE)) {
             notified.recv().unwrap();
-            enricher.take(now);
+            processes.take(now);
         }
         now = now.plus(Duration::from_millis(500));
     }

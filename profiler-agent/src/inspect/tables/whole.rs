@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{CachePlace, MAX_HANGING, Order, Outgoing, What, may_hang};
 use crate::confine::{Attempts, Unfinished};
-use crate::elf::MappedFile;
+use crate::elf::{self, MappedFile};
 use crate::go::{self, LineTable};
 use crate::profile::{Degradation, Executable, ExecutableId, HtlHash, UnwindTable};
 use crate::unwind::{Absent, Layout, TableCache, TableKey, build, build_go, page_of};
@@ -172,9 +172,9 @@ fn key_of(executable: &Executable) -> Option<TableKey> {
     if let Some(build_id) = &executable.build_id {
         return Some(TableKey::build_id(build_id, executable.length));
     }
-    let hash: &Option<HtlHash> = executable.htl_hash.get_or_init(|| {
-        crate::process::elf::htl_hash(executable.file.as_ref()?, executable.length)
-    });
+    let hash: &Option<HtlHash> = executable
+        .htl_hash
+        .get_or_init(|| elf::htl_hash(executable.file.as_ref()?, executable.length));
     hash.as_ref().map(TableKey::htl_hash)
 }
 

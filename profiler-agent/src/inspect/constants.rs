@@ -12,11 +12,9 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::tables::may_hang;
-use super::wake::Wake;
+use super::{Notify, may_hang};
 use crate::confine::Attempts;
-use crate::process::MappingSet;
-use crate::profile::{BootTime, Executable, ExecutableId, FileOffset, RawContext};
+use crate::profile::{Executable, ExecutableId, FileOffset, RawContext, UnreadText};
 
 /// Texts that are remembered; then they are read anew.
 const MAX_KNOWN: usize = 8_192;
@@ -39,7 +37,7 @@ struct Place {
 type Text = Option<Arc<[u8]>>;
 
 /// See the module.
-pub(super) struct Constants {
+pub struct Constants {
     known: HashMap<Place, Text>,
     asked: HashSet<Place>,
     orders: SyncSender<(Place, Arc<Executable>)>,
@@ -47,13 +45,16 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    /// Starts the thread, which ends with this. `wake` is woken when a text is there.
-    pub(super) fn spawn(wake: Wake) -> io::Result<Self> {
+    /// Starts the thread, which ends with this. `notify` is called from it when a text is there.
+    ///
+    /// # Errors
+    /// The system has no room for a thread.
+    pub fn spawn(notify: Notify) -> io::Result<Self> {
         let (orders, ordered) = sync_channel(MAX_ASKED);
         let (outgoing, read) = channel();
         let thread = Builder::new().name("constants".to_owned());
         // Nobody joins it: it may wait for a file system that does not answer.
-        drop(thread.spawn(move || read_all(&ordered, &outgoing, &wake))?);
+        drop(thread.spawn(move || read_all(&ordered, &outgoing, &notify))?);
         Ok(Self {
             known: HashMap::new(),
             asked: HashSet::new(),
@@ -63,18 +64,16 @@ impl Constants {
     }
 
     /// Puts the texts that the kernel side could not read into a context, and leaves out labels that nobody will ever
-    /// read. False while some are still being read.
-    pub(super) fn fill(
+    /// read. False while some are still being read. `find` knows in which file a text is a constant, and where.
+    pub fn fill<'a>(
         &mut self,
         context: &mut RawContext,
-        mappings: &MappingSet,
-        time: BootTime,
+        find: impl Fn(&UnreadText) -> Option<(&'a Arc<Executable>, FileOffset)>,
     ) -> bool {
         let mut is_whole = true;
         let mut lost = Vec::new();
         for text in std::mem::take(&mut context.unread) {
-            let found = mappings.constant_at(text.address, u64::from(text.length), time);
-            let Some((executable, offset)) = found else {
+            let Some((executable, offset)) = find(&text) else {
                 lost.push(text);
                 continue;
             };
@@ -114,7 +113,7 @@ impl Constants {
     }
 
     /// Takes what was read; false when nothing was.
-    pub(super) fn take(&mut self) -> bool {
+    pub fn take(&mut self) -> bool {
         let mut any = false;
         while let Ok((place, text)) = self.read.try_recv() {
             if self.known.len() >= MAX_KNOWN {
@@ -131,7 +130,7 @@ impl Constants {
 fn read_all(
     ordered: &Receiver<(Place, Arc<Executable>)>,
     outgoing: &Sender<(Place, Text)>,
-    wake: &Wake,
+    notify: &Notify,
 ) {
     let attempts = Attempts::new("constant-reader", MAX_HANGING);
     while let Ok((place, executable)) = ordered.recv() {
@@ -144,7 +143,7 @@ fn read_all(
         if outgoing.send((place, text)).is_err() {
             return;
         }
-        wake.wake();
+        notify();
     }
 }
 
@@ -157,31 +156,18 @@ fn read(executable: &Executable, place: Place) -> Text {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::Write as _;
     use std::sync::OnceLock;
 
     use super::*;
-    use crate::profile::{
-        ElfAddress, ExecutableMapping, LabelPart, MappingKind, RawLabel, Segment, UnreadText,
-        VirtualAddress,
-    };
+    use crate::profile::{LabelPart, RawLabel, VirtualAddress};
 
-    /// A program of which only a page is there, which is code and says `text` from byte 16 on.
-    fn program(text: &[u8]) -> MappingSet {
+    /// A program of which only a page is there, mapped at 0x5000, which says `text` from byte 16 on.
+    fn program(text: &[u8]) -> Arc<Executable> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0; 16]).unwrap();
         file.write_all(text).unwrap();
-        mapped(file)
-    }
-
-    fn mapped(file: File) -> MappingSet {
-        let segment = Segment {
-            offset: FileOffset(0),
-            address: ElfAddress(0),
-            length: 0x1000,
-        };
-        let executable = Executable {
+        Arc::new(Executable {
             id: ExecutableId(7),
             path: "/program".into(),
             file: Some(file),
@@ -189,20 +175,30 @@ mod tests {
             length: 0x1000,
             build_id: None,
             htl_hash: OnceLock::new(),
-            segments: Box::new([segment]),
-            constants: Box::new([segment]),
+            segments: Box::default(),
+            constants: Box::default(),
             root: None,
-        };
-        let mut mappings = MappingSet::default();
-        let mapping = ExecutableMapping {
-            range: VirtualAddress(0x5000)..VirtualAddress(0x6000),
-            kind: MappingKind::File {
-                executable: Arc::new(executable),
-                offset: FileOffset(0),
-            },
-        };
-        mappings.insert(BootTime(1), mapping);
-        mappings
+        })
+    }
+
+    fn fill(
+        constants: &mut Constants,
+        context: &mut RawContext,
+        program: &Arc<Executable>,
+    ) -> bool {
+        constants.fill(context, |text| {
+            let is_there = (0x5000..0x6000).contains(&text.address.0);
+            is_there.then(|| (program, FileOffset(text.address.0 - 0x5000)))
+        })
+    }
+
+    /// Constants whose thread says so when a text is there.
+    fn constants() -> (Constants, Receiver<()>) {
+        let (said, notified) = channel();
+        let notify: Notify = Arc::new(move || {
+            let _ = said.send(());
+        });
+        (Constants::spawn(notify).unwrap(), notified)
     }
 
     /// A label whose value is to be read at an address.
@@ -225,26 +221,22 @@ mod tests {
         }
     }
 
-    fn wait_for(constants: &mut Constants, wake: &Wake) {
-        use rustix::event::{PollFd, PollFlags, poll};
+    fn wait_for(constants: &mut Constants, notified: &Receiver<()>) {
         while !constants.take() {
-            let mut descriptors = [PollFd::new(wake, PollFlags::IN)];
-            poll(&mut descriptors, None).unwrap();
-            wake.clear();
+            notified.recv().unwrap();
         }
     }
 
     #[test]
     fn a_constant_is_read_from_its_file_once() {
-        let wake = Wake::new().unwrap();
-        let mut constants = Constants::spawn(wake.clone()).unwrap();
-        let mappings = program(b"cart");
+        let (mut constants, notified) = constants();
+        let program = program(b"cart");
         let mut first = context(0x5010);
-        assert!(!constants.fill(&mut first, &mappings, BootTime(2)));
-        wait_for(&mut constants, &wake);
+        assert!(!fill(&mut constants, &mut first, &program));
+        wait_for(&mut constants, &notified);
         let mut second = context(0x5010);
         for context in [&mut first, &mut second] {
-            assert!(constants.fill(context, &mappings, BootTime(2)));
+            assert!(fill(&mut constants, context, &program));
             assert_eq!(&*context.labels[0].value, b"cart");
             assert!(!context.incomplete && context.unread.is_empty());
         }
@@ -252,15 +244,14 @@ mod tests {
 
     #[test]
     fn what_is_in_no_file_and_what_a_file_does_not_have_are_left_out() {
-        let wake = Wake::new().unwrap();
-        let mut constants = Constants::spawn(wake.clone()).unwrap();
-        let mappings = program(b"ca");
+        let (mut constants, notified) = constants();
+        let program = program(b"ca");
         let mut elsewhere = context(0x9000);
-        assert!(constants.fill(&mut elsewhere, &mappings, BootTime(2)));
+        assert!(fill(&mut constants, &mut elsewhere, &program));
         let mut short = context(0x5010);
-        assert!(!constants.fill(&mut short, &mappings, BootTime(2)));
-        wait_for(&mut constants, &wake);
-        assert!(constants.fill(&mut short, &mappings, BootTime(2)));
+        assert!(!fill(&mut constants, &mut short, &program));
+        wait_for(&mut constants, &notified);
+        assert!(fill(&mut constants, &mut short, &program));
         for context in [elsewhere, short] {
             assert!(context.labels.is_empty() && context.incomplete);
         }

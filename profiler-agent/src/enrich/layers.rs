@@ -12,6 +12,8 @@ pub enum Source {
     ProcessContext,
     /// The environment that the process was started with.
     Environment,
+    /// Its executable, by its file name.
+    Executable,
 }
 
 /// What is said of one process. Empty layers are not kept.
@@ -88,6 +90,21 @@ mod tests {
             ],
             &[("a", "weak"), ("b", "strong"), ("c", "strong")],
         );
+    }
+
+    #[test]
+    fn the_executable_is_the_weakest() {
+        use Source::{Environment, Executable, ProcessContext};
+        let by_file = (Executable, &[("service.name", "java")][..]);
+        check(&[by_file], &[("service.name", "java")]);
+        let others = (Environment, &[("a", "1")][..]);
+        check(&[by_file, others], &[("a", "1"), ("service.name", "java")]);
+        for source in [Environment, ProcessContext] {
+            let named = (source, &[("service.name", "shop")][..]);
+            check(&[by_file, named], &[("service.name", "shop")]);
+            let unnamed = (source, &[("service.name", "")][..]);
+            check(&[by_file, unnamed], &[("service.name", "java")]);
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@
 //! |---|---|---|
 //! | [`Source::ProcessContext`] | the resource of its OpenTelemetry SDK | what the process publishes in its memory (OTEP 4719), `inspect::processes::published` |
 //! | [`Source::Environment`] | `service.name`, any attribute | `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` of its environment, `inspect::processes::environment` |
-//! | its executable | what it is called where no layer has a `service.name` | `Process::service` |
+//! | [`Source::Executable`] | `service.name` | the file name of its executable, [`executable`] |
+//!
+//! A process that no layer names is called what its main thread is (`Process::service`): that name changes, and is no attribute.
 //!
 //! A source of what is outside of the process (Kubernetes, its container, systemd) belongs between the last two: who deploys a
 //! program knows more of it than its file name says, and less than what is said to the program itself. It is a variant of [`Source`]
@@ -30,6 +32,7 @@
 //! [`ResourceAttribute`]: crate::profile::ResourceAttribute
 
 mod enricher;
+pub mod executable;
 mod layers;
 
 pub use enricher::{Amended, Enricher};

@@ -102,17 +102,24 @@ impl ProcessLooks {
         self.sampled.entry(pid).or_insert(time);
     }
 
-    /// Asks for looks at the sampled processes whose time has come.
-    pub fn ask(&mut self, image: impl Fn(u32) -> Option<BootTime>, now: BootTime) {
+    /// Asks for looks at the sampled processes whose time has come; the images that were sampled for the first time.
+    pub fn ask(
+        &mut self,
+        image: impl Fn(u32) -> Option<BootTime>,
+        now: BootTime,
+    ) -> Vec<(u32, BootTime)> {
+        let mut new = Vec::new();
         for (pid, time) in std::mem::take(&mut self.sampled) {
             let Some(image) = image(pid) else {
                 continue;
             };
-            let known = self.known.entry(pid);
-            let known = known.or_insert_with(|| Known::new(image, time));
-            if known.image != image {
-                *known = Known::new(image, time);
+            if !self.knows(pid, image) {
+                new.push((pid, image));
+                self.known.insert(pid, Known::new(image, time));
             }
+            let Some(known) = self.known.get_mut(&pid) else {
+                continue;
+            };
             if known.next > now || self.readers.is_asked(&(pid, image)) {
                 continue;
             }
@@ -130,6 +137,7 @@ impl ProcessLooks {
         }
         let late = self.readers.follow(now);
         self.losses.add(Degradation::FileUnanswered, late);
+        new
     }
 
     /// Takes what was seen since the last call.

@@ -59,13 +59,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// The attribute by which a process says what it is called.
+    /// The attribute that says what a process is called.
     pub const SERVICE_NAME: &str = "service.name";
 
     /// What a process of which nothing is known is called (OpenTelemetry semantic conventions, `service.name`).
     pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
-    /// What a person calls this process: what it calls itself, else [`Process::name`], else [`Process::UNKNOWN_SERVICE`].
+    /// What a person calls this process: what its attributes call it, else [`Process::name`], else
+    /// [`Process::UNKNOWN_SERVICE`].
     #[must_use]
     pub fn service(&self) -> &str {
         match self.service_name().map(|attribute| &attribute.value) {
@@ -75,7 +76,7 @@ impl Process {
         }
     }
 
-    /// The attribute by which it says what it is called, where it publishes one.
+    /// The attribute that says what it is called, whoever says it.
     #[must_use]
     pub fn service_name(&self) -> Option<&ResourceAttribute> {
         let found = self
@@ -90,10 +91,14 @@ impl Process {
         if self.kernel {
             return "kernel";
         }
-        match self.executable.rsplit('/').next() {
-            Some(name) if !name.is_empty() => name,
-            _ => &self.comm,
-        }
+        self.executable_name().unwrap_or(&self.comm)
+    }
+
+    /// The file name of its executable, where it has one.
+    #[must_use]
+    pub fn executable_name(&self) -> Option<&str> {
+        let name = self.executable.rsplit('/').next();
+        name.filter(|name| !name.is_empty() && !self.kernel)
     }
 }
 

@@ -3,15 +3,24 @@
 
 use super::Running;
 use crate::app::clock::boot_now;
-use crate::enrich::{Amended, Source};
+use crate::enrich::{Amended, Source, executable};
 use crate::inspect::{Mapped, Said};
 use crate::profile::BootTime;
 
 impl Running {
-    /// Asks for what is said of the processes that were sampled.
+    /// Asks for what is said of the processes that were sampled. What their executables say is known at once.
     pub(super) fn ask_attributes(&mut self, now: BootTime) {
         let processes = &self.processes;
-        self.looks.ask(|pid| processes.image(pid), now);
+        let new = self.looks.ask(|pid| processes.image(pid), now);
+        for (pid, image) in new {
+            let Some(process) = self.processes.process(pid) else {
+                continue;
+            };
+            let said = (Source::Executable, executable::attributes(process));
+            if let Some(amended) = self.enricher.put(pid, image, [said]) {
+                self.amend(amended);
+            }
+        }
     }
 
     /// Takes what came: it is known of the processes, and in the open windows.

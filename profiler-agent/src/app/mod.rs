@@ -1,10 +1,8 @@
 //! The composition root: the only module that knows all stages.
 //!
 //! - [`collector`]: the thread that everything begins in: side-band and rings to windows, processes
-//!   and tables to the kernel.
-//! - [`tables`]: the thread that builds unwind tables.
-//! - `demand`: which tables that thread asks for; `runtimes`: what it tells the
-//!   kernel side of language runtimes.
+//!   and tables to the kernel, and what `inspect` finds to who needs it.
+//! - `demand`: which tables that thread asks `inspect` for, and what it loads of them.
 //! - [`record`]: a recording, from start to profile; `launch` starts its command, [`report`] and [`incomplete`] say what
 //!   it is worth.
 //! - [`agent`]: the daemon; `pipeline` is its thread behind the collector, `destinations` are what it delivers to, `reload`
@@ -14,18 +12,18 @@
 //! - `page_token`: reads the token that the page asks for.
 //! - `page_users`: knows the users that may see the page without one.
 //! - `observations`: what the agent knows of itself, for `telemetry` and for the page.
-//! - [`troubles`]: what does not work just now, although the agent goes on.
+//! - `troubles`: what does not work just now, although the agent goes on.
 //! - [`view`]: the page over saved profiles.
 
 pub mod agent;
 mod allocator;
 mod aside;
 mod bpf_memory;
-pub mod clock;
+mod clock;
 mod codec;
 pub mod collector;
 mod demand;
-pub mod destinations;
+mod destinations;
 pub mod economy;
 pub mod incomplete;
 mod launch;
@@ -35,15 +33,15 @@ mod observations;
 mod own_signals;
 mod page_token;
 mod page_users;
-pub mod pipeline;
+mod pipeline;
 mod plan;
 pub mod record;
 mod reload;
 pub mod report;
 mod restart;
 mod serving;
-pub mod settings;
+mod settings;
 mod signals;
-pub mod troubles;
+mod troubles;
 pub mod view;
 mod wake;

@@ -129,7 +129,7 @@ impl<'s, S: Source + ?Sized> ElfFile<'s, S> {
 
     /// The bytes of a segment with notes, for [`Notes`]; the first 64 KiB.
     #[must_use]
-    pub fn note_bytes(&self, segment: &Segment) -> Option<S::Bytes<'s>> {
+    fn note_bytes(&self, segment: &Segment) -> Option<S::Bytes<'s>> {
         let length = segment.place.length.min(MAX_NOTE_BYTES);
         self.read(segment.place.offset.0, length)
     }

@@ -16,8 +16,7 @@ pub struct FileFacts {
 
 impl FileFacts {
     /// Reads the facts of a file; `go` is its line table, where it has Go code.
-    #[must_use]
-    pub fn read(executable: &Executable, go: Option<(&MappedFile, &LineTable<'_>)>) -> Self {
+    pub(super) fn read(executable: &Executable, go: Option<(&MappedFile, &LineTable<'_>)>) -> Self {
         let Some(file) = &executable.file else {
             return Self::default();
         };
@@ -43,8 +42,7 @@ impl FileFacts {
     }
 
     /// Does it say something by itself, not only together with another file?
-    #[must_use]
-    pub fn matters(&self) -> bool {
+    pub(super) fn matters(&self) -> bool {
         self.go.is_some() || !self.variables.is_empty()
     }
 }

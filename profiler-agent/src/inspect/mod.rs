@@ -17,11 +17,11 @@
 //!
 //! This stage stands on `unwind`, whose work on files it does; it knows no other stage.
 
-pub mod constants;
-pub mod facts;
+mod constants;
+mod facts;
 pub mod processes;
-pub mod runtimes;
-pub mod tables;
+mod runtimes;
+mod tables;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@
 
 pub mod environment;
 mod look;
-pub mod published;
+mod published;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use super::room::{Answers, Id, Room};
 const BUFFER: usize = 128 << 10;
 
 /// What slow clients may hold of answers: a page loads a few at a time, of some MiB at most.
-pub(super) const ANSWERS: Answers = Answers {
+const ANSWERS: Answers = Answers {
     all: 32 << 20,
     peer: 24 << 20,
     short: 512 << 10,

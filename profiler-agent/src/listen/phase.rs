@@ -9,7 +9,7 @@ pub(super) const HEAD: Duration = Duration::from_secs(10);
 /// Time between two requests: longer than a scrape interval, so that Prometheus keeps its connection.
 pub(super) const IDLE: Duration = Duration::from_secs(120);
 /// Time for the work on an answer: longer than any handler gives itself.
-pub(super) const WORK: Duration = Duration::from_secs(90);
+const WORK: Duration = Duration::from_secs(90);
 /// Time in which the whole answer must be taken.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 

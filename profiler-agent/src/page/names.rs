@@ -13,7 +13,7 @@ use super::kind::Kind;
 use crate::profile::{Location, LocationKind, Profile};
 
 /// Index of a text.
-pub(super) type TextIndex = u32;
+type TextIndex = u32;
 /// Index of a frame.
 pub(super) type FrameIndex = u32;
 

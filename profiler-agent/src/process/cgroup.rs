@@ -67,7 +67,7 @@ pub fn parse(text: &[u8]) -> Option<Cgroup> {
 
 /// The innermost container that a cgroup path names.
 #[must_use]
-pub fn container_of(path: &[u8]) -> Option<ContainerId> {
+fn container_of(path: &[u8]) -> Option<ContainerId> {
     path.rsplit(|byte| *byte == b'/').find_map(|component| {
         let component = component.strip_suffix(b".scope").unwrap_or(component);
         let component = component.rsplit(|byte| *byte == b':').next()?;

@@ -38,7 +38,7 @@ pub const KEPT_AFTER_CHANGE: Duration = Duration::from_secs(5);
 /// Processes that are kept.
 pub const MAX_PROCESSES: usize = 65_536;
 /// Mappings of all processes above which only those that have few get more.
-pub const MAX_MAPPINGS_IN_ALL: usize = 1 << 20;
+const MAX_MAPPINGS_IN_ALL: usize = 1 << 20;
 /// What are few.
 const FEW_MAPPINGS: usize = 1_024;
 /// How far a process's start may be read as later than an event saw it (clock ticks are coarse).

@@ -6,12 +6,12 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 /// How long the rings may stay unread: fifty turns.
-pub const RINGS_WITHIN: Duration = Duration::from_secs(10);
+const RINGS_WITHIN: Duration = Duration::from_secs(10);
 /// How much longer than a window it may take until one is closed.
-pub const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 /// How much longer than two windows it may take until one has names: a large program that is seen for the first
 /// time takes seconds.
-pub const NAME_WITHIN: Duration = Duration::from_secs(120);
+const NAME_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long ago the agent's steps were done; since its start where not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

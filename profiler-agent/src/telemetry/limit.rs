@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 /// Lines that a place may write at once.
-pub const BURST: u32 = 10;
+const BURST: u32 = 10;
 /// Time between two lines of a place that writes too many.
-pub const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is to be done with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 16_384;
 /// Longest line that is read, in bytes.
 pub(super) const MAX_LINE: usize = 1 << 20;
 /// What a sample is taken to stand for where a file does not say it: 100 samples a second.
-pub(super) const ASSUMED_PERIOD: SamplePeriod = SamplePeriod::from_nanoseconds(10_000_000);
+const ASSUMED_PERIOD: SamplePeriod = SamplePeriod::from_nanoseconds(10_000_000);
 /// Where that is so, this is said.
 pub(super) const ASSUMED_NOTE: &str =
     "it does not say how often samples were taken: each is shown as 10 ms of CPU time";

@@ -17,8 +17,7 @@ use super::{Batch, DwarfFrame, DwarfIndex, DwarfLocation, Named};
 use crate::profile::SourceLine;
 
 /// A unit's lines, with the unit and the file that they belong to.
-pub(super) type LinesOf<'unit, 'data> =
-    (&'unit Dwarf<'data>, &'unit Unit<'data>, &'unit Lines<'data>);
+type LinesOf<'unit, 'data> = (&'unit Dwarf<'data>, &'unit Unit<'data>, &'unit Lines<'data>);
 
 /// A unit whose addresses are resolved.
 pub(super) struct OfUnit<'unit, 'data, 'lines> {

@@ -20,6 +20,7 @@ mod go_profile;
 mod go_runtime_profile;
 mod go_stacks;
 mod go_symbols;
+mod heat;
 mod hostile;
 mod inlined;
 mod jit;

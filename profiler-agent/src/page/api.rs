@@ -148,7 +148,7 @@ impl Shared {
         (self.rest)();
     }
 
-    fn clock(&self) -> Result<Clock, Failure> {
+    pub(super) fn clock(&self) -> Result<Clock, Failure> {
         let now = now();
         let extent = self.engine.source.extent().map_err(QueryError::Source)?;
         let recent = (UnixTime(now.0.saturating_sub(DEFAULT_RANGE)), now);
@@ -180,7 +180,8 @@ impl Shared {
         let grouping = match &base {
             // Two services are compared below their names.
             Some(base)
-                if base.filter != shown.filter && query::value(parameters, "group").is_none() =>
+                if !base.filter.is_like(&shown.filter)
+                    && query::value(parameters, "group").is_none() =>
             {
                 Grouping::None
             }

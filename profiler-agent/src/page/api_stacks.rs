@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::flame::flame_graph;
 use super::functions::{Order, Part, function_table};
 use super::grouping::{Grouping, usual};
+use super::heat::Grid;
 use super::query::{self, AnswerFormat, BASE, Misunderstood, Parameters, SELECTION};
 use super::run::Run;
 use super::sandwich::{Function, sandwich};
@@ -191,6 +192,24 @@ pub(super) async fn sandwiched(
                 ),
             )),
         }
+    })
+    .await
+}
+
+/// `GET /api/heat`
+pub(super) async fn heat(
+    State(shared): State<Arc<Shared>>,
+    asked: Asked,
+) -> Result<Response, Failure> {
+    let parameters = parameters(asked)?;
+    query::only(&parameters, &[SELECTION, &["rows", "search"]])?;
+    let rows = query::number(&parameters, "rows", 50, 1..=100)?;
+    let search = Search::parse(query::value(&parameters, "search").unwrap_or_default())?;
+    answer(&shared, move |shared, run| {
+        let selection = query::selection(&parameters, "", &shared.clock()?)?;
+        let grid = Grid::over(selection.from, selection.until, rows)?;
+        let heat = shared.engine.heat(selection, grid, &search, run)?;
+        Ok(told(heat, run))
     })
     .await
 }

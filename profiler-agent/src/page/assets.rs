@@ -27,6 +27,7 @@ assets! {
     "flame.js" => "text/javascript; charset=utf-8",
     "functions.js" => "text/javascript; charset=utf-8",
     "graph.js" => "text/javascript; charset=utf-8",
+    "heat.js" => "text/javascript; charset=utf-8",
     "heading.js" => "text/javascript; charset=utf-8",
     "labels.js" => "text/javascript; charset=utf-8",
     "legend.js" => "text/javascript; charset=utf-8",

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Limits;
+use super::filter::Filter;
 use super::grouping::Grouping;
 use super::kept::{Kept, KeptSets, SetKey};
 use super::lines::LineCounts;
@@ -69,7 +70,7 @@ struct Plan {
 /// Queries over a source; keeps the last sets of stacks, so that a zoom reads no profile anew.
 pub(super) struct Engine {
     pub(super) source: Arc<dyn Source>,
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) kept: KeptSets,
 }
 
@@ -163,7 +164,7 @@ impl Engine {
     /// The windows of a selection that may have samples that it wants, in order of time, and what is to be read for
     /// their frames.
     fn plan(&self, selection: &Selection, run: &Run) -> Result<Plan, QueryError> {
-        if !selection.filter.link.is_everything() {
+        if selection.filter.needs_windows() {
             let windows = self.ids(selection, run)?;
             let parts = windows.iter().copied().map(Part::Window).collect();
             return Ok(Plan { windows, parts });
@@ -191,17 +192,18 @@ impl Engine {
     fn frames(
         &self,
         parts: &[Part],
+        filter: &Filter,
         run: &Run,
         mut visit: impl FnMut(Arc<Profile>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         for part in parts {
             match part {
-                Part::Window(id) => self.profiles(&[*id], run, &mut visit)?,
+                Part::Window(id) => self.profiles(&[*id], filter, run, &mut visit)?,
                 Part::Merged { span, windows } => {
                     run.check()?;
                     match self.source.merged_profile(span) {
                         Ok(Some(profile)) => visit(profile)?,
-                        Ok(None) | Err(_) => self.profiles(windows, run, &mut visit)?,
+                        Ok(None) | Err(_) => self.profiles(windows, filter, run, &mut visit)?,
                     }
                 }
             }
@@ -209,16 +211,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Visits the profiles of windows: of each the part that was taken when `filter` says.
     pub(super) fn profiles(
         &self,
         ids: &[WindowId],
+        filter: &Filter,
         run: &Run,
         mut visit: impl FnMut(Arc<Profile>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         for id in ids {
             run.check()?;
             match self.source.profile(*id) {
-                Ok(Some(profile)) => visit(profile)?,
+                Ok(Some(profile)) => visit(filter.part_of(profile))?,
                 // A window that was removed meanwhile is as one that was removed before.
                 Ok(None) => {}
                 Err(_) => run.leave_out([*id]),
@@ -278,7 +282,7 @@ impl Engine {
         ];
         for (side, selection, parts) in sides {
             let Some(selection) = selection else { continue };
-            self.frames(parts, run, |profile| {
+            self.frames(parts, &selection.filter, run, |profile| {
                 builder.add(&profile, &selection.filter, side, run)
             })?;
         }
@@ -300,7 +304,7 @@ impl Engine {
         let ids = self.ids_of(selection, run, |_| true)?;
         let most = self.limits.profile_bytes;
         for id in ids {
-            self.profiles(&[id], run, |profile| {
+            self.profiles(&[id], &selection.filter, run, |profile| {
                 if selection.kind.includes(profile.kind.kind) {
                     let wanted = selection.filter.over(&profile);
                     merger.add(&profile, |sample| wanted.keeps(sample));
@@ -345,9 +349,12 @@ impl Engine {
             newest.push_back(id);
         })?;
         let mut counts = LineCounts::new(selection.kind, self.limits.name_bytes);
-        self.profiles(newest.make_contiguous(), run, |profile| {
-            counts.add(&profile, &selection.filter, run)
-        })?;
+        self.profiles(
+            newest.make_contiguous(),
+            &selection.filter,
+            run,
+            |profile| counts.add(&profile, &selection.filter, run),
+        )?;
         Ok(counts)
     }
 
@@ -359,7 +366,7 @@ impl Engine {
     ) -> Result<TraceAnswer, QueryError> {
         let mut builder = TraceBuilder::default();
         let ids = self.ids(selection, run)?;
-        self.profiles(&ids, run, |profile| {
+        self.profiles(&ids, &selection.filter, run, |profile| {
             if selection.kind.includes(profile.kind.kind) {
                 builder.add(&profile, &selection.filter);
             }

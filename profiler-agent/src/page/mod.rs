@@ -25,6 +25,7 @@ mod flame;
 mod functions;
 mod grouping;
 mod guard;
+mod heat;
 mod kept;
 mod kind;
 mod labels;
@@ -186,7 +187,7 @@ impl Page {
 }
 
 /// The queries, each with what answers it; `API.md` has them all.
-fn queries() -> [(&'static str, MethodRouter<Arc<api::Shared>>); 12] {
+fn queries() -> [(&'static str, MethodRouter<Arc<api::Shared>>); 13] {
     [
         ("/api/status", get(api::status)),
         ("/api/services", get(api::services)),
@@ -196,6 +197,7 @@ fn queries() -> [(&'static str, MethodRouter<Arc<api::Shared>>); 12] {
         ("/api/search", get(api_stacks::search)),
         ("/api/sandwich", get(api_stacks::sandwiched)),
         ("/api/diff", get(api_stacks::diff)),
+        ("/api/heat", get(api_stacks::heat)),
         ("/api/labels", get(api::labels)),
         ("/api/lines", get(api_stacks::lines)),
         ("/api/verdict", get(api_stacks::verdict)),

@@ -49,16 +49,20 @@ impl Engine {
             self.windows(selection, run, visit)?;
             return Ok(Vec::new());
         }
-        let (candidates, merged) = if selection.filter.link.is_everything() {
-            self.merged_at_points(selection, line, run)?
-        } else {
+        let (candidates, merged) = if selection.filter.needs_windows() {
             let candidates = self.ids(selection, run)?.into_iter().collect();
             (candidates, Merged::default())
+        } else {
+            self.merged_at_points(selection, line, run)?
         };
         let mut failed = None;
         self.windows(selection, run, |mut window| {
             if failed.is_some() {
                 return;
+            }
+            if let Some(taken) = selection.filter.taken {
+                window.start = window.start.max(taken.from).min(window.end);
+                window.end = window.end.min(taken.until).max(window.start);
             }
             // How stacks ended, and what was lost, is said of whole windows.
             if merged.windows.contains(&window.id) {
@@ -149,7 +153,7 @@ impl Engine {
         run: &Run,
     ) -> Result<Option<WindowSummary>, QueryError> {
         let mut summary = None;
-        self.profiles(&[id], run, |profile| {
+        self.profiles(&[id], &selection.filter, run, |profile| {
             let part = wanted(&profile, &selection.filter);
             summary = Some(WindowSummary::of(&part));
             Ok(())

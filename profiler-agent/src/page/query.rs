@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::filter::Filter;
+use super::filter::{Filter, Taken};
 use crate::profile::{LinkFilter, ProfileKind, UnixTime, WindowId, hexadecimal};
 
 /// What is wrong with a request, and the fix.
@@ -95,8 +95,19 @@ pub(super) fn only(parameters: &Parameters, known: &[&[&str]]) -> Result<(), Mis
 
 /// The names of a selection's parameters.
 pub(super) const SELECTION: &[&str] = &[
-    "type", "from", "until", "window", "service", "pid", "comm", "thread", "label", "trace_id",
+    "type",
+    "from",
+    "until",
+    "window",
+    "service",
+    "pid",
+    "comm",
+    "thread",
+    "label",
+    "trace_id",
     "span_id",
+    "taken_from",
+    "taken_until",
 ];
 /// The names of the base's parameters in a comparison.
 pub(super) const BASE: &[&str] = &[
@@ -110,6 +121,8 @@ pub(super) const BASE: &[&str] = &[
     "base_label",
     "base_trace_id",
     "base_span_id",
+    "base_taken_from",
+    "base_taken_until",
 ];
 
 /// The selection that the parameters with this prefix (empty or `base_`) make.
@@ -131,12 +144,34 @@ pub(super) fn selection(
     } else {
         clock.whole
     };
-    let from = get("from").map_or(Ok(default_from), |text| time(text, clock.now))?;
-    let until = get("until").map_or(Ok(default_until), |text| time(text, clock.now))?;
+    let at = |name: &str| get(name).map(|text| time(text, clock.now)).transpose();
+    let (taken_from, taken_until) = (at("taken_from")?, at("taken_until")?);
+    let from = at("from")?.or(taken_from).unwrap_or(default_from);
+    let until = at("until")?.or(taken_until).unwrap_or(default_until);
     if until <= from {
         return Err(Misunderstood(format!(
             "{prefix}from is not before {prefix}until: exchange them"
         )));
+    }
+    let mut range = Taken { from, until };
+    let taken = (taken_from.is_some() || taken_until.is_some()).then(|| Taken {
+        from: taken_from.unwrap_or(from),
+        until: taken_until.unwrap_or(until),
+    });
+    if let Some(taken) = taken {
+        if taken.until <= taken.from {
+            return Err(Misunderstood(format!(
+                "{prefix}taken_from is not before {prefix}taken_until: exchange them"
+            )));
+        }
+        // Other windows have none of these samples.
+        range.from = from.max(taken.from);
+        range.until = until.min(taken.until);
+        if range.until <= range.from {
+            return Err(Misunderstood(format!(
+                "{prefix}taken_from and {prefix}taken_until lie outside of {prefix}from and {prefix}until: leave out one pair"
+            )));
+        }
     }
     let number = |name: &str| {
         get(name)
@@ -155,8 +190,8 @@ pub(super) fn selection(
         .transpose()?;
     Ok(Selection {
         kind: kind(parameters, clock.default_kind)?,
-        from,
-        until,
+        from: range.from,
+        until: range.until,
         window: number("window")?.map(WindowId),
         filter: Filter {
             service: get("service").map(str::to_owned),
@@ -165,6 +200,7 @@ pub(super) fn selection(
             thread: get("thread").map(str::to_owned),
             labels: labels(parameters, &format!("{prefix}label"))?,
             link,
+            taken,
         },
     })
 }

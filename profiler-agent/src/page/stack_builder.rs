@@ -172,6 +172,15 @@ impl StackSetBuilder {
             };
             let set = profile.label_sets.get(sample.labels.0 as usize);
             let group = match (&grouping, set) {
+                // What a process is called is a label of all its samples.
+                (Grouping::Label(key), Some(set))
+                    if key == Process::SERVICE_NAME && set.get(key).is_none() =>
+                {
+                    let known = &mut of_threads[sample.thread.0 as usize];
+                    *known.get_or_insert_with(|| {
+                        groups.intern(self.value_group(key, process.service().into())) as usize
+                    })
+                }
                 (Grouping::Label(key), Some(set)) => {
                     let known = &mut of_labels[sample.labels.0 as usize];
                     *known.get_or_insert_with(|| groups.intern(self.label_group(key, set)) as usize)
@@ -237,15 +246,20 @@ impl StackSetBuilder {
     /// What the stacks of samples with these labels start with: the value of the key.
     fn label_group(&mut self, key: &str, set: &LabelSet) -> Group {
         let found = set.labels.iter().find(|label| *label.key == *key);
-        let name = match found.map(|label| &label.value) {
-            None => format!("(no {key})").into(),
-            Some(value) if self.label_groups.contains(value) => (**value).into(),
-            Some(value) if self.label_groups.len() < MAX_LABEL_GROUPS => {
-                self.label_groups.insert(Arc::clone(value));
-                (**value).into()
-            }
-            Some(_) => format!("(other {key})").into(),
-        };
+        match found.map(|label| Arc::clone(&label.value)) {
+            None => vec![format!("(no {key})").into()],
+            Some(value) => self.value_group(key, value),
+        }
+    }
+
+    /// What the stacks of samples with this value of a label start with.
+    fn value_group(&mut self, key: &str, value: Arc<str>) -> Group {
+        let is_known = self.label_groups.contains(&value);
+        if !is_known && self.label_groups.len() >= MAX_LABEL_GROUPS {
+            return vec![format!("(other {key})").into()];
+        }
+        let name = (*value).into();
+        self.label_groups.insert(value);
         vec![name]
     }
 

@@ -22,7 +22,7 @@ const SECOND: u64 = 1_000_000_000;
 
 impl Browser {
     /// Takes a picture of what is on the screen; kept where [`PICTURES`] says.
-    fn picture(&mut self, name: &str) {
+    pub(crate) fn picture(&mut self, name: &str) {
         let taken = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         let bytes = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         assert!(

@@ -13,6 +13,7 @@ mod demo;
 mod devtools;
 mod functions;
 mod generated;
+mod heat;
 mod kinds;
 mod limits;
 mod lines;

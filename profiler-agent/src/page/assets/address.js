@@ -3,6 +3,7 @@
 // span      what the time line spans: "15m" and the like up to now, or two times in ms
 // from,until   the range shown; absent: all of the span
 // service, pid, comm, thread, window   whose samples
+// taken     samples of these times alone, by the times of their own: two times in ms
 // label     with these labels, key:value, any number of them
 // trace_id, span_id   of this trace, of this span
 // type      what is measured: cpu, off_cpu or wall; absent: the first that there is
@@ -12,13 +13,13 @@
 // function, module   what the sandwich view is of
 // filter    which services are listed
 // palette   safe: colours that people who see few colours tell apart
-// base      compared with: { service, pid, comm, thread, window, label, from, until }
+// base      compared with: { service, pid, comm, thread, window, label, from, until, taken }
 
 const NUMBERS = ["from", "until", "pid", "window"];
 // Of a selection, and of how it is shown.
 const NAMES = ["service", "comm", "thread"];
 const TEXTS = ["search", "group", "order", "function", "module", "filter"];
-const TABS = ["flame", "functions", "sandwich"];
+const TABS = ["flame", "heat", "functions", "sandwich"];
 const ORDERS = ["self", "total", "change", "name"];
 const CHANGE = /^(hide|collapse|module|with):/;
 const TYPES = ["cpu", "off_cpu", "wall"];
@@ -49,6 +50,8 @@ export function read(hash) {
     }
     const labels = [...new Set(values.getAll(`${prefix}label`))].filter((label) => label.includes(":"));
     if (labels.length > 0) found.label = labels.slice(0, MAX_LABELS);
+    const [start, end] = (values.get(`${prefix}taken`) ?? "").split("-").map(Number);
+    if (Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && end > start) found.taken = [start, end];
     if (found.from === undefined || found.until === undefined || found.until <= found.from) {
       delete found.from;
       delete found.until;
@@ -94,6 +97,7 @@ export function write(state) {
   const part = (prefix, found) => {
     for (const name of NUMBERS) if (found[name] !== undefined) values.set(prefix + name, Math.round(found[name]));
     for (const name of NAMES) if (found[name] !== undefined) values.set(prefix + name, found[name]);
+    if (found.taken) values.set(`${prefix}taken`, found.taken.join("-"));
     for (const label of found.label ?? []) values.append(`${prefix}label`, label);
   };
   part("", state);

@@ -24,6 +24,7 @@ export function selection(found, prefix = "") {
   for (const name of ["from", "until"]) {
     if (found[name] !== undefined) parameters[prefix + name] = Math.round(found[name]);
   }
+  if (found.taken) [parameters[`${prefix}taken_from`], parameters[`${prefix}taken_until`]] = found.taken;
   for (const name of ["service", "pid", "comm", "thread", "window", "label", "trace_id", "span_id"]) parameters[prefix + name] = found[name];
   return parameters;
 }

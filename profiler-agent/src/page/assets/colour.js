@@ -37,9 +37,11 @@ const SAFE_KINDS = {
 
 let safe = false;
 
-/** Whether colours are those that people who see few colours tell apart. */
+/** Uses the colours that people who see few colours tell apart, or the usual ones; whether these are others than before. */
 export function usePalette(name) {
+  const before = safe;
   safe = name === "safe";
+  return safe !== before;
 }
 
 /** What a kind is called. */
@@ -65,6 +67,13 @@ export function changeColour(change) {
   const hue = change > 0 ? (safe ? 33 : 4) : safe ? 222 : 215;
   if (dark.matches) return `hsl(${hue} ${4 + size * 62}% ${34 + size * 10}%)`;
   return `hsl(${hue} ${6 + size * 76}% ${88 - size * 24}%)`;
+}
+
+/** The colour of a part from 0 (hardly any) to 1 (the most): the more, the further from the ground in lightness. */
+export function heatColour(part) {
+  const hue = safe ? 202 : 8;
+  if (dark.matches) return `hsl(${hue} ${50 + part * 40}% ${20 + part * 45}%)`;
+  return `hsl(${hue} ${60 + part * 30}% ${90 - part * 50}%)`;
 }
 
 /** Colours of what stands on frames and around them. */

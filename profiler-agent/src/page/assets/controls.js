@@ -14,7 +14,7 @@ const FORMATS = [
   ["svg", "Picture", "an interactive SVG"],
 ];
 const SEARCH_MS = 140;
-const TABS = ["flame", "functions", "sandwich"];
+const TABS = ["flame", "heat", "functions", "sandwich"];
 const GROUPS = [["", "Default groups"], ["service", "By service"], ["process", "By process"], ["thread", "By thread"], ["none", "Not grouped"]];
 
 export class Controls {
@@ -127,7 +127,7 @@ export class Controls {
     field.addEventListener("input", () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        if (state().tab === "functions") {
+        if (state().tab === "functions" || state().tab === "heat") {
           change({ search: field.value }, { keepZoom: true, replace: true, only: "tab" });
           return;
         }
@@ -188,14 +188,14 @@ export class Controls {
     }
     $("swap").addEventListener("click", () => {
       const [first, second] = [shown(), base()];
-      change({ from: undefined, until: undefined, service: undefined, pid: undefined, comm: undefined, thread: undefined, window: undefined, label: undefined, ...second, base: first });
+      change({ from: undefined, until: undefined, service: undefined, pid: undefined, comm: undefined, thread: undefined, window: undefined, label: undefined, taken: undefined, ...second, base: first });
     });
   }
 
   // What one most likely wants to compare with: the time before, or the file before.
   #firstBase() {
     const { state, shown, spanOf, windows } = this.page;
-    const { service, pid, comm, thread, window, label } = state();
+    const { service, pid, comm, thread, window, label, taken } = state();
     const part = {};
     if (comm !== undefined) part.comm = comm;
     if (thread !== undefined) part.thread = thread;
@@ -208,6 +208,8 @@ export class Controls {
       if (window === undefined && windows().length > 1) state().window = windows().at(-1).id;
       return part;
     }
+    // A part of a range is compared with all of it.
+    if (taken && state().from !== undefined) return { ...part, from: state().from, until: state().until };
     const { from, until } = shown();
     const [first, last] = spanOf();
     if (from - first >= (until - from) / 2) return { ...part, from: Math.max(first, from - (until - from)), until: from };
@@ -275,8 +277,7 @@ export class Controls {
     $("compare").setAttribute("aria-pressed", String(now.base !== null));
     $("compare-bar").hidden = now.base === null;
     $("palette").setAttribute("aria-pressed", String(now.palette === "safe"));
-    usePalette(now.palette);
-    this.page.recoloured();
+    if (usePalette(now.palette)) this.page.recoloured();
     const problem = now.base === null ? null : overlap(shown(), base());
     $("overlap").hidden = problem === null;
     $("overlap").textContent = problem ?? "";

@@ -1,7 +1,7 @@
 // Labels that programs give themselves: a choice to narrow to.
 
 import { element } from "./tip.js";
-import { count, share } from "./units.js";
+import { count, exactly, share } from "./units.js";
 
 // Values that are listed of a key.
 const LISTED = 8;
@@ -86,6 +86,7 @@ export function showChosen(box, state, picked) {
     if (state[key] !== undefined) chips.push([ATTRIBUTES[key].toLowerCase(), state[key], () => ({ [key]: undefined })]);
   }
   if (state.pid !== undefined) chips.push(["process", String(state.pid), () => ({ pid: undefined })]);
+  if (state.taken) chips.push(["taken", state.taken.map(exactly).join(" – "), () => ({ taken: undefined })]);
   for (const change of state.view) {
     const [kind, name] = split(change);
     chips.push([CHANGES[kind], name, () => ({ view: without(state.view, change) })]);

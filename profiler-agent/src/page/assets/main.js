@@ -8,14 +8,15 @@ import { FlameGraph } from "./flame.js";
 import { FunctionTable } from "./functions.js";
 import { Graph } from "./graph.js";
 import { showHeading } from "./heading.js";
+import { HeatMap, newest } from "./heat.js";
 import { LIMIT, showAttributes, showChosen, showLabels } from "./labels.js";
 import { redrawLegend, showLegend } from "./legend.js";
 import { Lines } from "./lines.js";
 import { Menu } from "./menu.js";
-import { Message, showMissing } from "./message.js";
+import { Beside, Message, showMissing } from "./message.js";
 import { Sandwich } from "./sandwich.js";
-import { isExpression, Search, showFound } from "./search.js";
-import { KEEPS_PAGE, NOTHING, pick, rangeOf, spanOf as spanOfState } from "./selected.js";
+import { askSearching, Search, showFound } from "./search.js";
+import { choosing, KEEPS_PAGE, leavesTaken, narrowing, NOTHING, pick, rangeOf, spanOf as spanOfState, within } from "./selected.js";
 import { showFiles, showServices } from "./services.js";
 import { showStatus } from "./status.js";
 import { Timeline } from "./timeline.js";
@@ -36,16 +37,19 @@ let started = false;
 let services = null;
 let trace = null;
 
-const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "focus", "functions", "sandwich", "search", "lines", "functionLines", "labels", "verdict", "trace"].map((name) => [name, new Asker()]));
+const askers = Object.fromEntries(["status", "windows", "timeline", "chosen", "services", "flame", "heat", "focus", "functions", "sandwich", "search", "lines", "functionLines", "labels", "verdict", "trace"].map((name) => [name, new Asker()]));
 
 const spanOf = () => spanOfState(state, status);
 
 const ofTrace = () => state.trace_id !== undefined || state.span_id !== undefined;
 
-/** The selection shown, with its range: that of the trace where one is looked at. */
-function shown() {
+/** The selection shown, with its range: that of the trace where one is looked at, and of the times that are chosen in it. */
+const shown = () => ({ ...whole(), ...(state.taken && { taken: state.taken }), ...within(state.taken) });
+
+/** The same, whatever times are chosen on its heat map. */
+function whole() {
   const [from, until] = ofTrace() && trace?.samples > 0 ? [Math.floor(trace.from), Math.ceil(trace.until) + 1] : spanOf();
-  return { from, until, ...rangeOf(windows, state.window), ...pick(state) };
+  return { from, until, ...rangeOf(windows, state.window), ...pick({ ...state, taken: undefined }) };
 }
 
 /** What the graph of a state answers: two states with the same text have the same graph. */
@@ -54,11 +58,12 @@ const asked = () => JSON.stringify([state.span, pick(state), state.base, state.g
 /** The selection of the base: its range is that of the span where none is set. */
 function base() {
   const [from, until] = spanOf();
-  return { from, until, ...rangeOf(windows, state.base?.window), ...state.base };
+  return { from, until, ...rangeOf(windows, state.base?.window), ...state.base, ...within(state.base?.taken) };
 }
 
 /** Changes the state; what depends on it is asked for anew: all, what the tab shows, or nothing. */
 function change(changes, { keepZoom = false, replace = false, only = "all" } = {}) {
+  if (leavesTaken(state, changes)) delete state.taken;
   for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) delete state[name];
     else state[name] = value;
@@ -74,6 +79,7 @@ function change(changes, { keepZoom = false, replace = false, only = "all" } = {
 function outdated() {
   flame.outdated(zoom.whole !== null && zoom.whole.asked !== asked());
   table.outdated(table.asked !== undefined && table.asked !== asked());
+  heat.outdated(heat.asked !== undefined && heat.asked !== ofHeat());
   sandwich.outdated(sandwich.asked !== undefined && sandwich.asked !== ofFunction());
 }
 
@@ -99,13 +105,15 @@ const table = new FunctionTable({
   menu: (row, x, y) => openMenu(row, {}, x, y),
 });
 const menu = new Menu($("menu"));
-const message = new Message({ box: $("message"), panels: ["flame-panel", "functions-panel", "sandwich-panel"].map($), again: () => (started ? load() : start()), everything: () => change({ ...NOTHING, view: [] }) });
+const message = new Message({ box: $("message"), panels: ["flame-panel", "heat-panel", "functions-panel", "sandwich-panel"].map($), again: () => (started ? load() : start()), everything: () => change({ ...NOTHING, view: [] }) });
 const sandwich = new Sandwich({ panel: $("sandwich-panel"), tip: $("tip"), spoken: $("spoken"), lineOf, menu: (graph, node, x, y) => openMenuOf(graph, node, x, y) });
+const heat = new HeatMap({ panel: $("heat-panel"), tip: $("tip"), spoken: $("spoken"), picked: (taken, range) => change(choosing(state, controls.drags, taken, range, status.live && state.from === undefined && !ofTrace())) });
+const beside = new Beside($("beside"));
 const timeline = new Timeline({
   section: $("timeline"), canvas: $("timeline-canvas"), cursor: $("timeline-cursor"), shown: $("range-shown"), base: $("range-base"), tip: $("tip"), said: $("timeline-said"),
   picked: (side, picked) => {
     // A range of times is no longer a file.
-    const times = { from: picked?.[0], until: picked?.[1], window: undefined };
+    const times = { from: picked?.[0], until: picked?.[1], window: undefined, taken: undefined };
     if (side === "base" && state.base) {
       const changed = { ...state.base, ...times };
       change({ base: pick({ ...changed, type: undefined }) });
@@ -125,8 +133,7 @@ function find(ids) {
 
 /** Opens the menu of a function. */
 function openMenu(row, more, x, y) {
-  const say = (text) => Object.assign($("spoken"), { textContent: text });
-  menu.open(row.name, actions(row, { ...more, view: state.view, between: state.tab === "sandwich" ? state.function : undefined, change, say }), x, y);
+  menu.open(row.name, actions(row, { ...more, view: state.view, between: state.tab === "sandwich" ? state.function : undefined, change, say: (text) => Object.assign($("spoken"), { textContent: text }) }), x, y);
 }
 
 /** Opens the menu of a node: that of its function, and what there is of its stack. */
@@ -146,12 +153,9 @@ function parameters(more = {}) {
 /** The query and parameters of the graph. */
 const question = (more = {}) => [state.base ? "diff" : "flamegraph", parameters(more)];
 
-/** Draws what is drawn by kind again, in the colours that hold now. */
+/** Draws again what is drawn in the colours that changed. */
 function recoloured() {
-  if (recoloured.palette === state.palette) return;
-  recoloured.palette = state.palette;
-  flame.draw();
-  sandwich.draw();
+  for (const part of [flame, heat, sandwich]) part.draw();
   redrawLegend();
 }
 
@@ -188,12 +192,12 @@ async function load({ quiet = false, only = "all" } = {}) {
     if (ofTrace() && only === "all" && !(await loadTrace())) return;
     $("trace").hidden = !ofTrace();
     for (const id of ["open-trace", "whole-trace"]) if (!ofTrace()) $(id).hidden = true;
-    const { from, until } = shown();
+    const { from, until } = whole();
     timeline.select(state.from === undefined && state.window === undefined && !ofTrace() ? null : [from, until], state.base ? [base().from, base().until] : null, controls.drags, state.base !== null);
     if (only === "nothing") return;
-    const tab = { flame: loadFlame, functions: loadFunctions, sandwich: loadSandwich }[state.tab]();
+    const tab = { flame: loadFlame, heat: loadHeat, functions: loadFunctions, sandwich: loadSandwich }[state.tab]();
     // The labels come with the stacks: asked for afterwards, nothing is read twice.
-    await (only === "tab" ? tab : Promise.all([loadTimeline(), loadServices(), tab.then(loadLabels)]));
+    await (only === "tab" ? tab : Promise.all([beside.of("The time line", loadTimeline()), beside.of("The list of services", loadServices()), tab.then(() => beside.of("Labels and threads", loadLabels()))]));
   } catch (error) {
     fail(error);
   } finally {
@@ -205,12 +209,10 @@ async function load({ quiet = false, only = "all" } = {}) {
 async function loadTimeline() {
   const [from, until] = spanOf();
   const times = { from: Math.round(from), until: Math.round(until) };
-  const { type, service, pid, comm, thread, label, trace_id, span_id } = state;
-  const parts = { service, pid, comm, thread, label, trace_id, span_id };
-  const narrowed = Object.values(parts).some((part) => part !== undefined);
+  const narrowed = narrowing(state);
   const [all, chosen] = await Promise.all([
-    askers.timeline.ask("services", { type, ...times, points: POINTS }),
-    narrowed ? askers.chosen.ask("services", { type, ...times, ...parts, points: POINTS }) : null,
+    askers.timeline.ask("services", { type: state.type, ...times, points: POINTS }),
+    narrowed ? askers.chosen.ask("services", { type: state.type, ...times, ...narrowed, points: POINTS }) : null,
   ]);
   if (!all || (narrowed && !chosen)) return;
   timeline.show({ from, until, type: all.type, period: all.period_ns / 1e9, all: all.timeline, chosen: chosen?.timeline ?? null });
@@ -286,18 +288,26 @@ async function loadFlame() {
   zoom.show(false);
 }
 
+/** What the heat map of a state answers. */
+const ofHeat = () => JSON.stringify([state.span, pick({ ...state, taken: undefined }), state.search]);
+
+async function loadHeat() {
+  const now = ofHeat();
+  const range = newest(whole());
+  const answer = await askSearching(askers.heat, "heat", { ...selection({ ...whole(), ...range }), search: state.search }, said);
+  if (!answer) return;
+  missing(answer);
+  heat.asked = now;
+  message.hide();
+  heat.show(answer, state.taken, range.from > Math.ceil(whole().from));
+  outdated();
+  if (answer.samples === 0) answer.untimed_samples > 0 ? message.untimed(answer) : empty();
+}
+
 async function loadFunctions() {
   const now = asked();
-  let answer;
-  try {
-    answer = await askers.functions.ask("functions", parameters({ ...table.parameters(state, state.base !== null), search: state.search }));
-  } catch (error) {
-    if (error.status !== 400 || !isExpression(state.search)) throw error;
-    said(error.message, true);
-    return;
-  }
+  const answer = await askSearching(askers.functions, "functions", parameters({ ...table.parameters(state, state.base !== null), search: state.search }), said);
   if (!answer) return;
-  said("");
   missing(answer);
   if (answer.samples === 0 && !answer.base_samples) {
     empty();
@@ -324,20 +334,10 @@ async function loadSandwich() {
     sandwich.show(answer);
     sandwich.asked = now;
     outdated();
-    loadFunctionLines(now);
+    sandwich.loadLines(() => askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, module: state.module, limit: 20 }), () => ofFunction() === now);
   } catch (error) {
     if (error.status !== 404) throw error;
     message.show("No samples of this function", error.message, "Show everything");
-  }
-}
-
-/** Asks for the lines of the function of the sandwich view. */
-async function loadFunctionLines(now) {
-  try {
-    const found = await askers.functionLines.ask("lines", { ...selection(shown()), function: state.function, module: state.module, limit: 20 });
-    if (found && ofFunction() === now) sandwich.lines(found);
-  } catch {
-    // A view without lines is whole.
   }
 }
 
@@ -377,7 +377,7 @@ async function start() {
 async function refresh() {
   try {
     await loadStatus();
-    const following = !Array.isArray(state.span) && state.focus.length === 0 && flame.hovered < 0 && flame.chosen < 0;
+    const following = !Array.isArray(state.span) && state.focus.length === 0 && flame.hovered < 0 && flame.chosen < 0 && !heat.engaged;
     if (following && !document.hidden) {
       await (state.from === undefined && !state.base ? load({ quiet: true }) : Promise.all([loadTimeline(), loadServices()]));
     }

@@ -42,6 +42,11 @@ export class Message {
     this.show("No samples here", text, EVERYTHING);
   }
 
+  /** There are samples, of whose times nothing is known; `answer` is that of /api/heat. */
+  untimed({ from, until }) {
+    this.show("No times are kept of this range", `The windows between ${range(from, until)} were stored by a former version, or are of files without the times of samples (pprof): a heat map cannot be drawn of them. Choose another range, or the flame graph.`);
+  }
+
   /** There is nothing of a trace or span. */
   noTrace(what, extent) {
     const text = `A request that uses little CPU time may pass between two samples, and its service has to tell its trace. ${kept(extent)}`;
@@ -58,6 +63,27 @@ export class Message {
     const pulse = element("div", { kind: "pulse" });
     element("i", { parent: pulse }).style.width = `${Math.min(100, (1 - (left ?? 0) / length) * 100)}%`;
     this.box.prepend(pulse);
+  }
+}
+
+/** What is said beside a profile of what could not be loaded with it: the profile stays. */
+export class Beside {
+  #failed = new Map();
+
+  constructor(line) {
+    this.line = line;
+  }
+
+  /** Waits for a part of the page; says where it fails. */
+  async of(what, loading) {
+    try {
+      await loading;
+      this.#failed.delete(what);
+    } catch (error) {
+      this.#failed.set(what, error.message);
+    }
+    this.line.hidden = this.#failed.size === 0;
+    this.line.textContent = [...this.#failed].map(([part, why]) => `${part} could not be loaded: ${why}`).join("\n");
   }
 }
 

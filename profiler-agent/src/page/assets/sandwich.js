@@ -47,6 +47,16 @@ export class Sandwich {
     for (const found of lines) row("td", [place(found), share(found.self / (samples || 1)), share(found.total / (samples || 1))]);
   }
 
+  /** Shows the lines that `ask()` has, where they are still wanted then. */
+  async loadLines(ask, wanted) {
+    try {
+      const found = await ask();
+      if (found && wanted()) this.lines(found);
+    } catch {
+      // A view without lines is whole.
+    }
+  }
+
   /** Draws both again. */
   draw() {
     for (const { graph } of [this.callers, this.callees]) graph.draw();

@@ -10,6 +10,20 @@ export function showFound(line, text, wrong = false) {
   line.classList.toggle("wrong", wrong);
 }
 
+/** Asks an `asker` what is searched for in `parameters`; null where there is no answer. `said(text, wrong)` says what is wrong
+ *  with an expression. */
+export async function askSearching(asker, query, parameters, said) {
+  try {
+    const answer = await asker.ask(query, parameters);
+    if (answer) said("");
+    return answer;
+  } catch (error) {
+    if (error.status !== 400 || !isExpression(parameters.search)) throw error;
+    said(error.message, true);
+    return null;
+  }
+}
+
 const keyOf = (name, module) => JSON.stringify([name, module]);
 
 export class Search {

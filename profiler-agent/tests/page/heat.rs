@@ -15,13 +15,13 @@ const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
 /// A minute up to now, from a whole second on, in ms since 1970.
-fn start() -> u64 {
+pub(crate) fn start() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     (now.as_secs() - 60) * 1_000
 }
 
 /// Six windows from `start` (ms) on: `burst` runs from 200 to 400 ms of each second, `steady` at 705 ms.
-fn minute(start: u64) -> Vec<Profile> {
+pub(crate) fn minute(start: u64) -> Vec<Profile> {
     let window = |number: u64| {
         let first = start * MILLISECOND + number * 10 * SECOND;
         let mut builder = Builder::new(UnixTime(first), 10);
@@ -176,7 +176,7 @@ fn a_label_that_says_what_a_service_is_called_finds_it() {
 
 impl Browser {
     /// The middle of a cell of the heat map on the screen: the second, and the part of it from its start on.
-    fn cell(&mut self, second: usize, part: usize) -> (f64, f64) {
+    pub(crate) fn cell(&mut self, second: usize, part: usize) -> (f64, f64) {
         let script = format!(
             "(() => {{ const scroll = document.querySelector('.heat-scroll'); const canvas = document.querySelector('#heat-canvas'); \
              const width = canvas.getBoundingClientRect().width / (Number(canvas.dataset.columns)); \
@@ -197,7 +197,7 @@ impl Browser {
         serde_json::from_value(self.value(&script)).unwrap()
     }
 
-    fn mapped(&mut self) {
+    pub(crate) fn mapped(&mut self) {
         self.until("document.querySelector('#heat-canvas')?.dataset.columns && document.querySelector('#progress').hidden && document.querySelector('#heat-canvas').getAttribute('aria-busy') === 'false'");
     }
 }

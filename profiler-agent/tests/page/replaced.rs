@@ -7,6 +7,7 @@ use profiler_agent::profile::{ArchiveError, ArchivedWindow, Profile, UnixTime, W
 
 use crate::browser::ten_minutes;
 use crate::devtools::Browser;
+use crate::heat::{minute, start};
 use crate::served::Served;
 
 /// Holds queries back while it is closed.
@@ -118,5 +119,45 @@ fn a_click_never_lands_on_a_graph_that_is_being_replaced() {
     browser.click(x, y);
     browser.until("location.hash.includes('focus') && !document.querySelector('#reset').hidden");
     browser.drawn();
+    browser.is_content();
+}
+
+#[test]
+fn a_click_never_lands_on_a_heat_map_that_is_being_replaced() {
+    let (gate, start) = (Arc::new(Gate::default()), start());
+    let files = minute(start)
+        .into_iter()
+        .map(|profile| (String::new(), 100, profile));
+    let source = Gated(SavedSource::new(files), Arc::clone(&gate));
+    let served = Served::new(Arc::new(source), Limits::VIEWER);
+    let mut browser = Browser::start(1280, 800);
+    let range = format!("from={start}&until={}", start + 60_000);
+    browser.page(&served, &format!("#tab=heat&{range}"));
+    browser.mapped();
+    let (x, y) = browser.cell(7, 35);
+    gate.close(true);
+    browser.press("#service-list li:nth-child(2) button");
+    browser.until("location.hash.includes('service=burner')");
+    gate.until_somebody_waits();
+    let busy = "document.querySelector('#heat-canvas').getAttribute('aria-busy')";
+    assert_eq!(browser.value(busy), "true");
+    // The cells of everything are still there: two clicks, keys, and a button that goes up on the next map.
+    browser.click(x, y);
+    browser.click(x, y);
+    browser.value("document.querySelector('#heat-canvas').focus()");
+    for key in ["ArrowUp", "Enter", "Enter"] {
+        browser.key(key);
+    }
+    browser.mouse("mousePressed", x, y);
+    gate.close(false);
+    browser.until(&format!("{busy} === 'false'"));
+    browser.mapped();
+    browser.mouse("mouseReleased", x, y);
+    let hash = browser.value("location.hash");
+    assert!(!hash.as_str().unwrap().contains("taken"), "{hash}");
+    // The new map takes them.
+    browser.click(x, y);
+    browser.click(x, y);
+    browser.until("location.hash.includes('taken=')");
     browser.is_content();
 }

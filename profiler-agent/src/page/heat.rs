@@ -139,10 +139,8 @@ impl HeatBuilder {
         if !self.kind.includes(profile.kind.kind) {
             return Ok(());
         }
-        self.quantum.get_or_insert(match self.kind {
-            ProfileKind::OnCpu => profile.kind.quantum(),
-            ProfileKind::OffCpu | ProfileKind::Wall => 1,
-        });
+        self.quantum
+            .get_or_insert(self.kind.quantum_by(profile.kind));
         let wanted = filter.over(profile);
         let mut found = Found::new(profile, search, run)?;
         let mut pace = run.pace();
@@ -305,6 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::page::filter::Taken;
     use crate::page::run::scripted::endless;
     use crate::profile::Occurrences;
     use crate::profile::example::example;
@@ -391,7 +390,7 @@ mod tests {
             prop_assert_eq!(whole.samples, times.len() as u64);
             prop_assert_eq!(whole.buckets.iter().sum::<u64>(), profile.sample_count());
             let at = |bucket: usize| UnixTime(AT + bucket as u64 * 20 * MILLISECOND);
-            let taken = super::super::filter::Taken { from: at(first), until: at(first + length) };
+            let taken = Taken { from: at(first), until: at(first + length) };
             let filter = Filter { taken: Some(taken), ..Filter::default() };
             let part = filter.part_of(std::sync::Arc::new(profile));
             let buckets = whole.buckets.iter().skip(first).take(length);

@@ -94,10 +94,8 @@ impl LineCounts {
             return Ok(());
         }
         self.windows += 1;
-        self.quantum.get_or_insert(match self.kind {
-            ProfileKind::OnCpu => profile.kind.quantum(),
-            ProfileKind::OffCpu | ProfileKind::Wall => 1,
-        });
+        self.quantum
+            .get_or_insert(self.kind.quantum_by(profile.kind));
         let wanted = filter.over(profile);
         // In order of their first sample: which lines have room does not depend on chance.
         let mut places: HashMap<StackIndex, usize> = HashMap::new();

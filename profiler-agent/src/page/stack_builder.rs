@@ -106,10 +106,8 @@ impl StackSetBuilder {
         if !self.kind.includes(profile.kind.kind) {
             return Ok(());
         }
-        self.quantum.get_or_insert(match self.kind {
-            ProfileKind::OnCpu => profile.kind.quantum(),
-            ProfileKind::OffCpu | ProfileKind::Wall => 1,
-        });
+        self.quantum
+            .get_or_insert(self.kind.quantum_by(profile.kind));
         let wanted = filter.over(profile);
         if side == Side::Shown {
             let kept = profile.samples.iter().filter(|sample| wanted.keeps(sample));

@@ -69,6 +69,16 @@ impl ProfileKind {
                 | (Self::Wall, Self::OnCpu | Self::OffCpu | Self::Wall)
         )
     }
+
+    /// What values of this kind are told apart by where profiles of `part` are the first that are added up: CPU time counts in
+    /// periods, what has time off CPU in it in nanoseconds.
+    #[must_use]
+    pub const fn quantum_by(self, part: SampleKind) -> u64 {
+        match self {
+            Self::OnCpu => part.quantum(),
+            Self::OffCpu | Self::Wall => 1,
+        }
+    }
 }
 
 /// The number of samples of `quantum` that a time comes to, to the nearest. Times are added up before they are made samples: a

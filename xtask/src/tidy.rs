@@ -2,7 +2,7 @@
 //!
 //! - Stages know only what lies below all of them, but `inspect` stands on `unwind`; dependencies point one way (`profile` <- stages <- `config` <-
 //!   `app` <- `cli`); what speaks BPF, protobuf or to a symbolizer stays in its stage.
-//! - Modules of one folder do not import each other in a circle, where that was once reached.
+//! - Folders that were once free of circles stay so: no two modules in them import each other, directly or through others.
 //! - Files stay short; modules have names that say something.
 //! - Nothing is left undone, silenced or waited for.
 //! - The agent neither reads nor names a version of the kernel.
